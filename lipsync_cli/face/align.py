@@ -1,0 +1,73 @@
+"""From 68 landmarks to the frame→crop similarity: which points hold a crop still, and where they land in it.
+
+A template names three anchors that speech does not move and their place in a unit crop. ``LOWER_FACE`` is the
+embedded model's window (eyes at the top edge, room for a dropped jaw at the bottom); ``LATENTSYNC`` is the
+brow-brow-nose template of LatentSync and Lip Forcing, 75 × 100 units with its anchors at (17, 20), (58, 20)
+and (37.5, 40), which those engines then resize, anisotropically, to a square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lipsync_cli.geometry import Array, similarity_from_points
+
+LEFT_EYE, RIGHT_EYE = range(36, 42), range(42, 48)
+LEFT_BROW, RIGHT_BROW = range(17, 22), range(22, 27)
+NOSE_BASE, NOSE = range(31, 36), range(27, 36)
+MOUTH = range(48, 68)
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentTemplate:
+    """Three groups of landmark indices and where their means land.
+
+    ``points`` are fractions of the crop's width and height; ``aspect`` is width over height before any resize.
+    """
+
+    name: str
+    groups: tuple[Sequence[int], Sequence[int], Sequence[int]]
+    points: tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+    aspect: float = 1.0
+
+    def anchors(self, landmarks: npt.ArrayLike) -> Array:
+        """The three anchors ``[3 2]`` in frame pixels, from 68 landmarks ``[68 2]``."""
+        points = np.asarray(landmarks, np.float64)
+        return np.stack([points[list(group)].mean(0) for group in self.groups])
+
+    def matrix(self, anchors: npt.ArrayLike, size: int) -> Array:
+        """Frame→crop similarity ``[2 3]`` for a crop ``size`` pixels high, from anchors ``[3 2]``.
+
+        Unit coordinates span pixel edges, so that (0, 0) is the outer corner of the first pixel.
+        """
+        target = np.asarray(self.points) * [size * self.aspect, size] - 0.5
+        return similarity_from_points(anchors, target)
+
+
+LOWER_FACE = AlignmentTemplate(
+    "lower-face", (LEFT_EYE, RIGHT_EYE, NOSE_BASE), ((0.30, 0.08), (0.70, 0.08), (0.50, 0.344))
+)
+LATENTSYNC = AlignmentTemplate(
+    "latentsync",
+    (LEFT_BROW, RIGHT_BROW, NOSE),
+    ((17 / 75, 0.20), (58 / 75, 0.20), (37.5 / 75, 0.40)),
+    aspect=0.75,
+)
+TEMPLATES = {template.name: template for template in (LOWER_FACE, LATENTSYNC)}
+
+
+def interocular_px(landmarks: npt.ArrayLike) -> float:
+    """Distance between the eye centres of 68 landmarks ``[68 2]``, in pixels."""
+    points = np.asarray(landmarks, np.float64)
+    return float(np.linalg.norm(points[list(LEFT_EYE)].mean(0) - points[list(RIGHT_EYE)].mean(0)))
+
+
+def mouth_aperture(landmarks: npt.ArrayLike) -> float:
+    """Mean of the three inner-lip distances (61-67, 62-66, 63-65) over the inter-ocular distance."""
+    points = np.asarray(landmarks, np.float64)
+    gaps = np.linalg.norm(points[[61, 62, 63]] - points[[67, 66, 65]], axis=1)
+    return float(gaps.mean()) / max(interocular_px(points), 1e-6)

@@ -1,0 +1,68 @@
+"""What every generator is: frames in, as many frames out, with all per-stream state owned by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol, TypeVar, runtime_checkable
+
+from lipsync_cli.types import Crop, Float32, GeneratorSpec
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class MelSpan:
+    """Log-mel rows ``[n 80]``; row i is centred on ``(first + i) / 100`` seconds of the dub track."""
+
+    rows: Float32
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
+class CropChunk:
+    """Consecutive crops of one face in one segment.
+
+    ``times`` are seconds on the dub track's clock, one per crop, increasing; ``mel`` covers from
+    ``spec.audio_before_s`` before the first to ``spec.audio_after_s`` after the last of them; ``silence`` is 1
+    where nobody speaks and 0 where somebody does, with soft edges, one per crop.
+    """
+
+    crops: tuple[Crop, ...]
+    times: tuple[Fraction, ...]
+    mel: MelSpan
+    silence: Float32
+
+    def __post_init__(self) -> None:
+        if not len(self.crops) == len(self.times) == len(self.silence):
+            raise ValueError(
+                f"a chunk needs one time and one silence value per crop, got {len(self.crops)} crops, "
+                f"{len(self.times)} times, {len(self.silence)} silence values"
+            )
+
+
+@runtime_checkable
+class Generator(Protocol[S]):
+    """Writes the lower face of aligned crops so that it speaks the dub.
+
+    Weights live in the generator, per-segment state in ``S``. A segment is a run of frames of one face without
+    a cut or a gap; ``begin`` starts one and nothing survives its end. The result of a segment depends only on
+    its crops, its audio, its references and the seed, never on how calls were batched in time.
+    """
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """Geometry, chunking and audio needs."""
+        ...
+
+    def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> S:
+        """State of a segment whose first frame is at ``start`` seconds of the dub track."""
+        ...
+
+    def step(self, state: S, chunk: CropChunk) -> list[Float32]:
+        """RGB float32 ``[s s 3]`` in [0, 1], one for each crop of the chunk; advances ``state`` in place.
+
+        Only the last chunk of a segment may be shorter than ``spec.chunk_frames``.
+        """
+        ...
