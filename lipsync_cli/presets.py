@@ -1,0 +1,230 @@
+"""What a dub can be told, and where each value came from.
+
+Settings come in layers, later ones winning: the defaults below, a preset, the user's file, the environment
+(``LIPSYNC_CRF=14`` sets ``crf``), and the command line. Names, bounds and descriptions are declared once, on the
+fields of :class:`DubSettings`; messages, option help and ``lipsync presets show`` are made from them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from lipsync_cli.errors import UsageError
+
+DEFAULT_PRESET = "balanced"
+ENV_PREFIX = "LIPSYNC_"
+# Variables with the prefix that are not settings.
+ENV_OTHERS = frozenset({"LIPSYNC_CONFIG", "LIPSYNC_PRESET", "LIPSYNC_REQUIRE"})
+
+X264Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
+
+
+class DubSettings(BaseModel):
+    """Every choice a dub depends on, except its inputs and output."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model: str = Field("lip-forcing-mini", min_length=1, description="Model name, or folder with a model.toml.")
+    face: str = Field("largest", min_length=1, description="Which face to dub.")
+    detector: Literal["dlib", "dlib-mmod", "face-alignment"] = Field("dlib", description="Face detector.")
+    detect_every: int = Field(5, ge=1, le=30, description="Frames between two searches for faces.")
+    detect_size: int = Field(640, ge=240, le=2160, description="Height in pixels at which faces are searched.")
+    min_face_px: int = Field(48, ge=16, le=2000, description="Faces narrower than this pass untouched.")
+    max_yaw: float = Field(0.65, gt=0, le=1, description="Faces turned further pass untouched; 1 is full profile.")
+    lookahead_frames: int = Field(3, ge=0, le=15, description="Frames the tracker may look ahead.")
+    reference_frames: int = Field(
+        25, ge=1, le=125, description="Frames at a segment's start that references are chosen from."
+    )
+    fade_frames: int = Field(3, ge=0, le=12, description="Frames of hand-over between dubbed and untouched.")
+    silence: Literal["close", "model", "keep"] = Field(
+        "close", description="In silence: close the mouth, leave it to the model, or keep the picture."
+    )
+    length: Literal["longest", "video", "audio", "shortest"] = Field(
+        "video", description="What decides the length of the result."
+    )
+    color_match: bool = Field(True, description="Match the generated mouth to the colours around it.")
+    codec: str = Field("auto", min_length=1, description="Video encoder; auto follows the container.")
+    crf: int = Field(16, ge=0, le=51, description="Constant rate factor: lower is better and larger.")
+    encoder_preset: X264Preset = Field("fast", description="Effort of the encoder.")
+    pix_fmt: str | None = Field(None, min_length=1, description="Pixel format of the result; the source's if unset.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where the model runs.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Arithmetic of the model.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the model's noise.")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A named set of values; ``path`` is the file it was read from."""
+
+    name: str
+    path: Path
+    summary: str
+    values: dict[str, Any]
+
+
+def bounds(name: str) -> str:
+    """What a setting accepts, in words: ``0–51``, ``close|model|keep``; empty where anything goes."""
+    field = DubSettings.model_fields[name]
+    if get_origin(field.annotation) is Literal:
+        return "|".join(map(str, get_args(field.annotation)))
+    low, high = _limits(field)
+    if low is None and high is None:
+        return ""
+    return f"{low}–{high}"
+
+
+def _limits(field: FieldInfo) -> tuple[Any, Any]:
+    low = next((getattr(m, key) for m in field.metadata for key in ("ge", "gt") if hasattr(m, key)), None)
+    high = next((getattr(m, key) for m in field.metadata for key in ("le", "lt") if hasattr(m, key)), None)
+    return low, high
+
+
+def presets_dir() -> Path:
+    """The presets of the installed package, or of the source tree it runs from."""
+    packaged = Path(__file__).parent / "_data" / "presets"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "presets"
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the tool."""
+    return sorted(path.stem for path in presets_dir().glob("*.toml"))
+
+
+def load_preset(name_or_file: str) -> Preset:
+    """A preset by name, or by the path of a TOML file."""
+    path = presets_dir() / f"{name_or_file}.toml"
+    if name_or_file.endswith(".toml") or "/" in name_or_file or os.sep in name_or_file:
+        path = Path(name_or_file)
+    elif not path.is_file():
+        raise UsageError(
+            f"There is no preset called {name_or_file!r}.",
+            hint=suggest(name_or_file, preset_names()) or f"Presets: {', '.join(preset_names())}.",
+        )
+    table = _read_toml(path, "preset")
+    values = table.pop("dub", {})
+    summary = table.pop("summary", "")
+    if table or not isinstance(values, dict):
+        key = next(iter(table), "dub")
+        raise UsageError(
+            f"{path} has {key!r} at its top level.",
+            hint='A preset holds a line summary = "…" and one table [dub] with settings.',
+        )
+    _validate(values, dict.fromkeys(values, str(path)))
+    return Preset(path.stem, path, str(summary), values)
+
+
+def choose_preset(preset: str | None, environ: Mapping[str, str] | None = None) -> str:
+    """The preset in force: the one asked for, else ``LIPSYNC_PRESET``, else the user file's, else the default."""
+    env = os.environ if environ is None else environ
+    chosen = preset or env.get("LIPSYNC_PRESET") or _user_file(env).get("preset") or DEFAULT_PRESET
+    return str(chosen)
+
+
+def resolve_settings(
+    preset: str | None, overrides: Mapping[str, Any], *, environ: Mapping[str, str] | None = None
+) -> tuple[DubSettings, dict[str, str]]:
+    """Settings for a dub, and for each field the layer that decided it.
+
+    ``overrides`` are the options given on the command line; None means not given.
+    """
+    env = os.environ if environ is None else environ
+    chosen = load_preset(choose_preset(preset, env))
+    user = {key: value for key, value in _user_file(env).items() if key != "preset"}
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(DubSettings.model_fields, "default")
+    layers = (
+        (chosen.values, lambda key: f"preset {chosen.name}"),
+        (user, lambda key: str(config_path(env))),
+        (_environment(env), lambda key: ENV_PREFIX + key.upper()),
+        ({k: v for k, v in overrides.items() if v is not None}, option_name),
+    )
+    for layer, origin in layers:
+        values.update(layer)
+        origins.update({key: origin(key) for key in layer})
+    return _validate(values, origins), {name: origins[name] for name in DubSettings.model_fields}
+
+
+def option_name(field: str) -> str:
+    """The command-line spelling of a setting."""
+    return "--" + field.replace("_", "-")
+
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """Where the user's own settings are kept; the file need not exist."""
+    if environ.get("LIPSYNC_CONFIG"):
+        return Path(environ["LIPSYNC_CONFIG"])
+    base = environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    return Path(base) / "lipsync" / "config.toml"
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Environment variables that look like settings but are none, so probably typing mistakes."""
+    env = os.environ if environ is None else environ
+    known = ENV_OTHERS | {ENV_PREFIX + name.upper() for name in DubSettings.model_fields}
+    return sorted(name for name in env if name.startswith(ENV_PREFIX) and name not in known)
+
+
+def suggest(word: str, known: list[str]) -> str:
+    """``Did you mean …?`` for a mistyped word, or nothing."""
+    close = get_close_matches(word, known, n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    found = {name: environ.get(ENV_PREFIX + name.upper()) for name in DubSettings.model_fields}
+    return {name: value for name, value in found.items() if value}
+
+
+def _user_file(environ: Mapping[str, str]) -> dict[str, Any]:
+    path = config_path(environ)
+    if not path.is_file() and not environ.get("LIPSYNC_CONFIG"):
+        return {}
+    return _read_toml(path, "settings file")
+
+
+def _read_toml(path: Path, what: str) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"The {what} {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The {what} {path} is not valid TOML: {error}.") from error
+
+
+def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> DubSettings:
+    try:
+        return DubSettings(**values)
+    except ValidationError as error:
+        raise _usage_error(error, origins) from error
+
+
+def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageError:
+    """The first complaint of ``error`` as a sentence that names the value and who set it."""
+    first = error.errors()[0]
+    key = str(first["loc"][0])
+    origin = origins[key]
+    if first["type"] == "extra_forbidden":
+        hint = suggest(key, list(DubSettings.model_fields)) or "Run lipsync presets show balanced for their names."
+        return UsageError(f"There is no setting called {key!r} ({origin}).", hint=hint)
+    name = origin if origin == option_name(key) else f"{key} ({origin})"
+    expected = bounds(key)
+    detail = f"expected {expected.replace('|', ', ')}" if expected else first["msg"].lower()
+    return UsageError(f"{name} cannot be {first['input']!r}: {detail}.", hint=_value_hint(key, first["input"]))
+
+
+def _value_hint(key: str, value: Any) -> str:
+    choices = bounds(key).split("|")
+    return suggest(value, choices) if isinstance(value, str) and len(choices) > 1 else ""

@@ -1,0 +1,255 @@
+"""What a dub did: counts, spans, times and fingerprints, as one JSON document and as lines for people."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+SCHEMA = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file that was read or written. ``rate`` is exact, as text: ``30000/1001``."""
+
+    path: str
+    container: str | None = None
+    duration_s: float | None = None
+    codec: str | None = None
+    width: int | None = None
+    height: int | None = None
+    rate: str | None = None
+    frames: int | None = None
+    audio_codec: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEntry:
+    """A stretch of video treated alike: ``reason`` is ``dubbed`` or why the frames passed through."""
+
+    start_s: float
+    end_s: float
+    reason: str
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackEntry:
+    """One face followed through one shot."""
+
+    track: int
+    shot: int
+    start_s: float
+    end_s: float
+    frames: int
+    dubbed: int
+    width_px: float
+    references: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """Time a stage was busy, its own only. ``realtime_factor`` is seconds of video per second of work."""
+
+    stage: str
+    seconds: float
+    frames: int
+    realtime_factor: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What a stage must wait for before it can give its first frame."""
+
+    stage: str
+    frames: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """Fingerprint of the model that was used."""
+
+    name: str
+    version: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DubReport:
+    """The result of one dub. Seconds are floats here and nowhere else."""
+
+    tool: str
+    preset: str
+    model: ModelEntry
+    video: FileEntry
+    audio: FileEntry
+    output: FileEntry
+    frames_in: int
+    frames_out: int
+    frames_dubbed: int
+    wall_s: float
+    realtime_factor: float | None
+    first_frame_s: float | None
+    device: str
+    dtype: str
+    seed: int
+    threads: int
+    passed_through: dict[str, int] = field(default_factory=dict)
+    spans: tuple[SpanEntry, ...] = ()
+    tracks: tuple[TrackEntry, ...] = ()
+    stages: tuple[StageEntry, ...] = ()
+    ledger: tuple[LedgerEntry, ...] = ()
+    peak_rss_mb: float | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain dictionaries and lists, ``schema`` first."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"schema": values.pop("schema"), **{name: _plain(value) for name, value in values.items()}}
+
+    def summary(self) -> list[str]:
+        """A few lines that say what happened."""
+        seconds = self.output.duration_s
+        length = f", {seconds:.2f} s" if seconds is not None else ""
+        lines = [f"{self.output.path}: {self.frames_dubbed} of {self.frames_out} frames dubbed{length}"]
+        if self.passed_through:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.passed_through.items()))
+            lines.append(f"Passed through untouched: {reasons}")
+        speed = f" ({self.realtime_factor:.2f}× realtime)" if self.realtime_factor else ""
+        first = f", first frame after {self.first_frame_s:.2f} s" if self.first_frame_s is not None else ""
+        lines.append(f"Took {self.wall_s:.1f} s{speed}{first} on {self.device} with {self.model.name}")
+        return lines + [f"Note: {warning}" for warning in self.warnings]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+def format_stage_table(report: DubReport) -> list[tuple[str, str, str, str]]:
+    """Rows stage, seconds, share of the busy time, speed against realtime."""
+    busy = sum(entry.seconds for entry in report.stages) or 1.0
+    return [
+        (
+            entry.stage,
+            f"{entry.seconds:.2f} s",
+            f"{100 * entry.seconds / busy:.0f} %",
+            f"{entry.realtime_factor:.1f}×" if entry.realtime_factor else "–",
+        )
+        for entry in report.stages
+    ]
+
+
+def peak_rss_mb() -> float | None:
+    """The most memory this process has held, in MiB; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+class StageClock:
+    """Attributes wall time to stages.
+
+    Stages nest and pull on each other; a second is booked on the innermost stage of its thread only, so within
+    one thread the stages never add up to more than the time that passed. Threads book side by side.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._seconds: dict[str, float] = {}
+        self._frames: dict[str, int] = {}
+        self._marks: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str, *, frames: int = 0) -> Iterator[None]:
+        """Book the time spent inside on ``name``, and ``frames`` items with it; do not ``yield`` inside."""
+        stack = self._stack()
+        self._book(stack)
+        stack.append(name)
+        try:
+            yield
+        finally:
+            self._book(stack)
+            stack.pop()
+            self.count(name, frames)
+
+    def wrap(self, name: str, items: Iterable[T]) -> Iterator[T]:
+        """Iterate over ``items``, booking the time each takes to come on ``name``; closes them when closed."""
+        iterator = iter(items)
+        try:
+            while True:
+                with self.stage(name):
+                    try:
+                        item = next(iterator)
+                    except StopIteration:
+                        return
+                self.count(name, 1)
+                yield item
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def count(self, name: str, frames: int) -> None:
+        """Add finished frames to a stage, which thereby appears in the table."""
+        with self._lock:
+            self._seconds.setdefault(name, 0.0)
+            self._frames[name] = self._frames.get(name, 0) + frames
+
+    def mark(self, name: str) -> None:
+        """Note when something happened; only the first time counts."""
+        with self._lock:
+            self._marks.setdefault(name, time.perf_counter() - self._began)
+
+    def marked(self, name: str) -> float | None:
+        """Seconds from the clock's making to the first ``mark(name)``."""
+        return self._marks.get(name)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the clock was made."""
+        return time.perf_counter() - self._began
+
+    def entries(self, media_s: float | None = None) -> tuple[StageEntry, ...]:
+        """The table so far, in the order stages first appeared; ``media_s`` is the length of what was processed."""
+        with self._lock:
+            return tuple(
+                StageEntry(
+                    name,
+                    seconds,
+                    self._frames.get(name, 0),
+                    media_s / seconds if media_s and seconds > 0 else None,
+                )
+                for name, seconds in self._seconds.items()
+            )
+
+    def _stack(self) -> list[str]:
+        if not hasattr(self._local, "stack"):
+            self._local.stack, self._local.last = [], 0.0
+        return self._local.stack  # type: ignore[no-any-return]
+
+    def _book(self, stack: list[str]) -> None:
+        now = time.perf_counter()
+        if stack:
+            with self._lock:
+                self._seconds[stack[-1]] = self._seconds.get(stack[-1], 0.0) + now - self._local.last
+        self._local.last = now
