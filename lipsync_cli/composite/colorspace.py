@@ -1,0 +1,159 @@
+"""Pixel formats and the affine map from RGB to the code values of their planes.
+
+RGB is nonlinear (gamma-encoded) R'G'B' in [0, 1], so every format is one 3 × 3 matrix, one offset and one sampling
+grid per plane. Sources: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance) and, for chroma positions,
+H.273.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lipsync_cli.errors import InputError
+from lipsync_cli.types import ColorInfo, Float32, Float64, Plane
+
+Siting = Literal["left", "center"]
+LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """How ffmpeg lays out a planar format.
+
+    ``family`` names the planes in storage order (yuv, gbr or y), ``shift`` the log2 of horizontal and vertical
+    chroma subsampling, ``depth`` the bits per sample; ``full_range`` is True where the format's name implies it.
+    """
+
+    name: str
+    family: Literal["yuv", "gbr", "y"]
+    shift: tuple[int, int]
+    depth: int
+    full_range: bool = False
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """Sample type of the planes."""
+        return np.uint8 if self.depth == 8 else np.uint16
+
+    @property
+    def peak(self) -> int:
+        """Largest code value."""
+        return int((1 << self.depth) - 1)
+
+    def plane_shift(self, plane: int) -> tuple[int, int]:
+        """Log2 subsampling, horizontal and vertical, of one plane."""
+        return self.shift if self.family == "yuv" and plane > 0 else (0, 0)
+
+    def plane_shapes(self, width: int, height: int) -> list[tuple[int, int]]:
+        """Rows and columns of each plane of a ``width`` × ``height`` picture; odd sizes round up."""
+        shifts = [self.plane_shift(plane) for plane in range(len(self.family))]
+        return [(-(-height >> sy), -(-width >> sx)) for sx, sy in shifts]
+
+    def to_luma(self, plane: int, siting: Siting = "center") -> Float64:
+        """Affine ``[2 3]`` map from the sample positions of ``plane`` to luma (storage) pixel centres."""
+        sx, sy = (1 << shift for shift in self.plane_shift(plane))
+        return np.array([[sx, 0.0, (sx - 1) / 2 if siting == "center" else 0.0], [0.0, sy, (sy - 1) / 2]])
+
+
+def _table() -> dict[str, PixelFormat]:
+    formats = [PixelFormat("gray", "y", (0, 0), 8, True), PixelFormat("gbrp", "gbr", (0, 0), 8, True)]
+    for depth in (10, 12):
+        formats += [
+            PixelFormat(f"gray{depth}le", "y", (0, 0), depth, True),
+            PixelFormat(f"gbrp{depth}le", "gbr", (0, 0), depth, True),
+        ]
+    for layout, shift in {"420": (1, 1), "422": (1, 0), "444": (0, 0)}.items():
+        formats += [
+            PixelFormat(f"yuv{layout}p", "yuv", shift, 8),
+            PixelFormat(f"yuvj{layout}p", "yuv", shift, 8, True),
+            PixelFormat(f"yuv{layout}p10le", "yuv", shift, 10),
+            PixelFormat(f"yuv{layout}p12le", "yuv", shift, 12),
+        ]
+    return {item.name: item for item in formats}
+
+
+PIXEL_FORMATS = _table()
+
+
+def pixel_format(name: str) -> PixelFormat:
+    """The format ffmpeg calls ``name``. Raises InputError for one that cannot be composited in place."""
+    try:
+        return PIXEL_FORMATS[name]
+    except KeyError:
+        raise InputError(
+            f"The pixel format {name!r} cannot be edited in place; known are {', '.join(sorted(PIXEL_FORMATS))}.",
+            hint="Convert the video first, for example with ffmpeg -pix_fmt yuv420p.",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class RgbToPlanes:
+    """``code = linear @ rgb + offset``: ``linear`` ``[p 3]`` and ``offset`` ``[p]``, planes in storage order."""
+
+    linear: Float32
+    offset: Float32
+
+    def apply(self, rgb: npt.ArrayLike) -> Float32:
+        """Unrounded, unclipped code values ``[p h w]`` at full resolution for RGB ``[h w 3]`` in [0, 1]."""
+        return np.asarray(np.moveaxis(np.asarray(rgb, np.float32) @ self.linear.T + self.offset, -1, 0))
+
+
+@lru_cache(maxsize=32)
+def rgb_to_planes(fmt: PixelFormat, color: ColorInfo) -> RgbToPlanes:
+    """The map into ``fmt`` under ``color``. Grey and RGB formats are full range whatever the file says, as in ffmpeg.
+
+    Raises InputError for a matrix other than bt601, bt709, bt2020 (and rgb, which only RGB formats use).
+    """
+    if fmt.family == "gbr":
+        return RgbToPlanes(np.float32(fmt.peak) * np.eye(3, dtype=np.float32)[[1, 2, 0]], np.zeros(3, np.float32))
+    if color.matrix not in LUMA_WEIGHTS and fmt.family == "yuv":
+        raise InputError(f"The colour matrix {color.matrix!r} is not one of {', '.join(LUMA_WEIGHTS)}.")
+    linear = _ycbcr(*LUMA_WEIGHTS.get(color.matrix, LUMA_WEIGHTS["bt601"]))
+    full = color.full_range or fmt.full_range
+    unit = 1 << (fmt.depth - 8)
+    scale = np.array([fmt.peak] * 3 if full else [219 * unit, 224 * unit, 224 * unit], np.float64)
+    offset = np.array([0 if full else 16 * unit, 128 * unit, 128 * unit], np.float32)
+    planes = len(fmt.family)
+    return RgbToPlanes((linear * scale[:, None])[:planes].astype(np.float32), offset[:planes])
+
+
+def _ycbcr(kr: float, kb: float) -> Float64:
+    """Rows Y in [0, 1], Cb and Cr in [−½, ½], for the luma weights of red and blue."""
+    luma = np.array([kr, 1 - kr - kb, kb])
+    blue = (np.array([0.0, 0.0, 1.0]) - luma) / (2 * (1 - kb))
+    red = (np.array([1.0, 0.0, 0.0]) - luma) / (2 * (1 - kr))
+    return np.stack([luma, blue, red])
+
+
+def planes_from_rgb(
+    rgb: npt.ArrayLike, fmt: PixelFormat, color: ColorInfo, siting: Siting = "center"
+) -> tuple[Plane, ...]:
+    """A whole RGB picture ``[h w 3]`` in [0, 1] as rounded planes of ``fmt``; edges repeat where chroma needs it."""
+    full = rgb_to_planes(fmt, color).apply(rgb)
+    planes = [subsample(full[i], fmt.plane_shift(i), siting) for i in range(len(full))]
+    return tuple(to_codes(plane, fmt) for plane in planes)
+
+
+def to_codes(values: Float32, fmt: PixelFormat) -> Plane:
+    """Values rounded to the nearest code of ``fmt``; those beyond its ends are clipped."""
+    return cast(Plane, np.rint(np.clip(values, 0, fmt.peak)).astype(fmt.dtype))
+
+
+def subsample(plane: Float32, shift: tuple[int, int], siting: Siting = "center") -> Float32:
+    """Average ``[h w]`` down by ``2**shift``: boxes for centred samples, [1 2 1] / 4 for left-sited columns."""
+    sx, sy = 1 << shift[0], 1 << shift[1]
+    height, width = plane.shape
+    padded = np.asarray(np.pad(plane, ((0, -height % sy), (0, -width % sx)), mode="edge"), np.float32)
+    if sx == 2 and siting == "left":
+        smooth = np.array([[0.25, 0.5, 0.25]], np.float32)
+        padded = np.asarray(cv2.filter2D(padded, -1, smooth, borderType=cv2.BORDER_REPLICATE), np.float32)
+        padded = padded[:, ::2]
+        sx = 1
+    rows, columns = padded.shape[0] // sy, padded.shape[1] // sx
+    return np.asarray(padded.reshape(rows, sy, columns, sx).mean((1, 3), dtype=np.float32))

@@ -1,0 +1,68 @@
+"""The soft mask through which a generated crop replaces the picture.
+
+It lies inside the region the generator writes, ends at the sides of the face, and does not depend on how far the
+speaker of the picture happens to open the mouth: the lower edge is fixed, because the old chin has to be covered
+wherever it was, and an edge that moved with the old speech would show it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lipsync_cli.region import LOWER_FACE_REGION, Region, region_depth, unit_grid
+from lipsync_cli.types import Float32, Float64
+
+FEATHER = 0.09
+"""Width of the soft edge in crop widths."""
+SIDE_MARGIN = 0.06
+"""How far beyond the outline of the face the mask reaches, in crop widths."""
+KERNEL_PX = 2.0
+"""The mask ends this many crop pixels inside the region, so that cubic sampling never reads beyond it."""
+LEFT_SIDE, RIGHT_SIDE = (1, 2, 3, 4), (15, 14, 13, 12)
+LEFT_CHIN, RIGHT_CHIN = 6, 10
+CORNER_SPREAD = 0.04
+
+
+def blend_mask(
+    landmarks: npt.ArrayLike, size: int, *, feather: float = FEATHER, region: Region = LOWER_FACE_REGION
+) -> Float32:
+    """Weights ``[size size]`` in [0, 1] from 68 landmarks ``[68 2]`` in crop pixels.
+
+    Exactly 0 on and outside the border of ``region``; 1 deeper than ``feather`` crop widths inside the outline.
+    Raises ValueError for landmarks that are not finite or a feather that is not positive.
+    """
+    points = (np.asarray(landmarks, np.float64) + 0.5) / size
+    if points.shape != (68, 2) or not np.isfinite(points).all():
+        raise ValueError(f"the mask needs 68 finite landmarks, got an array of shape {points.shape}")
+    if feather <= 0:
+        raise ValueError(f"the feather is a positive share of the crop, got {feather}")
+    depth = np.minimum(region_depth(size, region) - np.float32(KERNEL_PX / size), _face_depth(points, size))
+    return smoothstep(depth / np.float32(feather))
+
+
+def smoothstep(value: Float32) -> Float32:
+    """Cubic ramp with flat ends: 0 below 0, 1 above 1."""
+    t = np.clip(value, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def _face_depth(points: Float64, size: int) -> Float32:
+    """Horizontal distance ``[size size]`` to the nearer side of the face in crop widths, positive inside."""
+    x, y = unit_grid(size), unit_grid(size)
+    left = _side(points[list(LEFT_SIDE)], points[LEFT_CHIN], -SIDE_MARGIN, y)
+    right = _side(points[list(RIGHT_SIDE)], points[RIGHT_CHIN], SIDE_MARGIN, y)
+    return np.minimum(x[None, :] - left[:, None], right[:, None] - x[None, :]).astype(np.float32)
+
+
+def _side(jaw: Float64, chin: Float64, margin: float, rows: Float64) -> Float64:
+    """The column where one side of the face ends, for every row.
+
+    From the jaw the line runs to below the crop under the chin point: of the chin only the column is used, since
+    speech moves it up and down but hardly sideways.
+    """
+    y = np.maximum.accumulate(np.append(jaw[:, 1], 1.15)) + np.arange(len(jaw) + 1) * 1e-9
+    x = np.append(jaw[:, 0], chin[0]) + margin
+    # Three shifted copies round the corners, so that the outline has no kinks to catch the eye.
+    shifted = [np.interp(rows + shift, y, x) for shift in (-CORNER_SPREAD, 0.0, CORNER_SPREAD)]
+    return np.asarray(np.mean(shifted, axis=0))

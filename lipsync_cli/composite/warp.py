@@ -1,0 +1,67 @@
+"""Sampling crop-space layers at the sample positions of a picture's planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lipsync_cli.geometry import compose_affine, invert_affine, transform_points
+from lipsync_cli.types import Float32, Float64
+
+MAX_OVERSAMPLING = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows ``y0 … y1`` and columns ``x0 … x1`` (ends excluded) of a plane."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def empty(self) -> bool:
+        return self.x1 <= self.x0 or self.y1 <= self.y0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """For indexing a plane ``[h w]``."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+def covering_window(to_crop: Float64, crop_shape: tuple[int, int], plane_shape: tuple[int, int]) -> Window:
+    """The samples of a plane that a crop of ``crop_shape`` can reach, by its plane→crop matrix; may be empty."""
+    rows, columns = crop_shape
+    corners = np.array([[-0.5, -0.5], [columns - 0.5, -0.5], [-0.5, rows - 0.5], [columns - 0.5, rows - 0.5]])
+    placed = transform_points(invert_affine(to_crop), corners)
+    limit = np.array([plane_shape[1], plane_shape[0]])
+    x0, y0 = np.clip(np.floor(placed.min(0)), 0, limit).astype(int)
+    x1, y1 = np.clip(np.ceil(placed.max(0)) + 1, 0, limit).astype(int)
+    return Window(int(x0), int(y0), int(x1), int(y1))
+
+
+def sample_layer(layer: Float32, to_crop: Float64, window: Window) -> Float32:
+    """Values of a crop layer ``[h w]`` at the samples of ``window``; 0 beyond the crop.
+
+    Cubic where the crop is enlarged. Where it shrinks, each sample is the mean over its own area, by sampling
+    more finely along the plane's axes first, so that neither a small face nor subsampled chroma shimmers.
+    """
+    across, down = (_oversampling(float(np.linalg.norm(to_crop[:, axis]))) for axis in (0, 1))
+    width, height = window.x1 - window.x0, window.y1 - window.y0
+    # Sample i of the finer grid sits at (i + ½) / k − ½ of the plane's.
+    x = [1 / across, 0.0, window.x0 + 0.5 / across - 0.5]
+    y = [0.0, 1 / down, window.y0 + 0.5 / down - 0.5]
+    matrix = compose_affine(to_crop, np.array([x, y]))
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    fine = cv2.warpAffine(layer, matrix, (width * across, height * down), flags=flags)
+    if across > 1 or down > 1:
+        fine = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(fine, np.float32)
+
+
+def _oversampling(step: float) -> int:
+    """Sub-samples per sample along one axis, for a step of ``step`` crop pixels; a little aliasing is tolerated."""
+    return int(np.clip(np.ceil(step - 0.2), 1, MAX_OVERSAMPLING))
