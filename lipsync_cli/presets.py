@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
 
 from lipsync_cli.errors import UsageError
 
@@ -60,7 +59,7 @@ class DubSettings(BaseModel):
     pix_fmt: str | None = Field(None, min_length=1, description="Pixel format of the result; the source's if unset.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where the model runs.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Arithmetic of the model.")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the model's noise.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
 
 
@@ -79,16 +78,9 @@ def bounds(name: str) -> str:
     field = DubSettings.model_fields[name]
     if get_origin(field.annotation) is Literal:
         return "|".join(map(str, get_args(field.annotation)))
-    low, high = _limits(field)
-    if low is None and high is None:
-        return ""
-    return f"{low}–{high}"
-
-
-def _limits(field: FieldInfo) -> tuple[Any, Any]:
     low = next((getattr(m, key) for m in field.metadata for key in ("ge", "gt") if hasattr(m, key)), None)
     high = next((getattr(m, key) for m in field.metadata for key in ("le", "lt") if hasattr(m, key)), None)
-    return low, high
+    return "" if low is None and high is None else f"{low}–{high}"
 
 
 def presets_dir() -> Path:
@@ -133,27 +125,38 @@ def choose_preset(preset: str | None, environ: Mapping[str, str] | None = None) 
 
 
 def resolve_settings(
-    preset: str | None, overrides: Mapping[str, Any], *, environ: Mapping[str, str] | None = None
+    preset: str | None,
+    overrides: Mapping[str, Any],
+    *,
+    sets: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> tuple[DubSettings, dict[str, str]]:
     """Settings for a dub, and for each field the layer that decided it.
 
-    ``overrides`` are the options given on the command line; None means not given.
+    ``overrides`` are the options given on the command line, None meaning not given; ``sets`` come from ``--set``.
     """
     env = os.environ if environ is None else environ
     chosen = load_preset(choose_preset(preset, env))
     user = {key: value for key, value in _user_file(env).items() if key != "preset"}
+    given = {key: value for key, value in overrides.items() if value is not None}
     values: dict[str, Any] = {}
     origins = dict.fromkeys(DubSettings.model_fields, "default")
-    layers = (
-        (chosen.values, lambda key: f"preset {chosen.name}"),
-        (user, lambda key: str(config_path(env))),
-        (_environment(env), lambda key: ENV_PREFIX + key.upper()),
-        ({k: v for k, v in overrides.items() if v is not None}, option_name),
-    )
-    for layer, origin in layers:
+    for layer, origin in (
+        (chosen.values, f"preset {chosen.name}"),
+        (user, str(config_path(env))),
+        (_environment(env), ENV_PREFIX),
+        (given, "--"),
+        (sets or {}, "--set "),
+    ):
         values.update(layer)
-        origins.update({key: origin(key) for key in layer})
+        origins.update({key: _origin(origin, key) for key in layer})
     return _validate(values, origins), {name: origins[name] for name in DubSettings.model_fields}
+
+
+def _origin(layer: str, key: str) -> str:
+    """What to call a layer's value for ``key``: its variable, its option, or the layer itself."""
+    spelled = {ENV_PREFIX: ENV_PREFIX + key.upper(), "--": option_name(key), "--set ": f"--set {key}"}
+    return spelled.get(layer, layer)
 
 
 def option_name(field: str) -> str:
@@ -219,7 +222,7 @@ def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageErr
     if first["type"] == "extra_forbidden":
         hint = suggest(key, list(DubSettings.model_fields)) or "Run lipsync presets show balanced for their names."
         return UsageError(f"There is no setting called {key!r} ({origin}).", hint=hint)
-    name = origin if origin == option_name(key) else f"{key} ({origin})"
+    name = origin if origin.startswith("--") else f"{key} ({origin})"
     expected = bounds(key)
     detail = f"expected {expected.replace('|', ', ')}" if expected else first["msg"].lower()
     return UsageError(f"{name} cannot be {first['input']!r}: {detail}.", hint=_value_hint(key, first["input"]))

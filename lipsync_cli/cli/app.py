@@ -1,0 +1,81 @@
+"""The ``lipsync`` command: a group whose commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from lipsync_cli import __version__
+from lipsync_cli.cli.failure import guarded
+
+# Name → module and the line shown by ``lipsync --help``, which must not import the module to be quick.
+COMMANDS = {
+    "dub": ("lipsync_cli.cli.dub", "Dub a video: the same picture, speaking another audio track."),
+    "inspect": ("lipsync_cli.cli.inspect", "Show what is in a video: streams, shots and the faces to choose from."),
+    "presets": ("lipsync_cli.cli.presets", "List and show presets: named sets of settings."),
+    "models": ("lipsync_cli.cli.models", "List, show and verify the installed models."),
+    "doctor": ("lipsync_cli.cli.doctor", "Check that everything a dub needs is there and works."),
+}
+
+
+class LipsyncGroup(TyperGroup):
+    """Loads commands on demand and turns every failure into a sentence and an exit code."""
+
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        for name, (_, summary) in COMMANDS.items():
+            self.add_command(TyperCommand(name=name, help=summary), name)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta["lipsync.argv"] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        if args and args[0] in COMMANDS:
+            self.add_command(load_command(args[0]), args[0])
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with guarded(ctx.meta["lipsync.argv"]):
+            return super().invoke(ctx)
+
+
+def load_command(name: str) -> Any:
+    """The real command behind a name of ``COMMANDS``; its module holds a Typer called ``app``."""
+    module = importlib.import_module(COMMANDS[name][0])
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=LipsyncGroup,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lipsync {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lipsync(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, metavar="", help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Dub a video: the same picture, with the mouth speaking another audio track.
+
+    Exit codes: 0 done, 1 a bug, 2 usage, 3 input, 4 no face to dub, 5 model, 6 environment, 7 output,
+    130 interrupted.
+    """

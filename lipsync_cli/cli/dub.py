@@ -1,0 +1,160 @@
+"""``lipsync dub``: gather the request, run it, tell what happened."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lipsync_cli.cli import options as o
+from lipsync_cli.cli.console import emit_json, print_table, stderr
+from lipsync_cli.cli.explain import show_plan
+from lipsync_cli.cli.paths import check_folder, check_input, check_output, resolve_output
+from lipsync_cli.cli.progress import progress
+from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
+from lipsync_cli.request import DubRequest
+
+if TYPE_CHECKING:
+    from lipsync_cli.report import DubReport
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def dub(
+    ctx: typer.Context,
+    video: o.Video,
+    audio: o.Audio,
+    output: o.Output = None,
+    preset: o.PresetName = None,
+    model: o.Model = None,
+    face: o.FaceChoice = None,
+    silence: o.Silence = None,
+    length: o.Length = None,
+    seed: o.Seed = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    detector: o.Detector = None,
+    codec: o.Codec = None,
+    crf: o.Crf = None,
+    encoder_preset: o.EncoderPreset = None,
+    sets: o.Sets = None,
+    start: o.Start = None,
+    end: o.End = None,
+    container: o.Container = None,
+    keep: o.Keep = False,
+    overwrite: o.Overwrite = False,
+    report: o.ReportFile = None,
+    sheet: o.Sheet = None,
+    explain: o.Explain = False,
+    as_json: o.Json = False,
+    show_progress: o.ProgressChoice = None,
+    quiet: o.Quiet = False,
+    debug: o.Debug = False,
+) -> None:
+    """Dub a video: the same picture, speaking another audio track.
+
+    The result has the frames and times of VIDEO and the sound of AUDIO.
+    Frames without a face that can be dubbed pass through untouched.
+    """
+    request = _request(ctx.params)
+    if explain:
+        show_plan(request, as_json=as_json)
+        return
+    for path in filter(None, (report, sheet)):
+        check_folder(path)
+    result = _run(request, False if quiet else show_progress)
+    if report is not None:
+        _write_report(result, report)
+    if not quiet:
+        _show(result)
+    if as_json:
+        emit_json(result.to_json())
+
+
+def _request(given: dict[str, Any]) -> DubRequest:
+    """Everything that can be decided before work begins."""
+    video, audio = given["video"], given["audio"]
+    overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
+    settings, provenance = resolve_settings(given["preset"], overrides, sets=_parse_sets(given["sets"] or []))
+    check_input(video, "a video or a picture")
+    check_input(audio, "a file with sound")
+    output = resolve_output(video, given["output"])
+    _check_stdout(output, given)
+    if output is not None and not given["explain"]:
+        check_output(output, (video, audio), overwrite=given["overwrite"])
+    return DubRequest(
+        video=video,
+        audio=audio,
+        output=output,
+        settings=settings,
+        preset=choose_preset(given["preset"]),
+        provenance=provenance,
+        overwrite=given["overwrite"],
+        keep=given["keep"],
+        container=given["container"] or ("mp4" if output is None else None),
+        start=_time(given["start"]),
+        end=_time(given["end"]),
+        sheet=given["sheet"],
+    )
+
+
+def _check_stdout(output: Path | None, given: dict[str, Any]) -> None:
+    if output is None and given["as_json"] and not given["explain"]:
+        raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
+    if output is not None and given["container"]:
+        raise UsageError("--container is for -o - only.", hint="A file's name decides its container.")
+    if given["container"] not in (None, "mp4", "mpegts"):
+        raise UsageError(f"--container cannot be {given['container']!r}: expected mp4, mpegts.")
+
+
+def _parse_sets(pairs: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` pairs as a layer of settings."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--set {pair} has no value.", hint="Write --set NAME=VALUE.")
+    split = (pair.split("=", 1) for pair in pairs)
+    return {name.strip().replace("-", "_"): value.strip() for name, value in split}
+
+
+def _time(text: str | None) -> Fraction | None:
+    if text is None:
+        return None
+    from lipsync_cli.timeline import parse_time
+
+    return parse_time(text)
+
+
+def _run(request: DubRequest, show_progress: bool | None) -> DubReport:
+    from lipsync_cli import pipeline
+
+    with progress(show_progress, _rate(request.video)) as on_progress:
+        return pipeline.dub(request, on_progress)
+
+
+def _rate(video: Path) -> float | None:
+    from lipsync_cli.media.probe import probe
+
+    stream = probe(video).video
+    return float(stream.rate) if stream is not None and stream.rate else None
+
+
+def _write_report(report: DubReport, path: Path) -> None:
+    text = json.dumps(report.to_json(), indent=2, ensure_ascii=False, default=str) + "\n"
+    try:
+        path.write_bytes(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise OutputError(f"The report {path} cannot be written: {error.strerror}.") from error
+
+
+def _show(report: DubReport) -> None:
+    from lipsync_cli.report import format_stage_table
+
+    if report.stages:
+        print_table("", ("stage", "time", "share", "speed"), format_stage_table(report))
+    for line in report.summary():
+        stderr().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,139 @@
+"""Options, declared once: those that are settings take help, range and choices from the setting's field.
+
+Ranges are checked where settings of every origin are, by ``resolve_settings``, not by the option parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lipsync_cli.presets import DubSettings, bounds, option_name, preset_names
+
+SETTINGS_PANEL = "Settings (defaults come from the preset)"
+OUTPUT_PANEL = "Output"
+REPORT_PANEL = "Reports and messages"
+
+
+def flag(*names: str, help: str, panel: str | None = None) -> Any:
+    """A yes/no option; the empty metavar keeps its type out of the help."""
+    return typer.Option(*names, help=help, metavar="", rich_help_panel=panel, show_default=False)
+
+
+def setting(name: str, metavar: str | None = None, complete: Callable[[], list[str]] | None = None) -> Any:
+    """The option for a field of ``DubSettings``."""
+    choices = bounds(name).split("|") if "|" in bounds(name) else []
+    values = complete or (lambda: choices)
+    return typer.Option(
+        option_name(name),
+        help=DubSettings.model_fields[name].description,
+        metavar=metavar or bounds(name) or None,
+        autocompletion=lambda incomplete: [value for value in values() if value.startswith(incomplete)],
+        rich_help_panel=SETTINGS_PANEL,
+        show_default=False,
+    )
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """Names of presets for the shell."""
+    return [name for name in preset_names() if name.startswith(incomplete)]
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Names of models for the shell."""
+    return [name for name in _model_names() if name.startswith(incomplete)]
+
+
+def _model_names() -> list[str]:
+    from lipsync_cli.hub import model_names
+
+    return model_names()
+
+
+Video = Annotated[
+    Path, typer.Argument(metavar="VIDEO", help="Video with the speaker, or a still picture.", show_default=False)
+]
+Audio = Annotated[
+    Path, typer.Argument(metavar="AUDIO", help="What the speaker is to say: any file with sound.", show_default=False)
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="Result; - is stdout. Default: VIDEO's name with .dub before its suffix.",
+    ),
+]
+Container = Annotated[
+    str | None,
+    typer.Option(metavar="mp4|mpegts", help="Container for -o -. Default: mp4.", rich_help_panel=OUTPUT_PANEL),
+]
+Keep = Annotated[
+    bool, flag("--keep", help="Carry over the video's other tracks, such as subtitles.", panel=OUTPUT_PANEL)
+]
+Overwrite = Annotated[bool, flag("-y", "--overwrite", help="Replace OUT if it exists.", panel=OUTPUT_PANEL)]
+Start = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Where in VIDEO to begin: 90, 1:30.5.", rich_help_panel=OUTPUT_PANEL),
+]
+End = Annotated[str | None, typer.Option(metavar="TIME", help="Where in VIDEO to end.", rich_help_panel=OUTPUT_PANEL)]
+
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME|FILE",
+        help="Set of settings to start from. Default: balanced.",
+        autocompletion=complete_presets,
+        rich_help_panel=SETTINGS_PANEL,
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any other setting, as lipsync presets show names it.",
+        rich_help_panel=SETTINGS_PANEL,
+    ),
+]
+Model = Annotated[str | None, setting("model", "NAME|PATH", _model_names)]
+FaceChoice = Annotated[str | None, setting("face", "WHICH")]
+Detector = Annotated[str | None, setting("detector")]
+Silence = Annotated[str | None, setting("silence")]
+Length = Annotated[str | None, setting("length")]
+Seed = Annotated[int | None, setting("seed", "N")]
+Device = Annotated[str | None, setting("device")]
+Crf = Annotated[int | None, setting("crf")]
+Codec = Annotated[str | None, setting("codec", "NAME")]
+EncoderPreset = Annotated[str | None, setting("encoder_preset", "NAME")]
+Threads = Annotated[int | None, setting("threads")]
+
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="Write the report as JSON.", rich_help_panel=REPORT_PANEL),
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.png", help="Write a contact sheet: source above result.", rich_help_panel=REPORT_PANEL
+    ),
+]
+Explain = Annotated[
+    bool, flag("--explain", help="Show settings, latency and plan instead of dubbing.", panel=REPORT_PANEL)
+]
+Json = Annotated[bool, flag("--json", help="Write one JSON document to stdout.", panel=REPORT_PANEL)]
+Quiet = Annotated[bool, flag("-q", "--quiet", help="Say nothing unless something fails.", panel=REPORT_PANEL)]
+Debug = Annotated[bool, flag("--debug", help="On failure show the traceback.", panel=REPORT_PANEL)]
+ProgressChoice = Annotated[
+    bool | None,
+    flag(
+        "--progress/--no-progress",
+        help="Show progress. Default: a bar on a terminal, lines elsewhere.",
+        panel=REPORT_PANEL,
+    ),
+]
