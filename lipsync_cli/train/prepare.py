@@ -100,6 +100,8 @@ def prepare(data: Path, out: Path, *, seconds_per_speaker: float = 100.0, worker
     clips = [
         c for c in read_clips(data / "clips.csv", seconds_per_speaker=seconds_per_speaker) if c.number not in done
     ]
+    # In random order, so that an unfinished run is a fair sample of every source.
+    random.Random(0).shuffle(clips)
     with ProcessPoolExecutor(workers) as pool, index.open("a") as handle:
         futures = [pool.submit(prepare_clip, data, out, clip) for clip in clips]
         for future in as_completed(futures):

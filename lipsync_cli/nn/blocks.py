@@ -1,0 +1,41 @@
+"""Small convolutional parts shared by the networks: residual blocks whose activations a condition can scale."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, gain: float = 1.0) -> nn.Conv2d:
+    """A 'same' convolution with He initialisation times ``gain``; the networks carry no normalisation layers."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    with torch.no_grad():
+        layer.weight.mul_(gain)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(silu(film(conv(silu(x)))))``; without a condition the film step is left out.
+
+    ``condition`` is ``[b d]`` and sets a scale and a shift for each channel (FiLM, Perez et al. 2018).
+    """
+
+    def __init__(self, channels: int, condition: int = 0) -> None:
+        super().__init__()
+        self.first = conv(channels, channels)
+        self.second = conv(channels, channels, gain=0.2)
+        self.film = nn.Linear(condition, 2 * channels) if condition else None
+        if self.film is not None:
+            nn.init.normal_(self.film.weight, std=0.05)
+            nn.init.zeros_(self.film.bias)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        h = self.first(F.silu(x))
+        if self.film is not None and condition is not None:
+            scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
+            h = h * (1 + scale) + shift
+        out: Tensor = x + self.second(F.silu(h))
+        return out

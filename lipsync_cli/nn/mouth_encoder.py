@@ -1,0 +1,55 @@
+"""What the mouth is doing, as a short vector: the only channel from a target frame to its rendering."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lipsync_cli.nn.blocks import conv
+
+# The part of the unit crop the encoder sees: x0, y0, side. Lips and chin, not eyes, ears or background.
+MOUTH_WINDOW = (0.21875, 0.375, 0.5625)
+INPUT_SIZE = 56
+MOUTH_POINTS = 20
+
+
+def mouth_window(crops: Tensor) -> Tensor:
+    """The mouth part of crops ``[b 3 s s]``, resampled by area to ``[b 3 56 56]``."""
+    size = crops.shape[-1]
+    x0, y0, side = (round(v * size) for v in MOUTH_WINDOW)
+    return F.interpolate(crops[:, :, y0 : y0 + side, x0 : x0 + side], (INPUT_SIZE, INPUT_SIZE), mode="area")
+
+
+class MouthEncoder(nn.Module):
+    """Crops ``[b 3 s s]`` in [0, 1] → mouth state z ``[b d]``, about unit scale.
+
+    ``landmarks`` reads the 20 lip points (crop fractions, ``[b 20 2]``) linearly from z; as a training target it
+    gives z a geometry, and at run time an aperture that can be closed in silence.
+    """
+
+    def __init__(self, latent: int = 24) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(
+            conv(3, 24, stride=2), nn.SiLU(), conv(24, 48, stride=2), nn.SiLU(), conv(48, 80, stride=2), nn.SiLU(),
+            conv(80, 112, stride=2), nn.SiLU(), nn.Flatten(),
+        )  # fmt: skip
+        self.head = nn.Linear(112 * 4 * 4, latent)
+        self.points = nn.Linear(latent, 2 * MOUTH_POINTS)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.constant_(self.points.bias, 0.5)  # lips start in the middle of the crop, not in its corner
+
+    def forward(self, crops: Tensor) -> Tensor:
+        z: Tensor = self.head(self.trunk(mouth_window(crops) * 2 - 1))
+        return z
+
+    def landmarks(self, z: Tensor) -> Tensor:
+        """Lip points ``[b 20 2]`` in crop fractions."""
+        out: Tensor = self.points(z).unflatten(-1, (MOUTH_POINTS, 2))
+        return out
+
+    def aperture(self, z: Tensor) -> Tensor:
+        """Mean inner-lip distance in crop fractions ``[b]``: points 61-67, 62-66 and 63-65."""
+        points = self.landmarks(z)
+        gaps: Tensor = torch.linalg.vector_norm(points[:, [13, 14, 15]] - points[:, [19, 18, 17]], dim=-1).mean(-1)
+        return gaps

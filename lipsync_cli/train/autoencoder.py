@@ -1,0 +1,185 @@
+"""Stage 1: the mouth encoder and the renderer together, from pairs of frames of the same person.
+
+The encoder sees a colour-shifted, slightly moved copy of the target's mouth, so that z cannot carry the picture;
+noise on z keeps neighbouring states alike. References come from the same clip but are chosen without regard to
+the target.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.nn.renderer import Renderer, region_keep
+from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
+from lipsync_cli.train.losses import gradient_l1, region_weights, structural_dissimilarity, weighted_l1
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderRecipe:
+    """Sizes and rates of one phase; phases at growing crop sizes continue one another."""
+
+    crop_size: int = 128
+    steps: int = 3000
+    sequences: int = 4
+    targets: int = 4
+    references: int = 3
+    learning_rate: float = 5e-4
+    warmup: int = 200
+    latent: int = 24
+    latent_noise: float = 0.15
+    seed: int = 0
+    save_every: int = 250
+
+
+class Autoencoder(nn.Module):
+    """Encoder and renderer under one state dict."""
+
+    def __init__(self, latent: int = 24) -> None:
+        super().__init__()
+        self.encoder = MouthEncoder(latent)
+        self.renderer = Renderer(latent)
+
+
+def losses(
+    model: Autoencoder, batch: RenderBatch, recipe: AutoencoderRecipe, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Named, weighted loss terms of one batch."""
+    t = batch.targets.shape[1]
+    targets = batch.targets.flatten(0, 1)
+    z = model.encoder(disturb(targets, generator))
+    with torch.no_grad():
+        z_references = model.encoder(batch.references.flatten(0, 1)).unflatten(0, batch.references.shape[:2])
+    features = model.renderer.encode_references(batch.references, z_references)
+    features = type(features)(*(x.repeat_interleave(t, 0) for x in features))
+    noisy = z + recipe.latent_noise * torch.randn(z.shape, generator=generator)
+    out = model.renderer(targets, noisy, features)
+    region = 1 - region_keep(targets.shape[-1], targets)
+    weights = region_weights(region, batch.target_points.flatten(0, 1))
+    return {
+        "l1": 4 * weighted_l1(out.image, targets, weights),
+        "gradient": 6 * gradient_l1(out.image, targets, weights),
+        "ssim": 0.5 * structural_dissimilarity(out.image, targets, weights),
+        "warped": 2 * weighted_l1(out.warped, targets, weights) + 2 * gradient_l1(out.warped, targets, weights),
+        "points": 5 * F.smooth_l1_loss(model.encoder.landmarks(z), batch.target_points.flatten(0, 1), beta=0.01),
+        "scale": 1e-3 * z.pow(2).mean(),
+    }
+
+
+def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift by up to 2 % and change brightness and contrast: what z must not depend on."""
+    b = len(images)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator) * (high - low) + low
+
+    theta = torch.zeros(b, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = uniform(0.97, 1.03, b)
+    theta[:, :, 2] = uniform(-0.02, 0.02, b, 2)
+    moved = F.grid_sample(
+        images,
+        F.affine_grid(theta, list(images.shape), align_corners=False),
+        padding_mode="border",
+        align_corners=False,
+    )
+    return (moved * uniform(0.8, 1.2, b, 3, 1, 1) + uniform(-0.1, 0.1, b, 1, 1, 1)).clamp(0, 1)
+
+
+def train(
+    model: Autoencoder,
+    clips: list[ClipData],
+    recipe: AutoencoderRecipe,
+    folder: Path,
+    *,
+    on_save: Callable[[Autoencoder, int], None] | None = None,
+    deadline: float | None = None,
+) -> Autoencoder:
+    """Run one phase, resuming from ``folder/autoencoder.pt`` if that phase was begun; returns the EMA weights.
+
+    Batches and noise are functions of (seed, step), so a stopped and resumed run equals an unbroken one.
+    ``deadline`` (monotonic seconds) ends the phase early.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    average = {key: value.clone() for key, value in model.state_dict().items()}
+    checkpoint, first = folder / "autoencoder.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        average = saved["average"]
+        if saved["crop_size"] == recipe.crop_size:
+            optimiser.load_state_dict(saved["optimiser"])
+            first = saved["step"]
+    log = (folder / "metrics.jsonl").open("a")
+    began = time.monotonic()
+    step = first
+    for step in range(first, recipe.steps):
+        out_of_time = deadline is not None and time.monotonic() > deadline
+        if out_of_time:
+            break
+        batch = next(
+            render_batches(
+                clips, size=recipe.crop_size, sequences=recipe.sequences, targets=recipe.targets,
+                references=recipe.references, seed=(recipe.seed * 1_000_003 + recipe.crop_size) * 1_000_003 + step,
+            )
+        )  # fmt: skip
+        noise = torch.Generator().manual_seed(recipe.seed + step)
+        terms = losses(model, batch, recipe, noise)
+        total = torch.stack(list(terms.values())).sum()
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        rate = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup) * _decay(step, recipe.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.step()
+        _update_average(average, model, min(0.998, (step + 1) / (step + 10)))
+        if step % 25 == 0:
+            values = {name: round(float(value.detach()), 4) for name, value in terms.items()}
+            row = {"size": recipe.crop_size, "step": step, "s": round(time.monotonic() - began), "norm": float(norm)}
+            log.write(json.dumps(row | values) + "\n")
+            log.flush()
+        if (step + 1) % recipe.save_every == 0:
+            _save(checkpoint, model, average, optimiser, recipe, step + 1)
+            if on_save is not None:
+                on_save(_with(average, recipe), step + 1)
+    _save(checkpoint, model, average, optimiser, recipe, step + 1)
+    return _with(average, recipe)
+
+
+def _decay(step: int, steps: int) -> float:
+    """Constant, then linear to 5 % over the last third."""
+    return max(0.05, min(1.0, (steps - step) / (steps / 3)))
+
+
+def _update_average(average: dict[str, Tensor], model: nn.Module, momentum: float) -> None:
+    with torch.no_grad():
+        for key, value in model.state_dict().items():
+            average[key].lerp_(value, 1 - momentum)
+
+
+def _with(average: dict[str, Tensor], recipe: AutoencoderRecipe) -> Autoencoder:
+    model = Autoencoder(recipe.latent)
+    model.load_state_dict(average)
+    return model.eval()
+
+
+def _save(
+    path: Path,
+    model: nn.Module,
+    average: dict[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    recipe: AutoencoderRecipe,
+    step: int,
+) -> None:
+    state = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
+    torch.save(state | {"step": step, "crop_size": recipe.crop_size}, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)

@@ -1,0 +1,126 @@
+"""Batches from a prepared folder: clips drawn per speaker, crops for the renderer, latents and mel for the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lipsync_cli.train.prepare import MIN_FRAMES, Prepared, read_index
+from lipsync_cli.types import Float32, UInt8
+
+MOUTH = slice(48, 68)
+# A clip whose source is no larger than the crop shows true detail; upsampled ones teach blur and are drawn less.
+SHARP_SCALE = 0.75
+UPSAMPLED_WEIGHT = 0.35
+OPEN_LICENCES = ("CC BY 4.0 (GRID corpus)", "MIT")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipData:
+    """One prepared clip; ``crops`` is a memory map uint8 ``[n s s 3]``, ``landmarks`` ``[n 68 2]`` crop pixels."""
+
+    record: Prepared
+    crops: UInt8
+    landmarks: Float32
+    mel: Float32
+
+
+def load_clips(folder: Path, split: str, *, open_only: bool = False) -> list[ClipData]:
+    """Every usable clip of a split; ``open_only`` keeps the clearly licensed ones."""
+    clips = []
+    for record in read_index(folder):
+        licensed = not open_only or record.licence.startswith(OPEN_LICENCES)
+        if record.split != split or record.frames < MIN_FRAMES or not licensed:
+            continue
+        arrays = np.load(folder / f"{record.number:05d}.npz")
+        crops = np.load(folder / f"{record.number:05d}.crops.npy", mmap_mode="r")
+        clips.append(ClipData(record, crops, arrays["landmarks"], arrays["mel"]))
+    return clips
+
+
+@dataclass(frozen=True, slots=True)
+class RenderBatch:
+    """Targets ``[b t 3 s s]``, references ``[b k 3 s s]``, lip points of both ``[b · 20 2]`` in crop fractions."""
+
+    targets: Tensor
+    references: Tensor
+    target_points: Tensor
+    reference_points: Tensor
+
+
+def render_batches(
+    clips: list[ClipData], *, size: int, sequences: int, targets: int, references: int, seed: int
+) -> Iterator[RenderBatch]:
+    """Endless batches of ``sequences`` clips; a pure function of its arguments."""
+    rng = np.random.default_rng(seed)
+    weights = _speaker_weights(clips)
+    while True:
+        chosen = rng.choice(len(clips), sequences, p=weights)
+        samples = [_render_sample(clips[i], size, targets, references, rng) for i in chosen]
+        stacked = [torch.stack(column) for column in zip(*samples, strict=True)]
+        yield RenderBatch(*stacked)
+
+
+def _speaker_weights(clips: list[ClipData]) -> Float32:
+    """Every speaker equally often, whatever their share of the minutes; upsampled sources less."""
+    speakers = [clip.record.speaker for clip in clips]
+    counts = {speaker: speakers.count(speaker) for speaker in set(speakers)}
+    weights = np.array(
+        [
+            (1.0 if clip.record.source_scale >= SHARP_SCALE else UPSAMPLED_WEIGHT)
+            / counts[clip.record.speaker] ** 0.7
+            for clip in clips
+        ]
+    )
+    return np.asarray(weights / weights.sum())
+
+
+def _render_sample(
+    clip: ClipData, size: int, targets: int, references: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    count = len(clip.crops)
+    at = rng.integers(0, count, targets)
+    refs = choose_references(clip.landmarks, references, rng)
+    picked = np.concatenate([at, refs])
+    pixels = torch.from_numpy(np.ascontiguousarray(clip.crops[picked])).permute(0, 3, 1, 2).float() / 255
+    points = torch.from_numpy(clip.landmarks[picked, MOUTH] + 0.5) / clip.crops.shape[1]
+    if pixels.shape[-1] != size:
+        pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    pixels = _jitter_colour(pixels, rng)
+    if rng.random() < 0.5:
+        pixels, points = pixels.flip(-1), _mirror(points)
+    return pixels[:targets], pixels[targets:], points[:targets], points[targets:]
+
+
+def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Frames of one random second, spread over its apertures from closed to open, as ``dub`` chooses them."""
+    window = min(len(landmarks), 25)
+    start = int(rng.integers(0, len(landmarks) - window + 1))
+    inner = landmarks[start : start + window, 60:68]
+    aperture = np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1)
+    order = np.argsort(aperture)
+    ranks = np.linspace(0, window - 1, count) + rng.normal(0, 1.5, count)
+    return start + order[np.clip(np.round(ranks), 0, window - 1).astype(int)]
+
+
+def _jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    gain = torch.tensor(rng.uniform(0.8, 1.2, (1, 3, 1, 1)) ** 0.5 * rng.uniform(0.75, 1.2), dtype=torch.float32)
+    gamma = float(rng.uniform(0.8, 1.25))
+    return (pixels.clamp(1e-3, 1) ** gamma * gain).clamp(0, 1)
+
+
+# Left-right partners of the 20 lip points, so that a mirrored picture keeps the landmark order.
+_MIRROR = [6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 16, 15, 14, 13, 12, 19, 18, 17]
+
+
+def _mirror(points: Tensor) -> Tensor:
+    flipped = points[:, _MIRROR].clone()
+    flipped[..., 0] = 1 - flipped[..., 0]
+    return flipped

@@ -1,0 +1,175 @@
+"""Stage 2: the causal flow over mouth states, by teacher forcing on real sequences.
+
+Every chunk is denoised given the clean states before it, slightly disturbed, because at run time they will be the
+network's own. Half of the times t are those of the run-time schedule, the rest uniform.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
+from lipsync_cli.nn.causal_flow import CausalFlow, FlowConfig
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.train.data import choose_references
+from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, flow_batches
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRecipe:
+    """Sizes and rates of the stage. ``frames`` alternates between short and long windows."""
+
+    steps: int = 4000
+    batch: int = 32
+    frames: tuple[int, int] = (28, 64)
+    references: int = 3
+    learning_rate: float = 6e-4
+    warmup: int = 200
+    schedule: tuple[float, ...] = (0.999, 0.769)
+    context_noise: float = 0.25
+    seed: int = 0
+    save_every: int = 500
+
+
+def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: MouthEncoder) -> None:
+    """Set the latent statistics, and ``rest`` as the mean state of frames whose lips are closed."""
+    z = torch.cat([clip.z for clip in clips])
+    network.latent_mean.copy_(z.mean(0))
+    network.latent_std.copy_(z.std(0).clamp_min(1e-3))
+    with torch.no_grad():
+        aperture = encoder.aperture(z)
+    network.rest.copy_(z[aperture <= aperture.quantile(0.1)].mean(0))
+
+
+def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: FlowRecipe, generator: torch.Generator) -> Tensor:
+    """Mean squared error of the velocity, per chunk-wise time."""
+    clean, references = network.normalise(batch.z), network.normalise(batch.references)
+    b, n, _ = clean.shape
+    chunk = network.config.chunk
+    t = _times(b, n // chunk, recipe, generator).repeat_interleave(chunk, 1)
+    noise = torch.randn(clean.shape, generator=generator)
+    noisy = (1 - t[..., None]) * clean + t[..., None] * noise
+    level = recipe.context_noise * torch.rand(b, 1, 1, generator=generator)
+    context = clean + level * torch.randn(clean.shape, generator=generator)
+    velocity = network(context, noisy, t, network.audio(batch.audio), references)
+    return (velocity - (noise - clean)).pow(2).mean()
+
+
+def _times(b: int, chunks: int, recipe: FlowRecipe, generator: torch.Generator) -> Tensor:
+    uniform = torch.rand(b, chunks, generator=generator).clamp(0.001, 0.999)
+    index = torch.randint(len(recipe.schedule), (b, chunks), generator=generator)
+    scheduled = torch.tensor(recipe.schedule)[index]
+    return torch.where(torch.rand(b, chunks, generator=generator) < 0.5, scheduled, uniform)
+
+
+def train(
+    network: CausalFlow,
+    clips: list[LatentClip],
+    recipe: FlowRecipe,
+    folder: Path,
+    *,
+    deadline: float | None = None,
+) -> CausalFlow:
+    """Run the stage, resuming from ``folder/flow.pt``; returns a network with the averaged weights.
+
+    Batches and noise depend on (seed, step) alone. ``deadline`` (monotonic seconds) ends it early.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    average = {key: value.clone() for key, value in network.state_dict().items()}
+    checkpoint, first = folder / "flow.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        average, first = saved["average"], saved["step"]
+    streams = [
+        flow_batches(clips, frames=n, size=recipe.batch, references=recipe.references, seed=recipe.seed + n + first)
+        for n in recipe.frames
+    ]
+    log = (folder / "metrics.jsonl").open("a")
+    began, running, step = time.monotonic(), 0.0, first
+    for step in range(first, recipe.steps):
+        if deadline is not None and time.monotonic() > deadline:
+            break
+        batch = next(streams[step % len(streams)])
+        loss = flow_loss(network, batch, recipe, torch.Generator().manual_seed(recipe.seed + step))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        progress = step / recipe.steps
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * min(1, (step + 1) / recipe.warmup) * (0.05 + 0.95 * (1 - progress))
+        optimiser.step()
+        with torch.no_grad():
+            for key, value in network.state_dict().items():
+                average[key].lerp_(value, max(0.002, 1 / (step + 2)))
+        running = 0.98 * running + 0.02 * float(loss.detach())
+        if step % 50 == 0:
+            log.write(json.dumps({"step": step, "s": round(time.monotonic() - began), "loss": running}) + "\n")
+            log.flush()
+        if (step + 1) % recipe.save_every == 0:
+            _save(checkpoint, network, average, optimiser, step + 1)
+    _save(checkpoint, network, average, optimiser, step + 1)
+    result = CausalFlow(network.config)
+    result.load_state_dict(average)
+    return result.eval()
+
+
+def _save(
+    path: Path, network: CausalFlow, average: dict[str, Tensor], optimiser: torch.optim.Optimizer, step: int
+) -> None:
+    state = {"model": network.state_dict(), "average": average, "optimiser": optimiser.state_dict(), "step": step}
+    torch.save(state, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+@torch.inference_mode()
+def rollout_clip(
+    network: CausalFlow, clip: LatentClip, references: Tensor, schedule: tuple[float, ...], *, seed: int = 0
+) -> Tensor:
+    """States ``[n d]`` (encoder units) spoken from the clip's audio alone, by the run-time rollout."""
+    chunk = network.config.chunk
+    count = -(-len(clip.z) // chunk) * chunk
+    windows = audio_windows(np.pad(clip.mel, ((0, 4 * chunk), (0, 0)), mode="edge"), 0, count)
+    audio = network.audio(windows[None])
+    cache = network.begin(network.normalise(references)[None])
+    chunks = []
+    for first in range(0, count, chunk):
+        noises = chunk_noise(seed, first, chunk, network.config.latent, len(schedule))
+        chunks.append(roll_chunk(network, cache, audio[:, first : first + chunk], noises, schedule))
+    return network.denormalise(torch.cat(chunks, 1)[0])[: len(clip.z)]
+
+
+@torch.inference_mode()
+def validate(
+    network: CausalFlow, encoder: MouthEncoder, clips: list[LatentClip], schedule: tuple[float, ...]
+) -> dict[str, float]:
+    """Aperture correlation with the real lips, aperture spread (generated over real) and state error, clip means."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for clip in clips:
+        references = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))]
+        z = rollout_clip(network, clip, references, schedule)
+        real, made = encoder.aperture(clip.z).numpy(), encoder.aperture(z).numpy()
+        if real.std() < 1e-4 or made.std() < 1e-6:
+            continue
+        error = float((network.normalise(z) - network.normalise(clip.z)).pow(2).mean())
+        rows.append((np.corrcoef(real, made)[0, 1], made.std() / real.std(), error))
+    corr, spread, error = np.mean(rows, axis=0)
+    return {"aperture_corr": float(corr), "aperture_spread": float(spread), "state_mse": float(error)}
+
+
+def new_network(config: FlowConfig, clips: list[LatentClip], encoder: MouthEncoder, *, seed: int = 0) -> CausalFlow:
+    """A network with seeded weights and the data's statistics."""
+    torch.manual_seed(seed)
+    network = CausalFlow(config)
+    fit_normalisation(network, clips, encoder)
+    return network

@@ -1,0 +1,100 @@
+"""Sequences for the flow: mouth states of every prepared clip, with the audio windows that belong to them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipsync_cli.audio.mel import LOG_MEAN, LOG_SPREAD
+from lipsync_cli.nn.causal_flow import MEL_ROWS, ROWS_BEFORE
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.train.data import ClipData, choose_references
+from lipsync_cli.train.prepare import MEL_MARGIN
+from lipsync_cli.types import Float32
+
+ROWS_PER_FRAME = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LatentClip:
+    """States ``[n d]``, mel rows with ``MEL_MARGIN`` of context each side, landmarks ``[n 68 2]`` in crop pixels."""
+
+    z: Tensor
+    mel: Float32
+    landmarks: Float32
+    speaker: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowBatch:
+    """States ``[b n d]``, audio windows ``[b n 32 80]``, reference states ``[b r d]``; encoder units."""
+
+    z: Tensor
+    audio: Tensor
+    references: Tensor
+
+
+@torch.inference_mode()
+def encode_clips(encoder: MouthEncoder, clips: list[ClipData]) -> list[LatentClip]:
+    """Run the encoder over every frame of every clip."""
+    out = []
+    for clip in clips:
+        states = []
+        for first in range(0, len(clip.crops), 64):
+            pixels = torch.from_numpy(np.ascontiguousarray(clip.crops[first : first + 64]))
+            states.append(encoder(pixels.permute(0, 3, 1, 2).float() / 255))
+        out.append(LatentClip(torch.cat(states).clone(), clip.mel, clip.landmarks, clip.record.speaker))
+    return out
+
+
+def audio_windows(mel: Float32, first: int, count: int) -> Tensor:
+    """Windows ``[count 32 80]`` of latent frames first … first + count − 1 of a prepared clip."""
+    start = MEL_MARGIN + ROWS_PER_FRAME * first - ROWS_BEFORE
+    rows = mel[start : start + ROWS_PER_FRAME * (count - 1) + MEL_ROWS]
+    view = np.lib.stride_tricks.sliding_window_view(rows, MEL_ROWS, axis=0)[::ROWS_PER_FRAME]
+    return torch.from_numpy(np.ascontiguousarray(view.transpose(0, 2, 1)))
+
+
+def flow_batches(
+    clips: list[LatentClip], *, frames: int, size: int, references: int, seed: int
+) -> Iterator[FlowBatch]:
+    """Endless batches of windows of ``frames`` states; speakers are drawn before clips."""
+    rng = np.random.default_rng(seed)
+    usable: dict[str, list[LatentClip]] = defaultdict(list)
+    for clip in clips:
+        if len(clip.z) >= frames:
+            usable[clip.speaker].append(clip)
+    speakers = sorted(usable)
+    seconds = np.array([sum(len(c.z) for c in usable[s]) for s in speakers], float) ** 0.5
+    while True:
+        samples = []
+        for index in rng.choice(len(speakers), size, p=seconds / seconds.sum()):
+            own = usable[speakers[index]]
+            samples.append(_sample(own[rng.integers(len(own))], own, frames, references, rng))
+        yield FlowBatch(*(torch.stack(column) for column in zip(*samples, strict=True)))
+
+
+def _sample(
+    clip: LatentClip, own: list[LatentClip], frames: int, references: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    start = int(rng.integers(0, len(clip.z) - frames + 1))
+    # References of another clip of the speaker where there is one: they must not tell what this window does.
+    donor = own[rng.integers(len(own))]
+    chosen = choose_references(donor.landmarks, references, rng)
+    audio = audio_windows(disturb_mel(clip.mel, rng), start, frames)
+    return clip.z[start : start + frames], audio, donor.z[torch.from_numpy(chosen)]
+
+
+def disturb_mel(mel: Float32, rng: np.random.Generator) -> Float32:
+    """Another loudness, a spectral tilt and, half of the time, a stationary noise floor."""
+    bands = np.linspace(-1, 1, mel.shape[1])
+    log = mel * LOG_SPREAD + LOG_MEAN + rng.normal(0, 1.0) + rng.normal(0, 0.5) * bands
+    if rng.random() < 0.5:
+        floor = rng.uniform(-11, -5) + rng.normal(0, 1.0) * bands + rng.normal(0, 0.7, mel.shape)
+        log = np.logaddexp(log, floor)
+    return np.asarray((log - LOG_MEAN) / LOG_SPREAD, np.float32)
