@@ -20,7 +20,10 @@ SIDE_MARGIN = 0.06
 KERNEL_PX = 2.0
 """The mask ends this many crop pixels inside the region, so that cubic sampling never reads beyond it."""
 LEFT_SIDE, RIGHT_SIDE = (1, 2, 3, 4), (15, 14, 13, 12)
-LEFT_CHIN, RIGHT_CHIN = 6, 10
+LEFT_CHIN, RIGHT_CHIN = (5, 6, 7), (11, 10, 9)
+DROPPED_CHIN_ROWS = (0.74, 0.87, 1.0)
+"""The rows of the chin's points when the mouth is wide open. Only their columns are taken from the landmarks:
+speech moves them up and down but hardly sideways."""
 CORNER_SPREAD = 0.04
 
 
@@ -50,19 +53,15 @@ def smoothstep(value: Float32) -> Float32:
 def _face_depth(points: Float64, size: int) -> Float32:
     """Horizontal distance ``[size size]`` to the nearer side of the face in crop widths, positive inside."""
     x, y = unit_grid(size), unit_grid(size)
-    left = _side(points[list(LEFT_SIDE)], points[LEFT_CHIN], -SIDE_MARGIN, y)
-    right = _side(points[list(RIGHT_SIDE)], points[RIGHT_CHIN], SIDE_MARGIN, y)
+    left = _side(points[list(LEFT_SIDE)], points[list(LEFT_CHIN)], -SIDE_MARGIN, y)
+    right = _side(points[list(RIGHT_SIDE)], points[list(RIGHT_CHIN)], SIDE_MARGIN, y)
     return np.minimum(x[None, :] - left[:, None], right[:, None] - x[None, :]).astype(np.float32)
 
 
 def _side(jaw: Float64, chin: Float64, margin: float, rows: Float64) -> Float64:
-    """The column where one side of the face ends, for every row.
-
-    From the jaw the line runs to below the crop under the chin point: of the chin only the column is used, since
-    speech moves it up and down but hardly sideways.
-    """
-    y = np.maximum.accumulate(np.append(jaw[:, 1], 1.15)) + np.arange(len(jaw) + 1) * 1e-9
-    x = np.append(jaw[:, 0], chin[0]) + margin
+    """The column ``[rows]`` where one side of the face ends: down the jaw, then along a wide-open mouth's chin."""
+    y = np.maximum.accumulate(np.append(jaw[:, 1], DROPPED_CHIN_ROWS)) + np.arange(7) * 1e-9
+    x = np.append(jaw[:, 0], chin[:, 0]) + margin
     # Three shifted copies round the corners, so that the outline has no kinks to catch the eye.
     shifted = [np.interp(rows + shift, y, x) for shift in (-CORNER_SPREAD, 0.0, CORNER_SPREAD)]
     return np.asarray(np.mean(shifted, axis=0))

@@ -1,0 +1,91 @@
+"""The region generators write, and the mask inside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scenes import landmarks
+
+from lipsync_cli.composite.mask import FEATHER, blend_mask
+from lipsync_cli.region import LOWER_FACE_REGION, generation_region, region_depth
+
+
+def at(mask: np.ndarray, x: float, y: float) -> float:
+    return float(mask[int(y * mask.shape[0]), int(x * mask.shape[1])])
+
+
+@pytest.mark.parametrize("size", [64, 96, 192, 256])
+def test_the_region_is_the_agreed_superellipse(size: int) -> None:
+    region = generation_region(size)
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    pixel = 1 / size
+    assert (rows[0] + 0.5) / size == pytest.approx(0.36, abs=pixel)
+    assert (rows[-1] + 0.5) / size == pytest.approx(0.97, abs=pixel)
+    assert (columns[0] + 0.5) / size == pytest.approx(0.10, abs=pixel)
+    assert (columns[-1] + 0.5) / size == pytest.approx(0.90, abs=pixel)
+    assert (region_depth(size) > 0)[region].all() and (region_depth(size) <= 0)[~region].all()
+    window = LOWER_FACE_REGION.window(size)
+    assert region[window].sum() == region.sum()
+
+
+def test_importing_the_region_is_light() -> None:
+    program = "import sys, lipsync_cli.region; print(any(m in sys.modules for m in ('torch', 'cv2', 'av', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("size", [64, 96, 192, 256])
+def test_the_mask_stays_inside_the_region(size: int) -> None:
+    mask = blend_mask(landmarks(size), size)
+    assert mask.dtype == np.float32 and mask.shape == (size, size)
+    assert mask.min() == 0 and mask.max() == 1
+    assert not mask[~generation_region(size)].any()
+
+
+def test_the_mask_covers_mouth_and_dropped_chin_but_not_nose_and_collar() -> None:
+    mask = blend_mask(landmarks(192), 192)
+    for x, y in [(0.5, 0.51), (0.33, 0.51), (0.67, 0.51), (0.5, 0.80), (0.4, 0.8), (0.6, 0.8)]:
+        assert at(mask, x, y) > 0.99
+    assert at(mask, 0.5, 0.92) > 0.2
+    assert at(mask, 0.5, 0.344) == 0
+    assert at(mask, 0.12, 0.9) == 0
+
+
+def test_the_edge_is_soft() -> None:
+    mask = blend_mask(landmarks(192), 192)
+    steps = max(np.abs(np.diff(mask, axis=axis)).max() for axis in (0, 1))
+    # A smoothstep over the feather climbs at most 1.5 / width a pixel; the diagonal sides add a little.
+    assert steps < 1.8 / (FEATHER * 192)
+
+
+def test_a_turned_face_takes_its_background_out_of_the_mask() -> None:
+    points = landmarks(192)
+    points[9:17, 0] -= 0.15 * 192
+    turned, frontal = blend_mask(points, 192), blend_mask(landmarks(192), 192)
+    assert at(turned, 0.75, 0.6) < 0.05 < 0.9 < at(frontal, 0.75, 0.6)
+    np.testing.assert_array_equal(turned[:, :80], frontal[:, :80])
+
+
+def test_the_mask_does_not_follow_a_speaking_jaw() -> None:
+    points = landmarks(192)
+    points[5:12, 1] += 0.10 * 192
+    points[48:, 1] += 0.08 * 192
+    np.testing.assert_array_equal(blend_mask(points, 192), blend_mask(landmarks(192), 192))
+
+
+def test_the_mask_moves_smoothly_with_the_landmarks() -> None:
+    points = landmarks(192)
+    before = blend_mask(points, 192)
+    for shift in (0.05, 0.3, 1.0):
+        moved = points + np.array([shift, 0])
+        assert np.abs(blend_mask(moved, 192) - before).max() < 1.8 * shift / (FEATHER * 192)
+
+
+@pytest.mark.parametrize("bad", [np.full((68, 2), np.nan), np.zeros((5, 2))])
+def test_bad_landmarks_are_refused(bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="68 finite"):
+        blend_mask(bad, 96)
+    with pytest.raises(ValueError, match="feather"):
+        blend_mask(landmarks(96), 96, feather=0)
