@@ -22,11 +22,11 @@ from lipsync_cli.types import Alignment, Float32, Float64, Frame, Patch, Plane, 
 class _Overlay:
     """A patch in crop space: the picture becomes ``picture · (1 − cover) + paint``, plane by plane.
 
-    ``paint`` ``[p h w]`` is in code values, ``cover`` ``[h w]`` in [0, 1]; ``to_crop`` ``[2 3]`` maps storage pixels
-    to these arrays. One linear form means one resampling kernel for colour and weight, so they cannot disagree.
+    ``paint``, ``[h w]`` for each plane, is in code values, ``cover`` ``[h w]`` in [0, 1]; ``to_crop`` ``[2 3]`` maps
+    storage pixels to these arrays. One linear form means one resampling kernel for colour and weight, so they cannot disagree.
     """
 
-    paint: Float32
+    paint: tuple[Float32, ...]
     cover: Float32
     to_crop: Float64
 
@@ -87,10 +87,12 @@ class Compositor:
         mask = mask * np.float32(min(patch.weight, 1.0))
         cover = mask * (1 - kept)
         rgb = mask[..., None] * (generated - kept[..., None] * source)
-        paint = np.moveaxis(rgb @ convert.linear.T + cover[..., None] * convert.offset, -1, 0)
+        # A 3 × 4 matrix over (r, g, b, cover): colours and the offset they carry in one pass.
+        matrix = np.column_stack([convert.linear, convert.offset])
+        layers = np.asarray(cv2.transform(np.dstack([rgb, cover]), matrix), np.float32).reshape(*cover.shape, -1)
+        paint = tuple(np.ascontiguousarray(layers[..., plane]) for plane in range(len(convert.offset)))
         shift = np.array([[1.0, 0, -columns.start], [0, 1, -rows.start]])
-        matrix = compose_affine(shift, patch.source.alignment.matrix)
-        return _Overlay(np.ascontiguousarray(paint), cover, matrix)
+        return _Overlay(paint, cover, compose_affine(shift, patch.source.alignment.matrix))
 
 
 def _check(patch: Patch, size: int) -> None:

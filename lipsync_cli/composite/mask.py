@@ -40,8 +40,12 @@ def blend_mask(
         raise ValueError(f"the mask needs 68 finite landmarks, got an array of shape {points.shape}")
     if feather <= 0:
         raise ValueError(f"the feather is a positive share of the crop, got {feather}")
-    depth = np.minimum(region_depth(size, region) - np.float32(KERNEL_PX / size), _face_depth(points, size))
-    return smoothstep(depth / np.float32(feather))
+    rows, columns = region.window(size)
+    inside = region_depth(size, region)[rows, columns] - np.float32(KERNEL_PX / size)
+    face = _face_depth(points, unit_grid(size)[columns], unit_grid(size)[rows])
+    mask = np.zeros((size, size), np.float32)
+    mask[rows, columns] = smoothstep(np.minimum(inside, face) / np.float32(feather))
+    return mask
 
 
 def smoothstep(value: Float32) -> Float32:
@@ -50,12 +54,11 @@ def smoothstep(value: Float32) -> Float32:
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def _face_depth(points: Float64, size: int) -> Float32:
-    """Horizontal distance ``[size size]`` to the nearer side of the face in crop widths, positive inside."""
-    x, y = unit_grid(size), unit_grid(size)
+def _face_depth(points: Float64, x: Float64, y: Float64) -> Float32:
+    """Horizontal distance ``[y x]`` to the nearer side of the face in crop widths, positive inside."""
     left = _side(points[list(LEFT_SIDE)], points[list(LEFT_CHIN)], -SIDE_MARGIN, y)
     right = _side(points[list(RIGHT_SIDE)], points[list(RIGHT_CHIN)], SIDE_MARGIN, y)
-    return np.minimum(x[None, :] - left[:, None], right[:, None] - x[None, :]).astype(np.float32)
+    return np.asarray(np.minimum(x[None, :] - left[:, None], right[:, None] - x[None, :]), np.float32)
 
 
 def _side(jaw: Float64, chin: Float64, margin: float, rows: Float64) -> Float64:

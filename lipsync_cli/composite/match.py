@@ -11,15 +11,18 @@ import numpy as np
 
 from lipsync_cli.types import Float32
 
-FIELD_CELLS = 32
+FIELD_CELLS = 24
 """The colour field is worked out on about this many cells per side."""
 OUTLIER = 0.04
 """A ring cell that differs from the ring's median by this much counts a quarter: lips or a chin moved there."""
 MAX_SHIFT, MAX_VARIATION = 0.14, 0.06
 """Bounds of the field: its mean, and how far it may vary around it. More is not colour but a different picture."""
-DIFFUSION_SIGMAS = (1.0, 2.0, 4.0, 8.0, 16.0)
+DIFFUSION_SIGMAS = (1.0, 2.0, 4.0, 8.0)
 DETAIL_SIGMA = 0.015
+"""Neighbourhood, in crop widths, over which agreement is judged."""
 DETAIL_TOLERANCE = 0.025
+"""Difference in mean RGB, root mean square over the neighbourhood, at which half of the detail stays."""
+GRAY = np.full((1, 3), 1 / 3, np.float32)
 
 
 def color_field(generated: Float32, source: Float32, mask: Float32) -> Float32:
@@ -65,7 +68,7 @@ def agreement(generated: Float32, source: Float32, size: int) -> Float32:
     There the picture's own detail, finer than the crop's pixels or than the generator's taste, may stay.
     ``size`` is the crop's size in pixels, for the width of the neighbourhood.
     """
-    difference = (generated - source).mean(-1)
+    difference = np.asarray(cv2.transform(generated - source, GRAY), np.float32)
     error = cv2.GaussianBlur(difference * difference, (0, 0), max(DETAIL_SIGMA * size, 0.5))
     ratio = np.asarray(error, np.float32) / np.float32(DETAIL_TOLERANCE**2)
     return np.asarray(1 / (1 + ratio * ratio), np.float32)

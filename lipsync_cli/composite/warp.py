@@ -47,7 +47,8 @@ def sample_layer(layer: Float32, to_crop: Float64, window: Window) -> Float32:
     """Values of a crop layer ``[h w]`` at the samples of ``window``; 0 beyond the crop.
 
     Cubic where the crop is enlarged. Where it shrinks, each sample is the mean over its own area, by sampling
-    more finely along the plane's axes first, so that neither a small face nor subsampled chroma shimmers.
+    more finely (then bilinear will do) along the plane's axes first, so that neither a small face nor subsampled
+    chroma shimmers.
     """
     across, down = (_oversampling(float(np.linalg.norm(to_crop[:, axis]))) for axis in (0, 1))
     width, height = window.x1 - window.x0, window.y1 - window.y0
@@ -55,9 +56,10 @@ def sample_layer(layer: Float32, to_crop: Float64, window: Window) -> Float32:
     x = [1 / across, 0.0, window.x0 + 0.5 / across - 0.5]
     y = [0.0, 1 / down, window.y0 + 0.5 / down - 0.5]
     matrix = compose_affine(to_crop, np.array([x, y]))
-    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    shrinks = across > 1 or down > 1
+    flags = cv2.WARP_INVERSE_MAP | (cv2.INTER_LINEAR if shrinks else cv2.INTER_CUBIC)
     fine = cv2.warpAffine(layer, matrix, (width * across, height * down), flags=flags)
-    if across > 1 or down > 1:
+    if shrinks:
         fine = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(fine, np.float32)
 
