@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lipsync_cli.composite.colorspace import PixelFormat, RgbToPlanes, pixel_format, rgb_to_planes, to_codes
 from lipsync_cli.composite.mask import FEATHER, blend_mask
-from lipsync_cli.composite.match import agreement, color_field
+from lipsync_cli.composite.match import color_field, with_detail
 from lipsync_cli.composite.warp import covering_window, sample_layer
 from lipsync_cli.geometry import compose_affine, transform_points
 from lipsync_cli.region import LOWER_FACE_REGION, Region
@@ -23,7 +23,8 @@ class _Overlay:
     """A patch in crop space: the picture becomes ``picture · (1 − cover) + paint``, plane by plane.
 
     ``paint``, ``[h w]`` for each plane, is in code values, ``cover`` ``[h w]`` in [0, 1]; ``to_crop`` ``[2 3]`` maps
-    storage pixels to these arrays. One linear form means one resampling kernel for colour and weight, so they cannot disagree.
+    storage pixels to these arrays. One linear form means one resampling kernel for colour and weight, so they
+    cannot disagree.
     """
 
     paint: tuple[Float32, ...]
@@ -83,14 +84,15 @@ class Compositor:
         generated = np.clip(patch.rgb[rows, columns], 0, 1)
         if self._color_match:
             generated = np.clip(generated + color_field(generated, source, mask), 0, 1)
-        kept = agreement(generated, source, size) if self._keep_detail else np.zeros_like(mask)
+        cover = np.ones_like(mask)
+        if self._keep_detail:
+            generated, cover = with_detail(generated, source, size)
         mask = mask * np.float32(min(patch.weight, 1.0))
-        cover = mask * (1 - kept)
-        rgb = mask[..., None] * (generated - kept[..., None] * source)
+        rgb, cover = mask[..., None] * generated, mask * cover
         # A 3 × 4 matrix over (r, g, b, cover): colours and the offset they carry in one pass.
         matrix = np.column_stack([convert.linear, convert.offset])
-        layers = np.asarray(cv2.transform(np.dstack([rgb, cover]), matrix), np.float32).reshape(*cover.shape, -1)
-        paint = tuple(np.ascontiguousarray(layers[..., plane]) for plane in range(len(convert.offset)))
+        layers = cv2.split(cv2.transform(cv2.merge([*cv2.split(rgb), cover]), matrix))
+        paint = tuple(np.asarray(layer, np.float32) for layer in layers)
         shift = np.array([[1.0, 0, -columns.start], [0, 1, -rows.start]])
         return _Overlay(paint, cover, compose_affine(shift, patch.source.alignment.matrix))
 

@@ -62,13 +62,25 @@ def _diffuse(values: Float32, weights: Float32) -> Float32:
     return np.asarray(total[..., :-1] / total[..., -1:])
 
 
-def agreement(generated: Float32, source: Float32, size: int) -> Float32:
-    """Where a generated crop left the picture as it was: ``[h w]``, 1 for agreement, 0 for something new.
+def with_detail(generated: Float32, source: Float32, size: int) -> tuple[Float32, Float32]:
+    """``(paint [h w 3], cover [h w])`` such that ``picture · (1 − cover) + paint`` is ``generated``, yet sharp.
 
-    There the picture's own detail, finer than the crop's pixels or than the generator's taste, may stay.
+    Where ``generated`` shows what ``source`` shows, ``cover`` is near 0: the picture stays, with its pores and its
+    grain, and only the smooth part of the difference is added. Where something new appears ``cover`` is 1.
     ``size`` is the crop's size in pixels, for the width of the neighbourhood.
     """
-    difference = np.asarray(cv2.transform(generated - source, GRAY), np.float32)
-    error = cv2.GaussianBlur(difference * difference, (0, 0), max(DETAIL_SIGMA * size, 0.5))
-    ratio = np.asarray(error, np.float32) / np.float32(DETAIL_TOLERANCE**2)
-    return np.asarray(1 / (1 + ratio * ratio), np.float32)
+    difference = generated - source
+    gray = np.asarray(cv2.transform(difference, GRAY), np.float32)
+    stacked = _smooth(np.dstack([difference, gray * gray]), DETAIL_SIGMA * size)
+    smooth, error = stacked[..., :3], stacked[..., 3] / np.float32(DETAIL_TOLERANCE**2)
+    cover = np.asarray(1 - 1 / (1 + error * error), np.float32)
+    return smooth + cover[..., None] * (generated - smooth), cover
+
+
+def _smooth(image: Float32, sigma: float) -> Float32:
+    """Gaussian blur, at half resolution where nobody can tell."""
+    if sigma < 2:
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma, 0.5)), np.float32)
+    height, width = image.shape[:2]
+    small = cv2.GaussianBlur(_shrink(image, (width // 2, height // 2)), (0, 0), sigma / 2)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
