@@ -7,11 +7,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.types import Float64, UInt8
 
 Color = tuple[int, int, int]
+Int16 = npt.NDArray[np.int16]
 
 WALL: Color = (120, 130, 140)
 HAIR: Color = (50, 40, 35)
@@ -47,17 +49,21 @@ def draw_head(
     return _soft(picture, 0.006 * size)
 
 
-def write_voice(path: Path, seconds: float, *, sample_rate: int = 16_000) -> None:
-    """A buzz that swells and fades three times a second, with a pause at both ends, as 16-bit mono WAV."""
+def voice(seconds: float, *, sample_rate: int = 16_000) -> Int16:
+    """A buzz that swells and fades three times a second, with a pause at both ends, int16 ``[samples]``."""
     t = np.arange(round(seconds * sample_rate)) / sample_rate
     buzz = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 12))
     loud = np.sin(np.pi * 3 * t) ** 2 * np.clip(10 * np.minimum(t - 0.25, seconds - 0.25 - t), 0, 1)
-    samples = (8000 * loud * buzz).astype("<i2")
+    return np.asarray(8000 * loud * buzz, dtype=np.int16)
+
+
+def write_voice(path: Path, seconds: float, *, sample_rate: int = 16_000) -> None:
+    """``voice`` as a mono WAV file."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes(samples.tobytes())
+        file.writeframes(voice(seconds, sample_rate=sample_rate).astype("<i2").tobytes())
 
 
 def _place(size: float, x: float, y: float) -> Float64:
