@@ -137,12 +137,14 @@ def touched_region(
 
     An upper bound: the mask is smaller where the face is. A pixel counts as changed when its chroma sample may be.
     """
-    inside = np.zeros((info.height, info.width), np.uint8)
-    window = covering_window(alignment.matrix, (alignment.size, alignment.size), _shape(inside))
+    # Area sampling reaches half a sample beyond the border, and a chroma sample stands for its whole block, so the
+    # region is widened by a block; also from just outside the picture.
+    bx, by = (1 << shift for shift in pixel_format(info.pix_fmt).shift)
+    inside = np.zeros((info.height + 2 * by, info.width + 2 * bx), np.uint8)
+    to_crop = compose_affine(alignment.matrix, np.array([[1.0, 0, -bx], [0, 1, -by]]))
+    window = covering_window(to_crop, (alignment.size, alignment.size), _shape(inside))
     x, y = np.meshgrid(np.arange(window.x0, window.x1), np.arange(window.y0, window.y1))
-    points = (transform_points(alignment.matrix, np.stack([x, y], -1)) + 0.5) / alignment.size
+    points = (transform_points(to_crop, np.stack([x, y], -1)) + 0.5) / alignment.size
     inside[window.slices] = region.radius(points[..., 0], points[..., 1]) < 1.0
-    # Area sampling reaches half a sample beyond the border, and a chroma sample stands for its whole block.
-    sx, sy = pixel_format(info.pix_fmt).shift
-    kernel = np.ones((2 * (1 << sy) + 1, 2 * (1 << sx) + 1), np.uint8)
-    return np.asarray(cv2.dilate(inside, kernel), np.bool_)
+    wide = cv2.dilate(inside, np.ones((2 * by + 1, 2 * bx + 1), np.uint8))
+    return np.asarray(wide[by:-by, bx:-bx], np.bool_)
