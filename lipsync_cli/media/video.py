@@ -1,0 +1,175 @@
+"""Frames of a video or a still picture: exact time stamps, native planes, RGB for analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import count
+from typing import Self
+
+import av
+
+from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.media.bounce import bounced
+from lipsync_cli.media.color import RGB_COLOR, RgbConverter, color_info
+from lipsync_cli.media.decode import Decoder, Picture
+from lipsync_cli.media.pixels import decoded_format, layout_of, planes_of
+from lipsync_cli.media.probe import require_video
+from lipsync_cli.types import Frame, MediaInfo
+
+
+def open_frames(
+    info: MediaInfo,
+    *,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    still_duration: Fraction | None = None,
+    bounce_until: Fraction | None = None,
+    with_rgb: bool = True,
+) -> FrameSource:
+    """The frames of ``info.video`` with ``start <= time < end``, in seconds after the stream's first frame.
+
+    ``bounce_until``: when the frames end before that many seconds after the first *delivered* frame, they go on
+    backward, then forward, and so on, at the source's own spacing. A still picture gives frames at 25 per second
+    for ``still_duration`` (or ``bounce_until``) seconds. Use as a context manager; see FrameSource.
+    """
+    video = require_video(info)
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"The end ({float(end):g} s) must come after the start ({float(start):g} s).")
+    if video.is_still:
+        length = still_duration if still_duration is not None else bounce_until
+        if length is None:
+            raise UsageError(f"{info.path.name} is a still picture, so its duration must be given.")
+        return FrameSource(info, None, None, length, with_rgb)
+    return FrameSource(info, start, end, bounce_until, with_rgb)
+
+
+class FrameSource:
+    """An iterator of Frame and a context manager that closes the file.
+
+    ``index`` counts delivered frames from 0; ``pts`` are the file's own, strictly increasing, in ``time_base``.
+    Raises InputError when no frame can be decoded, none lies in the wanted part, or the picture changes its size.
+    ``warnings`` says, in sentences, what was skipped or mended so far. Held: one frame, and what the codec holds
+    (32 more frames while bouncing).
+    """
+
+    def __init__(
+        self,
+        info: MediaInfo,
+        start: Fraction | None,
+        end: Fraction | None,
+        until: Fraction | None,
+        with_rgb: bool,
+    ) -> None:
+        self._media, self._video = info, require_video(info)
+        self._start, self._end, self._until = start, end, until
+        self._layout = layout_of(decoded_format(self._video))
+        self._with_rgb = with_rgb
+        self._color = RgbConverter(self._video.color)
+        self._decoder = Decoder(info.path, self._video)
+        self._delivered = 0
+        self._frames = self._deliver()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def close(self) -> None:
+        """Stop reading and close the file. Safe to call twice."""
+        self._frames.close()
+        self._decoder.__exit__()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was skipped, mended or missing, one sentence each; complete once all frames are read."""
+        name, decoder, said = self._media.path.name, self._decoder, []
+        if decoder.damaged:
+            said.append(f"{decoder.damaged} damaged packets of {name} were skipped.")
+        if decoder.mended:
+            said.append(f"{decoder.mended} missing or backward time stamps of {name} were replaced.")
+        if decoder.cut_short:
+            said.append(f"{name} ends too early ({decoder.cut_short}); the readable part is used.")
+        return tuple(said)
+
+    def _deliver(self) -> Generator[Frame, None, None]:
+        yield from self._still() if self._video.is_still else self._moving()
+
+    def _still(self) -> Iterator[Frame]:
+        picture = next(self._decoder.pictures(), None)
+        if picture is None:
+            raise self._nothing()
+        frame = self._frame(Picture(0, picture.frame), 0)
+        for index in count():
+            if index * frame.time_base >= (self._until or 0):
+                return
+            yield Frame(index, index, frame.time_base, frame.planes, frame.pix_fmt, frame.rgb)
+
+    def _moving(self) -> Iterator[Frame]:
+        first: int | None = None
+        before_last = last = 0
+        for picture in self._wanted():
+            first = picture.pts if first is None else first
+            before_last, last = last, picture.pts
+            yield self._frame(picture, picture.pts)
+        if first is None:
+            raise self._nothing()
+        if self._until is not None:
+            step = last - before_last if last > first else max(1, round(1 / (self._video.rate * self._time_base)))
+            yield from self._extension(first, last, step)
+
+    def _wanted(self) -> Iterator[Picture]:
+        origin, unit = self._video.start, self._time_base
+        lowest = None if not self._start else -((-(origin + self._start)) // unit)
+        for picture in self._decoder.pictures(lowest):
+            if self._end is not None and picture.pts * unit - origin >= self._end:
+                return
+            yield picture
+
+    def _extension(self, first: int, last: int, step: int) -> Iterator[Frame]:
+        assert self._until is not None
+        shown, pts = last, last
+        for picture in bounced(self._decoder, first, last):
+            # The gap between neighbours is the same in both directions.
+            pts += abs(picture.pts - shown) or step
+            shown = picture.pts
+            if (pts - first) * self._time_base >= self._until:
+                return
+            yield self._frame(picture, pts)
+
+    @property
+    def _time_base(self) -> Fraction:
+        return self._video.time_base
+
+    def _frame(self, picture: Picture, pts: int) -> Frame:
+        frame = self._native(picture.frame)
+        rgb = self._color.rgb(frame) if self._with_rgb else None
+        index, self._delivered = self._delivered, self._delivered + 1
+        return Frame(index, pts, self._time_base, planes_of(frame, self._layout), self._layout.name, rgb)
+
+    def _native(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if not self._video.is_still:
+            same = frame.format.name == self._layout.name
+            return frame if same else self._color.convert(frame, self._layout.name)
+        # By way of RGB, because swscale changes matrices only there.
+        shown = RgbConverter(color_info(frame)).convert(frame, "rgb24", full_range=True)
+        return RgbConverter(RGB_COLOR).convert(
+            shown, self._layout.name, full_range=False, matrix=self._video.color.matrix
+        )
+
+    def _nothing(self) -> InputError:
+        name = self._media.path.name
+        if self._start and self._video.duration is not None and not self._decoder.damaged:
+            return InputError(
+                f"No frame of {name} lies between the start ({float(self._start):g} s) and the end asked for; "
+                f"it lasts {float(self._video.duration):.2f} s.",
+                hint="Choose an earlier --start.",
+            )
+        return InputError(f"No frame of {name} can be decoded.", hint="The file is damaged; get it again.")

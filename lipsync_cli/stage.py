@@ -1,0 +1,132 @@
+"""Generic iterator tools for the seams of the pipeline. A stage is a function from iterator to iterator."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _End:
+    """Sent through the queue when the source is exhausted or has failed."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+class in_background(Generic[T]):
+    """Iterate ``items`` in a thread, at most ``depth`` of them ahead of the consumer.
+
+    An iterator and a context manager. An error of the source is raised where the consumer takes the next item.
+    ``close`` (also on leaving the ``with`` block, at the end and on an error) stops the thread, closes the source
+    in the thread that ran it, and joins. Held: ``depth`` items in the queue, one waiting to enter it.
+    """
+
+    def __init__(self, items: Iterable[T], depth: int, *, name: str = "background") -> None:
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._done = False
+        self._items = items
+        self._thread = threading.Thread(target=self._work, name=f"lipsync-{name}", daemon=True)
+        self._started = False
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._done:
+            raise StopIteration
+        self._start()
+        item = self._queue.get()
+        if not isinstance(item, _End):
+            return item
+        self.close()
+        if item.error is not None:
+            raise item.error
+        raise StopIteration
+
+    def __enter__(self) -> in_background[T]:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop early: close the source and join the thread. Safe to call twice."""
+        self._done = True
+        self._stop.set()
+        if not self._started:
+            _close(self._items)
+            return
+        while self._thread.is_alive():
+            self._drain()
+            self._thread.join(timeout=0.02)
+        self._drain()
+
+    def _start(self) -> None:
+        if not self._started:
+            self._started = True
+            self._thread.start()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._queue.get_nowait()
+            except queue.Empty:
+                return
+
+    def _put(self, item: T | _End) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _work(self) -> None:
+        end = _End()
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as error:
+            end = _End(error)
+        try:
+            _close(self._items)
+        except BaseException as error:
+            end = end if end.error else _End(error)
+        self._put(end)
+
+
+def _close(items: object) -> None:
+    close = getattr(items, "close", None)
+    if close is not None:
+        close()
+
+
+def rechunk(items: Iterable[T], first: int, rest: int | None = None) -> Generator[list[T], None, None]:
+    """Groups of consecutive items: ``first`` of them, then ``rest`` (default: as many) each time.
+
+    Only the last group may be shorter. Held: one group. Closes the source when closed.
+    """
+    size = first
+    if first < 1 or (rest is not None and rest < 1):
+        raise ValueError(f"group sizes must be at least 1, got {first} and {rest}")
+    group: list[T] = []
+    try:
+        for item in items:
+            group.append(item)
+            if len(group) == size:
+                yield group
+                group, size = [], rest or first
+        if group:
+            yield group
+    finally:
+        _close(items)
