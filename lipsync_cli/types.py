@@ -22,6 +22,9 @@ Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
+MEL_RATE = 100
+"""Log-mel rows per second of speech, everywhere."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColorInfo:

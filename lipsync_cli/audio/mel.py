@@ -7,12 +7,13 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.types import MEL_RATE
+
 SAMPLE_RATE = 16_000
-HOP = 160
+HOP = SAMPLE_RATE // MEL_RATE
 WINDOW = 400
 N_FFT = 512
 N_MELS = 80
-MEL_RATE = SAMPLE_RATE // HOP
 LOG_FLOOR = 1e-5
 # Centre and spread of log-mel values of speech, so that rows come out near [−1, 1]; constants rather than
 # per-clip statistics, because a stream does not know its future loudness.

@@ -60,8 +60,8 @@ class Generator(Protocol[S]):
         """State of a segment whose first frame is at ``start`` seconds of the dub track."""
         ...
 
-    def step(self, state: S, chunk: CropChunk) -> list[Float32]:
-        """RGB float32 ``[s s 3]`` in [0, 1], one for each crop of the chunk; advances ``state`` in place.
+    def step(self, state: S, chunk: CropChunk) -> list[Float32 | None]:
+        """RGB float32 ``[s s 3]`` in [0, 1] for each crop, or None to leave it alone; advances ``state`` in place.
 
         Only the last chunk of a segment may be shorter than ``spec.chunk_frames``.
         """

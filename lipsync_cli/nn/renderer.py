@@ -108,8 +108,8 @@ class Renderer(nn.Module):
         taken = F.grid_sample(
             references.pixels.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
         )
-        weights = torch.softmax(out[:, 2:].unflatten(0, (b, k)), 1)
-        return (taken.unflatten(0, (b, k)) * weights).sum(1)
+        weights = torch.softmax(out[:, 2:].reshape(b, k, 1, size, size), 1)
+        return (taken.reshape(b, k, 3, size, size) * weights).sum(1)
 
     def _paint(self, h: Tensor, z: Tensor, warped: Tensor, masked: Tensor) -> Tensor:
         """Correct the mixture at half resolution: a painted colour and, per pixel, how much of it to use."""

@@ -36,8 +36,9 @@ class AutoencoderRecipe:
     warmup: int = 200
     latent: int = 24
     latent_noise: float = 0.15
+    freeze_encoder: bool = False
     seed: int = 0
-    save_every: int = 250
+    save_every: int = 200
 
 
 class Autoencoder(nn.Module):
@@ -108,22 +109,27 @@ def train(
     ``deadline`` (monotonic seconds) ends the phase early.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    model.train().encoder.requires_grad_(not recipe.freeze_encoder)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     average = {key: value.clone() for key, value in model.state_dict().items()}
     checkpoint, first = folder / "autoencoder.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(saved["model"])
         average = saved["average"]
+        if saved["crop_size"] > recipe.crop_size:
+            return _with(average, recipe)
         if saved["crop_size"] == recipe.crop_size:
+            model.load_state_dict(saved["model"])
             optimiser.load_state_dict(saved["optimiser"])
             first = saved["step"]
+        else:  # a new phase starts from the averaged weights, and keeps that encoder if it is frozen
+            model.load_state_dict(average)
     log = (folder / "metrics.jsonl").open("a")
     began = time.monotonic()
-    step = first
+    done = first
     for step in range(first, recipe.steps):
-        out_of_time = deadline is not None and time.monotonic() > deadline
-        if out_of_time:
+        if deadline is not None and time.monotonic() > deadline:
             break
         batch = next(
             render_batches(
@@ -136,22 +142,28 @@ def train(
         total = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
         rate = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup) * _decay(step, recipe.steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         optimiser.step()
+        done = step + 1
         _update_average(average, model, min(0.998, (step + 1) / (step + 10)))
         if step % 25 == 0:
             values = {name: round(float(value.detach()), 4) for name, value in terms.items()}
-            row = {"size": recipe.crop_size, "step": step, "s": round(time.monotonic() - began), "norm": float(norm)}
+            row = {
+                "crop_size": recipe.crop_size,
+                "step": step,
+                "s": round(time.monotonic() - began),
+                "norm": float(norm),
+            }
             log.write(json.dumps(row | values) + "\n")
             log.flush()
-        if (step + 1) % recipe.save_every == 0:
-            _save(checkpoint, model, average, optimiser, recipe, step + 1)
+        if done % recipe.save_every == 0:
+            _save(checkpoint, model, average, optimiser, recipe, done)
             if on_save is not None:
-                on_save(_with(average, recipe), step + 1)
-    _save(checkpoint, model, average, optimiser, recipe, step + 1)
+                on_save(_with(average, recipe), done)
+    _save(checkpoint, model, average, optimiser, recipe, done)
     return _with(average, recipe)
 
 

@@ -107,7 +107,7 @@ def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) 
     aperture = np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1)
     order = np.argsort(aperture)
     ranks = np.linspace(0, window - 1, count) + rng.normal(0, 1.5, count)
-    return start + order[np.clip(np.round(ranks), 0, window - 1).astype(int)]
+    return np.asarray(start + order[np.clip(np.round(ranks), 0, window - 1).astype(int)])
 
 
 def _jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:

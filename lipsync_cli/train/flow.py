@@ -59,7 +59,8 @@ def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: FlowRecipe, generat
     level = recipe.context_noise * torch.rand(b, 1, 1, generator=generator)
     context = clean + level * torch.randn(clean.shape, generator=generator)
     velocity = network(context, noisy, t, network.audio(batch.audio), references)
-    return (velocity - (noise - clean)).pow(2).mean()
+    error: Tensor = (velocity - (noise - clean)).pow(2)
+    return error.mean()
 
 
 def _times(b: int, chunks: int, recipe: FlowRecipe, generator: torch.Generator) -> Tensor:
@@ -95,7 +96,7 @@ def train(
         for n in recipe.frames
     ]
     log = (folder / "metrics.jsonl").open("a")
-    began, running, step = time.monotonic(), 0.0, first
+    began, running, done = time.monotonic(), 0.0, first
     for step in range(first, recipe.steps):
         if deadline is not None and time.monotonic() > deadline:
             break
@@ -108,6 +109,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * min(1, (step + 1) / recipe.warmup) * (0.05 + 0.95 * (1 - progress))
         optimiser.step()
+        done = step + 1
         with torch.no_grad():
             for key, value in network.state_dict().items():
                 average[key].lerp_(value, max(0.002, 1 / (step + 2)))
@@ -115,9 +117,9 @@ def train(
         if step % 50 == 0:
             log.write(json.dumps({"step": step, "s": round(time.monotonic() - began), "loss": running}) + "\n")
             log.flush()
-        if (step + 1) % recipe.save_every == 0:
-            _save(checkpoint, network, average, optimiser, step + 1)
-    _save(checkpoint, network, average, optimiser, step + 1)
+        if done % recipe.save_every == 0:
+            _save(checkpoint, network, average, optimiser, done)
+    _save(checkpoint, network, average, optimiser, done)
     result = CausalFlow(network.config)
     result.load_state_dict(average)
     return result.eval()

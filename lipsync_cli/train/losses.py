@@ -42,7 +42,8 @@ def structural_dissimilarity(image: Tensor, target: Tensor, weights: Tensor) -> 
     luma = image.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]
     x, y = (image * luma).sum(1, keepdim=True), (target * luma).sum(1, keepdim=True)
     stack = torch.cat([x, y, x * x, y * y, x * y], 1)
-    mx, my, xx, yy, xy = F.avg_pool2d(stack, 7, 1, 3, count_include_pad=False).split(1, 1)
+    mx, my, xx, yy, xy = F.avg_pool2d(stack, 7, 1, 3, count_include_pad=False).chunk(5, 1)
     vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
     ssim = ((2 * mx * my + 1e-4) * (2 * cov + 9e-4)) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))
-    return ((1 - ssim) * weights).sum() / weights.sum()
+    loss: Tensor = ((1 - ssim) * weights).sum() / weights.sum()
+    return loss

@@ -23,6 +23,7 @@ from scipy.ndimage import gaussian_filter1d
 from lipsync_cli.audio import mel as mel_module
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.geometry import affine_scale, transform_points, warp_to_crop
+from lipsync_cli.types import MEL_RATE
 
 LATENT_RATE = 25
 CROP_SIZE = 192
@@ -192,7 +193,7 @@ def _mel_rows(samples: npt.NDArray[np.float32], frames: int, lag_frames: int) ->
     """Rows whose number ``MEL_MARGIN + 4·i`` is centred on frame i, with the clip's lag undone."""
     half = mel_module.WINDOW // 2
     first = lag_frames * mel_module.SAMPLE_RATE // LATENT_RATE - MEL_MARGIN * mel_module.HOP - half
-    rows = 2 * MEL_MARGIN + frames * mel_module.MEL_RATE // LATENT_RATE
+    rows = 2 * MEL_MARGIN + frames * MEL_RATE // LATENT_RATE
     last = first + (rows - 1) * mel_module.HOP + mel_module.WINDOW
     padded = np.pad(samples, (max(0, -first), max(0, last - len(samples))))
     begin = max(0, first)

@@ -1,0 +1,59 @@
+"""``lipsync train``: from a folder of talking clips to weights that ``dub`` can load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lipsync_cli.cli import options as o
+from lipsync_cli.cli.console import stderr
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the embedded model on your own clips.")
+
+Data = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with clips.csv and the clips it lists.")]
+Prepared = Annotated[Path, typer.Option("--prepared", metavar="DIR", help="Where the prepared crops are.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where checkpoints, logs and previews go.")]
+ModelFolder = Annotated[Path, typer.Option("--model", metavar="DIR", help="Model folder that gets the weights.")]
+Minutes = Annotated[float | None, typer.Option("--minutes", min=0.01, help="Stop each stage after so many minutes.")]
+Seconds = Annotated[float, typer.Option("--seconds-per-speaker", min=1, help="Use at most so much of one speaker.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read clips.")]
+
+
+@app.command()
+def prepare(
+    data: Data,
+    prepared: Prepared = Path("runs/prepared"),
+    seconds_per_speaker: Seconds = 100.0,
+    workers: Workers = 2,
+    debug: o.Debug = False,
+) -> None:
+    """Cut aligned lower-face crops and log-mel rows from the clips listed in DIR/clips.csv.
+
+    Columns: path, split, speaker, licence, duration_s, sync_lag_frames. Resumes where it stopped.
+    """
+    from lipsync_cli.train.prepare import prepare as run
+
+    frames = clips = 0
+    for record in run(data, prepared, seconds_per_speaker=seconds_per_speaker, workers=workers):
+        clips, frames = clips + 1, frames + record.frames
+        if record.note:
+            stderr().print(f"left out {record.path}: {record.note}")
+        elif clips % 50 == 0:
+            stderr().print(f"{clips} clips, {frames} frames")
+    stderr().print(f"{clips} clips, {frames} frames in {prepared}")
+
+
+@app.command("mini")
+def train_mini(
+    prepared: Prepared = Path("runs/prepared"),
+    runs: Runs = Path("runs/mini"),
+    model: ModelFolder = Path("models/lip-forcing-mini"),
+    minutes: Minutes = None,
+    debug: o.Debug = False,
+) -> None:
+    """Train every stage of lip-forcing-mini on prepared clips and write its weights. Resumes where it stopped."""
+    from lipsync_cli.train.run import MiniRecipe, train_all
+
+    train_all(prepared, runs, model, MiniRecipe(), minutes=minutes, say=stderr().print)

@@ -1,0 +1,237 @@
+"""``lip-forcing-mini``: the embedded model as a generator.
+
+Mouth states live on a grid of 25 per second counted from the segment's start and are spoken from the audio by the
+causal flow, two denoising steps per chunk of four; the renderer then draws each crop with the state interpolated
+at its own time. So any frame rate, and a variable one, is followed without resampling the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lipsync_cli.errors import ModelError
+from lipsync_cli.face.align import mouth_aperture
+from lipsync_cli.generate.protocol import CropChunk, MelSpan
+from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
+from lipsync_cli.nn.causal_flow import MEL_ROWS, ROWS_BEFORE, CausalFlow, FlowCache, FlowConfig
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer
+from lipsync_cli.types import MEL_RATE, Crop, Float32, GeneratorSpec
+
+LATENT_RATE = 25
+KIND, VERSION = "lip-forcing-mini", 1
+
+
+class MiniConfig(BaseModel):
+    """The ``[generator]`` table of the model card: every hyper-parameter, none guessed from a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    crop_size: int = Field(192, ge=64, multiple_of=16)
+    template: str = "lower-face"
+    latent: int = Field(24, ge=1)
+    width: int = Field(192, ge=8)
+    layers: int = Field(6, ge=1)
+    heads: int = Field(4, ge=1)
+    chunk: int = Field(4, ge=1)
+    window: int = Field(24, ge=4)
+    references: int = Field(3, ge=1)
+    schedule: tuple[float, ...] = (0.999, 0.769)
+
+    def flow(self) -> FlowConfig:
+        """Sizes of the flow network."""
+        return FlowConfig(self.latent, self.width, self.layers, self.heads, self.chunk, self.window)
+
+
+class MiniNetworks(nn.Module):
+    """Encoder, renderer and flow under one state dict, as they are shipped."""
+
+    def __init__(self, config: MiniConfig) -> None:
+        super().__init__()
+        self.encoder = MouthEncoder(config.latent)
+        self.renderer = Renderer(config.latent)
+        self.flow = CausalFlow(config.flow())
+
+
+@dataclass(slots=True)
+class MiniState:
+    """What a segment carries from chunk to chunk.
+
+    ``z``: float[n latent] states first_index … first_index + n − 1 (encoder units); ``rest``: float[latent], the
+    closed mouth of this face.
+    """
+
+    start: Fraction
+    seed: int
+    cache: FlowCache
+    references: ReferenceFeatures
+    rest: Tensor
+    z: Tensor
+    first_index: int = 0
+
+
+class LipForcingMini:
+    """Generator over loaded networks; see the module."""
+
+    def __init__(
+        self,
+        networks: MiniNetworks,
+        config: MiniConfig,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        name: str = KIND,
+    ) -> None:
+        self.config, self.device, self.dtype = config, torch.device(device), dtype
+        self.networks = networks.eval().to(self.device)
+        self.networks.renderer.to(dtype=dtype)
+        self.networks.renderer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        hop = Fraction(1, MEL_RATE)
+        ahead = Fraction(config.chunk, LATENT_RATE) + (MEL_ROWS - ROWS_BEFORE) * hop
+        self._spec = GeneratorSpec(
+            name=name,
+            template=config.template,
+            crop_size=config.crop_size,
+            first_chunk_frames=config.chunk,
+            chunk_frames=config.chunk,
+            reference_frames=config.references,
+            audio_before_s=Fraction(1, LATENT_RATE) + (ROWS_BEFORE + 1) * hop,
+            audio_after_s=ahead + hop,
+            details={"latent_rate": LATENT_RATE, "steps": len(config.schedule)},
+        )
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        return self._spec
+
+    @torch.inference_mode()
+    def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> MiniState:
+        """Choose references from closed to open mouth, encode them and start an empty past."""
+        chosen = self._choose(references)
+        pixels = self._pixels(chosen)
+        z = self.networks.encoder(pixels.float())
+        features = self.networks.renderer.encode_references(pixels[None], z[None].to(self.dtype))
+        flow = self.networks.flow
+        cache = flow.begin(flow.normalise(z)[None])
+        empty = torch.zeros(0, self.config.latent, device=self.device)
+        return MiniState(start, seed, cache, features, self._rest(z), empty)
+
+    @torch.inference_mode()
+    def step(self, state: MiniState, chunk: CropChunk) -> list[Float32 | None]:
+        """Speak up to the chunk's last time, then draw every crop at its own."""
+        positions = [(time - state.start) * LATENT_RATE for time in chunk.times]
+        while state.first_index + len(state.z) <= math.ceil(positions[-1]):
+            self._speak(state, chunk.mel)
+        z = torch.stack([self._state_at(state, position) for position in positions])
+        silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
+        z = z + silence * (state.rest - z)
+        count = len(chunk.crops)
+        references = ReferenceFeatures(*(x.expand(count, *x.shape[1:]) for x in state.references))
+        image = self.networks.renderer(self._pixels(chunk.crops), z.to(self.dtype), references).image
+        self._forget(state, math.floor(positions[-1]))
+        out = image.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        return [np.ascontiguousarray(picture) for picture in out]
+
+    def _speak(self, state: MiniState, mel: MelSpan) -> None:
+        first = state.first_index + len(state.z)
+        windows = [self._window(state, mel, index) for index in range(first, first + self.config.chunk)]
+        audio = self.networks.flow.audio(torch.from_numpy(np.stack(windows))[None].to(self.device))
+        steps = len(self.config.schedule)
+        noises = chunk_noise(state.seed, first, self.config.chunk, self.config.latent, steps)
+        noises = [noise.to(self.device) for noise in noises]
+        x0 = roll_chunk(self.networks.flow, state.cache, audio, noises, self.config.schedule)
+        state.z = torch.cat([state.z, self.networks.flow.denormalise(x0[0])])
+
+    def _window(self, state: MiniState, mel: MelSpan, index: int) -> Float32:
+        row = round((state.start + Fraction(index, LATENT_RATE)) * MEL_RATE) - ROWS_BEFORE - mel.first
+        if row < 0 or row + MEL_ROWS > len(mel.rows):
+            have = f"{mel.first} … {mel.first + len(mel.rows) - 1}"
+            raise ValueError(f"mel rows from {row + mel.first} on are needed, the chunk has {have}")
+        return mel.rows[row : row + MEL_ROWS]
+
+    def _state_at(self, state: MiniState, position: Fraction) -> Tensor:
+        """Linear interpolation between the two states around a grid position."""
+        low = math.floor(position)
+        share = float(position - low)
+        before = state.z[low - state.first_index]
+        return before if share == 0 else torch.lerp(before, state.z[low + 1 - state.first_index], share)
+
+    def _forget(self, state: MiniState, before: int) -> None:
+        drop = max(0, before - state.first_index)
+        state.z, state.first_index = state.z[drop:], state.first_index + drop
+
+    def _rest(self, z: Tensor) -> Tensor:
+        """The most closed reference where it is closed enough, else the training set's closed mouth."""
+        general = self.networks.flow.rest
+        aperture = self.networks.encoder.aperture(torch.cat([z, general[None]]))
+        best = int(aperture[:-1].argmin())
+        return z[best] if aperture[best] <= 1.5 * aperture[-1] + 0.004 else general
+
+    def _choose(self, crops: Sequence[Crop]) -> list[Crop]:
+        """``config.references`` crops spread evenly over the apertures that occur."""
+        order = sorted(range(len(crops)), key=lambda i: (mouth_aperture(crops[i].landmarks), i))
+        ranks = np.linspace(0, len(crops) - 1, self.config.references).round().astype(int)
+        return [crops[order[rank]] for rank in ranks]
+
+    def _pixels(self, crops: Sequence[Crop]) -> Tensor:
+        stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)
+        return (stacked.permute(0, 3, 1, 2).to(self.dtype) / 255).contiguous(memory_format=torch.channels_last)
+
+
+def read_config(table: dict[str, Any], *, model: str) -> MiniConfig:
+    """Validate the ``[generator]`` table of a model card; ModelError names the wrong key."""
+    try:
+        return MiniConfig.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "generator"
+        raise ModelError(
+            f"The generator table of model {model} is wrong at {where}: {first['msg']}.",
+            hint="The model may belong to another version of lipsync.",
+        ) from error
+
+
+def load_networks(path: Path, config: MiniConfig) -> MiniNetworks:
+    """Networks with the weights of a safetensors file, whose keys and shapes must be exactly the code's."""
+    with torch.device("meta"):
+        networks = MiniNetworks(config)
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path} is no readable safetensors file: {error}", hint="Reinstall the model.") from error
+    check_state_dict({key: value.shape for key, value in networks.state_dict().items()}, tensors, path)
+    networks.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True, assign=True)
+    return networks
+
+
+def check_state_dict(expected: dict[str, torch.Size], tensors: dict[str, Tensor], path: Path) -> None:
+    """ModelError that lists the first missing, unexpected and misshapen keys of a weights file."""
+    missing = [key for key in expected if key not in tensors]
+    unexpected = [key for key in tensors if key not in expected]
+    misshapen = [
+        f"{key} {list(tensors[key].shape)} instead of {list(shape)}"
+        for key, shape in expected.items()
+        if key in tensors and tensors[key].shape != shape
+    ]
+    problems = [
+        f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if keys
+    ]
+    if problems:
+        raise ModelError(
+            f"{path.name} does not fit the network: {'; '.join(problems)}.",
+            hint="Weights and code are of different versions; install them together.",
+        )

@@ -1,0 +1,40 @@
+"""The only writer of ``models/NAME/weights.safetensors``: networks in, half-precision file and card entry out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from lipsync_cli.generate.mini import MiniNetworks
+
+WEIGHTS = "weights.safetensors"
+
+
+def export(networks: MiniNetworks, folder: Path) -> Path:
+    """Write the weights (matrices as float16, vectors as float32) and bring model.toml's size and sha256 up to date."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / WEIGHTS
+    tensors = {
+        key: (value.half() if value.dim() > 1 else value.float()).contiguous()
+        for key, value in networks.state_dict().items()
+    }
+    save_file(tensors, path, metadata={"format": "pt"})
+    _update_card(folder / "model.toml", path)
+    return path
+
+
+def _update_card(card: Path, weights: Path) -> None:
+    if not card.exists():
+        return
+    data = weights.read_bytes()
+    text = re.sub(r'(?m)^sha256 = ".*"$', f'sha256 = "{hashlib.sha256(data).hexdigest()}"', card.read_text())
+    card.write_text(re.sub(r"(?m)^bytes = \d+$", f"bytes = {len(data)}", text))
+
+
+def parameter_count(networks: torch.nn.Module) -> int:
+    """Trainable parameters."""
+    return sum(parameter.numel() for parameter in networks.parameters())

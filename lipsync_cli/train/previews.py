@@ -1,0 +1,32 @@
+"""Pictures of what a renderer does while it is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from lipsync_cli.nn.renderer import ReferenceFeatures, region_keep
+from lipsync_cli.train.autoencoder import Autoencoder
+from lipsync_cli.train.data import ClipData, render_batches
+from lipsync_cli.train.losses import weighted_l1
+
+ROWS = 6
+
+
+@torch.inference_mode()
+def save_preview(model: Autoencoder, clips: list[ClipData], path: Path, *, size: int = 192, seed: int = 5) -> float:
+    """Rows of target, references' mixture, result, references; returns the mean error in the region."""
+    batch = next(render_batches(clips, size=size, sequences=ROWS, targets=1, references=3, seed=seed))
+    targets = batch.targets[:, 0]
+    states = model.encoder(batch.references.flatten(0, 1)).reshape(ROWS, 3, -1)
+    features: ReferenceFeatures = model.renderer.encode_references(batch.references, states)
+    out = model.renderer(targets, model.encoder(targets), features)
+    columns = [targets, out.warped, out.image, *batch.references.unbind(1)]
+    sheet = torch.cat([torch.cat(list(column), 1) for column in columns], 2)
+    pixels = (sheet.clamp(0, 1).permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    cv2.imwrite(str(path), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    region = (1 - region_keep(size, targets)).expand(ROWS, -1, -1, -1)
+    return float(weighted_l1(out.image, targets, region))

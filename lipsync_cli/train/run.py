@@ -1,0 +1,109 @@
+"""The stages in order, from prepared clips to weights that ``dub`` can load. Every stage resumes where it stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from lipsync_cli.errors import InputError
+from lipsync_cli.generate.mini import MiniConfig, MiniNetworks
+from lipsync_cli.train import autoencoder, flow
+from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
+from lipsync_cli.train.data import ClipData, load_clips
+from lipsync_cli.train.export import export
+from lipsync_cli.train.flow import FlowRecipe
+from lipsync_cli.train.latents import encode_clips
+from lipsync_cli.train.previews import save_preview
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class MiniRecipe:
+    """Two renderer phases at growing crops, the second with a frozen encoder; then the flow."""
+
+    coarse: AutoencoderRecipe = field(
+        default_factory=lambda: AutoencoderRecipe(crop_size=128, steps=2000, learning_rate=6e-4, warmup=100)
+    )
+    fine: AutoencoderRecipe = field(
+        default_factory=lambda: AutoencoderRecipe(
+            crop_size=192, steps=900, learning_rate=4e-4, warmup=50, freeze_encoder=True
+        )
+    )
+    flow: FlowRecipe = field(default_factory=FlowRecipe)
+
+
+def train_all(
+    data: Path, runs: Path, model: Path, recipe: MiniRecipe, *, minutes: float | None = None, say: Say
+) -> Path:
+    """Train every stage on ``data`` (prepared) under ``runs`` and export to ``model``; returns the weights' path.
+
+    ``minutes`` bounds each stage. Raises InputError when the folder holds no usable clips.
+    """
+    clips = _clips(data, "train")
+    config = MiniConfig.model_validate({})
+    networks = MiniNetworks(config)
+    pair = train_autoencoder(clips, runs, (recipe.coarse, recipe.fine), minutes=minutes, say=say)
+    networks.encoder.load_state_dict(pair.encoder.state_dict())
+    networks.renderer.load_state_dict(pair.renderer.state_dict())
+    train_flow(networks, clips, load_clips(data, "val"), runs, config, recipe.flow, minutes=minutes, say=say)
+    path = export(networks, model)
+    say(f"wrote {path}")
+    return path
+
+
+def train_autoencoder(
+    clips: list[ClipData], runs: Path, phases: tuple[AutoencoderRecipe, ...], *, minutes: float | None, say: Say
+) -> Autoencoder:
+    """Run the phases one after the other on the same weights, with a preview picture at every save."""
+    model = Autoencoder(phases[0].latent)
+    torch.manual_seed(phases[0].seed)
+    for phase in phases:
+        folder = runs / "autoencoder"
+
+        def on_save(average: Autoencoder, step: int, size: int = phase.crop_size, folder: Path = folder) -> None:
+            error = save_preview(average, clips, folder / f"preview-{size}-{step:05d}.png")
+            say(f"autoencoder {size} px, step {step}: mean error {error:.4f}")
+
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = autoencoder.train(model, clips, phase, folder, on_save=on_save, deadline=_deadline(minutes))
+    return model
+
+
+def train_flow(
+    networks: MiniNetworks,
+    clips: list[ClipData],
+    held_out: list[ClipData],
+    runs: Path,
+    config: MiniConfig,
+    recipe: FlowRecipe,
+    *,
+    minutes: float | None,
+    say: Say,
+) -> None:
+    """Encode the clips, train the flow on their states and put it into ``networks``."""
+    states = encode_clips(networks.encoder, clips)
+    say(f"flow: {sum(len(clip.z) for clip in states)} states of {len(states)} clips")
+    network = flow.new_network(config.flow(), states, networks.encoder, seed=recipe.seed)
+    trained = flow.train(network, states, recipe, runs / "flow", deadline=_deadline(minutes))
+    networks.flow.load_state_dict(trained.state_dict())
+    if held_out:
+        figures = flow.validate(trained, networks.encoder, encode_clips(networks.encoder, held_out), config.schedule)
+        say("flow, held-out speakers: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+
+
+def _clips(data: Path, split: str) -> list[ClipData]:
+    if not (data / "index.jsonl").exists():
+        raise InputError(f"{data} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
+    clips = load_clips(data, split)
+    if not clips:
+        raise InputError(f"{data} has no usable clip in its {split} split.", hint="Add clips of talking people.")
+    return clips
+
+
+def _deadline(minutes: float | None) -> float | None:
+    return None if minutes is None else time.monotonic() + 60 * minutes
