@@ -1,0 +1,125 @@
+"""Who a track is: one embedding per track, computed when somebody asks, and persons that span shots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from lipsync_cli.face.landmarks import model_file
+from lipsync_cli.types import Float64, UInt8
+
+SAME_PERSON = 0.55
+_CHIPS_PER_TRACK = 2
+_TRACKS_WITH_CHIPS = 32
+
+
+@runtime_checkable
+class FaceRecogniser(Protocol):
+    """Turns a look at a face into numbers that are close for the same person."""
+
+    def embed(self, patch: UInt8, landmarks: Float64) -> Float64:
+        """Embedding ``[d]`` of a uint8 RGB face patch ``[s s 3]`` with its 68 landmarks in patch pixels.
+
+        Embeddings of one person are less than about 0.55 apart, those of two more.
+        """
+        ...
+
+
+class DlibRecogniser:
+    """dlib's ResNet, 128 numbers per face in 40 ms or so. Weights load at the first face, else ModelError."""
+
+    def embed(self, patch: UInt8, landmarks: Float64) -> Float64:
+        """See FaceRecogniser."""
+        import dlib
+
+        parts = [dlib.point(round(x), round(y)) for x, y in landmarks.tolist()]
+        low, high = landmarks.min(0), landmarks.max(0)
+        box = dlib.rectangle(*(round(v) for v in (*low.tolist(), *high.tolist())))
+        found = dlib.full_object_detection(box, parts)
+        chip = dlib.get_face_chip(np.ascontiguousarray(patch), found, 150, 0.25)
+        return np.array(_resnet().compute_face_descriptor(chip), np.float64)
+
+
+@cache
+def _resnet() -> Any:
+    import dlib
+
+    return dlib.face_recognition_model_v1(model_file("dlib_face_recognition_resnet_model_v1.dat"))
+
+
+@dataclass(slots=True)
+class _Looks:
+    """The best looks at a track so far, best first."""
+
+    best: list[tuple[float, UInt8, Float64]] = field(default_factory=list)
+
+
+class Identities(Mapping[int, Float64]):
+    """Embedding ``[d]`` of each track id that can still be told, computed and kept when first asked for.
+
+    Holds two patches each for the last 32 tracks, one embedding per track that was asked for, one per person.
+    """
+
+    def __init__(self, recogniser: FaceRecogniser | None = None) -> None:
+        self._recogniser = recogniser or DlibRecogniser()
+        self._looks: dict[int, _Looks] = {}
+        self._known: dict[int, Float64] = {}
+        self._person_of: dict[int, int] = {}
+        self._persons: list[Float64] = []
+
+    def offer(self, track_id: int, patch: UInt8, landmarks: Float64, merit: float) -> None:
+        """Remember a look (patch and landmarks in it) at a track if it has more ``merit`` than an earlier one."""
+        if track_id in self._known:
+            return
+        looks = self._looks.setdefault(track_id, _Looks())
+        if len(looks.best) == _CHIPS_PER_TRACK and merit <= looks.best[-1][0]:
+            return
+        looks.best = sorted([*looks.best, (merit, patch, landmarks)], key=lambda look: -look[0])[:_CHIPS_PER_TRACK]
+        while len(self._looks) > _TRACKS_WITH_CHIPS:
+            del self._looks[next(iter(self._looks))]
+
+    def forget(self, track_id: int) -> None:
+        """Drop a track that turned out not to be one."""
+        self._looks.pop(track_id, None)
+        self._known.pop(track_id, None)
+
+    def __getitem__(self, track_id: int) -> Float64:
+        if track_id not in self._known:
+            looks = self._looks.pop(track_id)
+            embeddings = [self._recogniser.embed(patch, landmarks) for _, patch, landmarks in looks.best]
+            self._known[track_id] = np.mean(embeddings, axis=0)
+        return self._known[track_id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._known.keys() | self._looks.keys()))
+
+    def __len__(self) -> int:
+        return len(self._known.keys() | self._looks.keys())
+
+    def distance(self, track_id: int, embedding: Float64) -> float:
+        """How far a track is from an ``embedding``; infinite for a track that is not known (any more)."""
+        return float(np.linalg.norm(self[track_id] - embedding)) if track_id in self else float("inf")
+
+    def embed(self, patch: UInt8, landmarks: Float64) -> Float64:
+        """Embedding of a face that belongs to no track."""
+        return self._recogniser.embed(patch, landmarks)
+
+    def person(self, track_id: int) -> int:
+        """Number of the person a track shows: equal for tracks whose embeddings are less than 0.55 apart.
+
+        Persons count from 0 in the order they are asked for. A track that cannot be told is a person by itself.
+        """
+        if track_id not in self._person_of:
+            self._person_of[track_id] = self._recognise(track_id)
+        return self._person_of[track_id]
+
+    def _recognise(self, track_id: int) -> int:
+        apart = [self.distance(track_id, person) for person in self._persons]
+        if apart and min(apart) < SAME_PERSON:
+            return int(np.argmin(apart))
+        self._persons.append(self[track_id] if track_id in self else np.full(1, np.inf))
+        return len(self._persons) - 1

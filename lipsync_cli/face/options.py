@@ -1,0 +1,48 @@
+"""What a user may set about finding, following and judging faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class QualityOptions:
+    """Limits to what is dubbed.
+
+    ``min_face_px`` is the least box width in display pixels; ``max_yaw`` is in quarter turns (0.55 is about 50°);
+    a state must last ``hold_frames`` to be believed; ``covered`` looks for hands and microphones in front of the
+    mouth.
+    """
+
+    min_face_px: float = 48.0
+    max_yaw: float = 0.55
+    hold_frames: int = 3
+    covered: bool = True
+
+    def __post_init__(self) -> None:
+        if self.min_face_px <= 0 or not 0 < self.max_yaw <= 1 or self.hold_frames < 1:
+            raise ValueError(f"limits out of range: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackOptions:
+    """How to track.
+
+    ``lookahead_frames`` are awaited before a frame is handed on. Every ``detect_every`` frames (and at once when
+    something is doubtful) faces are detected, on a picture whose longer side is ``detect_size`` px. A face not
+    seen for up to ``bridge_s`` seconds keeps its track; one that no detector confirms is given up after
+    ``unconfirmed_s``. Beyond ``max_faces`` newcomers are ignored. ``landmark_samples`` trades speed for calm.
+    """
+
+    lookahead_frames: int = 3
+    detect_every: int = 5
+    detect_size: int = 640
+    bridge_s: float = 0.4
+    unconfirmed_s: float = 2.0
+    max_faces: int = 8
+    landmark_samples: int = 4
+    quality: QualityOptions = field(default_factory=QualityOptions)
+
+    def __post_init__(self) -> None:
+        if self.lookahead_frames < 0 or self.detect_every < 1 or self.detect_size < 80 or self.max_faces < 1:
+            raise ValueError(f"tracking options out of range: {self}")

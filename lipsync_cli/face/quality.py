@@ -1,0 +1,75 @@
+"""Whether a face can be dubbed in a frame: what hinders it, and a verdict that does not flicker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lipsync_cli.face.head_pose import HeadPose
+from lipsync_cli.face.options import QualityOptions
+from lipsync_cli.types import FaceState, Float64
+
+# The lower face: jaw from below the ears, and the mouth.
+_JAW, _MOUTH = tuple(range(4, 13)), tuple(range(48, 68))
+# A verdict changes back only this far inside the limit.
+_YAW_SLACK, _SIZE_SLACK = 0.06, 0.06
+
+
+def hindrance(
+    landmarks: Float64,
+    width_px: float,
+    head: HeadPose,
+    display: tuple[int, int],
+    options: QualityOptions,
+    *,
+    before: FaceState = FaceState.OK,
+) -> FaceState:
+    """What one frame says: TOO_SMALL, CUT_OFF, PROFILE or OK, in that order.
+
+    ``landmarks`` ``[68 2]`` and ``width_px`` (of the box) are in display pixels, ``display`` is the picture's width
+    and height. The limits loosen by a tenth for the state that held ``before``.
+    """
+    slack = _SIZE_SLACK if before == FaceState.TOO_SMALL else 0.0
+    if width_px < options.min_face_px * (1 + slack):
+        return FaceState.TOO_SMALL
+    if leaves_picture(landmarks, display, width_px):
+        return FaceState.CUT_OFF
+    slack = _YAW_SLACK if before == FaceState.PROFILE else 0.0
+    return FaceState.PROFILE if abs(head.yaw) > options.max_yaw - slack else FaceState.OK
+
+
+def leaves_picture(landmarks: Float64, display: tuple[int, int], width_px: float) -> bool:
+    """Whether the mouth touches the picture's edge or a quarter of the jaw lies beyond it."""
+    low, high = np.zeros(2) - 0.5, np.asarray(display, np.float64) - 0.5
+    margin = 0.02 * width_px
+    mouth = landmarks[list(_MOUTH)]
+    if bool(((mouth < low + margin) | (mouth > high - margin)).any()):
+        return True
+    jaw = landmarks[list(_JAW)]
+    outside = ((jaw < low - margin) | (jaw > high + margin)).any(1)
+    return bool(outside.mean() > 0.25)
+
+
+def settle(shown: FaceState | None, past: Sequence[FaceState], coming: Sequence[FaceState], hold: int) -> FaceState:
+    """The state to show for the frame of ``coming[0]``, given what was ``shown`` before it.
+
+    A change is believed when the frames around this one that agree with it, in ``past`` and ``coming``, number
+    at least ``hold``: at once where the look-ahead shows enough of them, later where it does not. What comes
+    first in a track is believed if nothing contradicts it.
+    """
+    now = coming[0]
+    if shown is None:
+        counts = [list(coming[:hold]).count(state) for state in coming[:hold]]
+        return coming[int(np.argmax(counts))]
+    if now == shown:
+        return shown
+    return now if _run(past[::-1], now) + _run(coming, now) >= hold else shown
+
+
+def _run(states: Sequence[FaceState], state: FaceState) -> int:
+    """How many of ``states`` equal ``state`` before the first that does not."""
+    for count, other in enumerate(states):
+        if other != state:
+            return count
+    return len(states)

@@ -1,0 +1,244 @@
+"""The faces of the current shot: which detection is whose, who left, who came."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lipsync_cli.face.detect import Analysis, Box, Detection, FaceDetector, iou
+from lipsync_cli.face.follow import LIKE, Reader, Reading, Sighting, Track, box_of_pose, plausible
+from lipsync_cli.face.identity import SAME_PERSON, Identities
+from lipsync_cli.face.landmarks import PATCH_PX, UNIT_TO_PATCH, pose_of_box
+from lipsync_cli.face.options import TrackOptions
+from lipsync_cli.face.quality import hindrance
+from lipsync_cli.geometry import transform_points
+from lipsync_cli.types import FaceState, Float64, Frame, VideoInfo
+
+_MATCH_IOU = 0.3
+# Below this overlap with its detection, landmarks have slipped and are read anew from the detection.
+_SLIPPED_IOU = 0.5
+_ONE_FACE_IOU = 0.55
+# After a gap or a jump less likeness will do, and below that the embedding decides.
+_LIKE_AGAIN = 0.5
+_LIKE_BACKWARDS = 0.8
+
+
+@dataclass(slots=True)
+class SceneState:
+    """What a shot's tracking remembers. Copied before a doubtful cut, so that it can be taken back."""
+
+    shot: int = 0
+    tracks: list[Track] = field(default_factory=list)
+    since_detection: int = 0
+    frames: int = 0
+
+
+class Scene:
+    """Follows the faces of one shot at a time."""
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        detector: FaceDetector,
+        reader: Reader,
+        identities: Identities,
+        options: TrackOptions,
+    ) -> None:
+        self._detector, self._reader, self._identities = detector, reader, identities
+        self._options = options
+        self._display = info.display_size
+        self._next_id = 0
+        self.state = SceneState()
+
+    def copy_state(self) -> SceneState:
+        """An independent copy of what is remembered."""
+        return copy.deepcopy(self.state)
+
+    def observe(self, frame: Frame, analysis: Analysis, earlier: Sequence[Frame]) -> None:
+        """Follow and find the faces of the shot's next frame.
+
+        ``earlier`` are the frames of the shot still held, oldest first: a newcomer is traced back through them.
+        """
+        state, time = self.state, float(frame.time)
+        state.tracks = [t for t in state.tracks if time - t.seen <= self._options.bridge_s]
+        readings = self._follow(frame, time)
+        state.since_detection += 1
+        doubtful = len(readings) < len(state.tracks)
+        if state.frames == 0 or doubtful or state.since_detection >= self._options.detect_every:
+            state.since_detection = 0
+            self._detect(frame, analysis, readings, earlier)
+        state.frames += 1
+        for track in self._unrivalled(readings):
+            self._accept(track, readings[track.track_id], frame)
+
+    def _follow(self, frame: Frame, time: float) -> dict[int, Reading]:
+        """Readings of the tracks that are plausibly still where they should be."""
+        readings = {}
+        for track in self.state.tracks:
+            expected = track.predict(time)
+            reading = self._reader.read(frame, expected, track.look)
+            if reading.like >= LIKE and plausible(reading, expected, self._display):
+                readings[track.track_id] = reading
+        return readings
+
+    def _detect(
+        self, frame: Frame, analysis: Analysis, readings: dict[int, Reading], earlier: Sequence[Frame]
+    ) -> None:
+        """Confirm, correct, find again and find: brings ``readings`` in line with what the detector sees."""
+        time = float(frame.time)
+        found = [Detection(analysis.display_box(d.box), d.score) for d in self._detector.detect(analysis.picture)]
+        pairs = self._match(found, readings, time)
+        for track in list(self.state.tracks):
+            detection = pairs.pop(track.track_id, None)
+            if detection is not None:
+                found.remove(detection)
+                self._confirm(track, detection, frame, readings)
+            elif track.track_id in readings:
+                self._confirm_alone(track, readings, time)
+        largest_first = sorted(found, key=lambda d: (d.box[0] - d.box[2], d.box))
+        for detection in largest_first:
+            self._welcome(detection, frame, readings, earlier)
+
+    def _match(self, found: Sequence[Detection], readings: dict[int, Reading], time: float) -> dict[int, Detection]:
+        """Pairs of track id and detection, best overlap first."""
+        overlaps = [
+            (iou(self._expected(track, readings, time), detection.box), track.track_id, index)
+            for track in self.state.tracks
+            for index, detection in enumerate(found)
+        ]
+        pairs: dict[int, int] = {}
+        for overlap, track_id, index in sorted(overlaps, key=lambda o: (-o[0], o[1], o[2])):
+            if overlap >= _MATCH_IOU and track_id not in pairs and index not in pairs.values():
+                pairs[track_id] = index
+        return {track_id: found[index] for track_id, index in pairs.items()}
+
+    def _expected(self, track: Track, readings: dict[int, Reading], time: float) -> Box:
+        reading = readings.get(track.track_id)
+        return reading.box if reading else box_of_pose(track.predict(time))
+
+    def _confirm(self, track: Track, detection: Detection, frame: Frame, readings: dict[int, Reading]) -> None:
+        """The detector sees a face where the track has one: take its word, unless it is someone else's."""
+        reading = readings.get(track.track_id)
+        if reading is None or iou(reading.box, detection.box) < _SLIPPED_IOU:
+            reading = self._reader.read(frame, pose_of_box(detection.box), track.look, looks=3)
+            if not self._same(track, reading):
+                readings.pop(track.track_id, None)
+                return
+            track.look = reading.look
+        readings[track.track_id] = reading
+        track.confirmed, track.score = float(frame.time), detection.score
+
+    def _confirm_alone(self, track: Track, readings: dict[int, Reading], time: float) -> None:
+        """The detector missed the face in the frame; look at its upright patch. Without that it may stay a while."""
+        patch = readings[track.track_id].patch
+        side = (PATCH_PX - 1) / 2
+        corners = transform_points(UNIT_TO_PATCH, [[0.0, 0.0], [1.0, 1.0]]).ravel().tolist()
+        near = [
+            d
+            for d in self._detector.detect(patch.rgb)
+            if iou(d.box, (corners[0], corners[1], corners[2], corners[3])) >= _MATCH_IOU and d.box[0] < side
+        ]
+        if near:
+            track.confirmed, track.score = time, near[0].score
+        elif time - track.confirmed > self._options.unconfirmed_s:
+            del readings[track.track_id]
+
+    def _welcome(
+        self, detection: Detection, frame: Frame, readings: dict[int, Reading], earlier: Sequence[Frame]
+    ) -> None:
+        """A face nobody expected: one that was lost a moment ago, or a newcomer."""
+        time = float(frame.time)
+        reading = self._reader.read(frame, pose_of_box(detection.box), None, looks=3)
+        if any(iou(reading.box, other.box) > _ONE_FACE_IOU for other in readings.values()):
+            return
+        lost = [t for t in self.state.tracks if t.track_id not in readings and _within_reach(t, reading, time)]
+        track = next((t for t in lost if self._same(t, reading)), None)
+        if track is None:
+            if len(readings) >= self._options.max_faces:
+                return
+            track = self._newcomer(reading, detection, time)
+            self._trace_back(track, reading.pose, earlier)
+        track.confirmed, track.score = time, detection.score
+        track.look = reading.look
+        readings[track.track_id] = reading
+
+    def _newcomer(self, reading: Reading, detection: Detection, time: float) -> Track:
+        track = Track(self._next_id, self.state.shot, reading.look, reading.pose, time, time, detection.score)
+        self._next_id += 1
+        self.state.tracks.append(track)
+        return track
+
+    def _trace_back(self, track: Track, pose: Float64, earlier: Sequence[Frame]) -> None:
+        """Find a newcomer in the frames before the detection that found it, as far as they are still held."""
+        for frame in reversed(earlier):
+            reading = self._reader.read(frame, pose, track.look)
+            taken = (self._at(other, frame.index) for other in self.state.tracks if other is not track)
+            crowded = any(box is not None and iou(box, reading.box) > _MATCH_IOU for box in taken)
+            if crowded or reading.like < _LIKE_BACKWARDS or not plausible(reading, pose, self._display):
+                return
+            track.sightings.appendleft(self._sighting(track, reading, frame))
+            pose = reading.pose
+
+    @staticmethod
+    def _at(track: Track, index: int) -> Box | None:
+        """A rough box of where the track was in frame ``index``, if it was seen there."""
+        for seen in track.sightings:
+            if seen.index == index:
+                low, high = seen.landmarks.min(0).tolist(), seen.landmarks.max(0).tolist()
+                return (low[0], low[1], high[0], high[1])
+        return None
+
+    def _same(self, track: Track, reading: Reading) -> bool:
+        """Whether a reading shows the track's person: by likeness, else by the embedding."""
+        if float((track.look * reading.look).sum()) >= _LIKE_AGAIN:
+            return True
+        if track.track_id not in self._identities:
+            return False
+        return self._identities.distance(track.track_id, self._embedding(reading)) < SAME_PERSON
+
+    def _embedding(self, reading: Reading) -> Float64:
+        return self._identities.embed(reading.patch.rgb, transform_points(reading.patch.matrix, reading.landmarks))
+
+    def _unrivalled(self, readings: dict[int, Reading]) -> Iterable[Track]:
+        """Tracks with a reading, without those that slid onto an older track's face."""
+        kept: list[Track] = []
+        for track in self.state.tracks:
+            reading = readings.get(track.track_id)
+            if reading is None:
+                continue
+            if all(iou(reading.box, readings[t.track_id].box) <= _ONE_FACE_IOU for t in kept):
+                kept.append(track)
+        return kept
+
+    def _accept(self, track: Track, reading: Reading, frame: Frame) -> None:
+        track.accept(reading, float(frame.time))
+        sighting = self._sighting(track, reading, frame)
+        track.hindrance = sighting.hindrance
+        track.sightings.append(sighting)
+        if sighting.hindrance in (FaceState.OK, FaceState.TOO_SMALL):
+            merit = (1 - abs(reading.head.yaw)) * min(1.0, reading.width_px / 100)
+            points = transform_points(reading.patch.matrix, reading.landmarks)
+            self._identities.offer(track.track_id, reading.patch.rgb, points, merit)
+
+    def _sighting(self, track: Track, reading: Reading, frame: Frame) -> Sighting:
+        state = hindrance(
+            reading.landmarks,
+            reading.width_px,
+            reading.head,
+            self._display,
+            self._options.quality,
+            before=track.hindrance,
+        )
+        return Sighting(frame.index, float(frame.time), reading.landmarks, reading.head.yaw, track.score, state)
+
+
+def _within_reach(track: Track, reading: Reading, time: float) -> bool:
+    """Whether a lost face can have come to where a reading is: near, and of about its size."""
+    last, now = box_of_pose(track.pose), reading.box
+    width = last[2] - last[0]
+    apart = float(np.hypot(now[0] + now[2] - last[0] - last[2], now[1] + now[3] - last[1] - last[3])) / 2
+    growth = (now[2] - now[0]) / max(width, 1e-6)
+    return apart < width * (1 + 2 * (time - track.seen)) and 0.6 < growth < 1.7
