@@ -34,33 +34,41 @@ class DubSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    model: str = Field("lip-forcing-mini", min_length=1, description="Model name, or folder with a model.toml.")
-    face: str = Field("largest", min_length=1, description="Which face to dub.")
-    detector: Literal["dlib", "dlib-mmod", "face-alignment"] = Field("dlib", description="Face detector.")
-    detect_every: int = Field(5, ge=1, le=30, description="Frames between two searches for faces.")
-    detect_size: int = Field(640, ge=240, le=2160, description="Height in pixels at which faces are searched.")
-    min_face_px: int = Field(48, ge=16, le=2000, description="Faces narrower than this pass untouched.")
-    max_yaw: float = Field(0.65, gt=0, le=1, description="Faces turned further pass untouched; 1 is full profile.")
-    lookahead_frames: int = Field(3, ge=0, le=15, description="Frames the tracker may look ahead.")
-    reference_frames: int = Field(
-        25, ge=1, le=125, description="Frames at a segment's start that references are chosen from."
+    model: str = Field(
+        default="lip-forcing-mini", min_length=1, description="Model name, or folder with a model.toml."
     )
-    fade_frames: int = Field(3, ge=0, le=12, description="Frames of hand-over between dubbed and untouched.")
+    face: str = Field(default="largest", min_length=1, description="Which face to dub.")
+    detector: Literal["dlib", "dlib-mmod", "face-alignment"] = Field(default="dlib", description="Face detector.")
+    detect_every: int = Field(default=5, ge=1, le=30, description="Frames between two searches for faces.")
+    detect_size: int = Field(
+        default=640, ge=240, le=2160, description="Longer side in pixels at which faces are searched."
+    )
+    min_face_px: int = Field(default=48, ge=16, le=2000, description="Faces narrower than this pass untouched.")
+    max_yaw: float = Field(
+        default=0.55, gt=0, le=1, description="Faces turned further pass untouched; 1 is full profile."
+    )
+    lookahead_frames: int = Field(default=3, ge=0, le=15, description="Frames the tracker may look ahead.")
+    reference_frames: int = Field(
+        default=25, ge=1, le=125, description="Frames at a segment's start that references are chosen from."
+    )
+    fade_frames: int = Field(default=3, ge=0, le=12, description="Frames of hand-over between dubbed and untouched.")
     silence: Literal["close", "model", "keep"] = Field(
-        "close", description="In silence: close the mouth, leave it to the model, or keep the picture."
+        default="close", description="In silence: close the mouth, leave it to the model, or keep the picture."
     )
     length: Literal["longest", "video", "audio", "shortest"] = Field(
-        "video", description="What decides the length of the result."
+        default="video", description="What decides the length of the result."
     )
-    color_match: bool = Field(True, description="Match the generated mouth to the colours around it.")
-    codec: str = Field("auto", min_length=1, description="Video encoder; auto follows the container.")
-    crf: int = Field(16, ge=0, le=51, description="Constant rate factor: lower is better and larger.")
-    encoder_preset: X264Preset = Field("fast", description="Effort of the encoder.")
-    pix_fmt: str | None = Field(None, min_length=1, description="Pixel format of the result; the source's if unset.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where the model runs.")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Arithmetic of the model.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
+    color_match: bool = Field(default=True, description="Match the generated mouth to the colours around it.")
+    codec: str = Field(default="auto", min_length=1, description="Video encoder; auto follows the container.")
+    crf: int = Field(default=16, ge=0, le=51, description="Constant rate factor: lower is better and larger.")
+    encoder_preset: X264Preset = Field(default="fast", description="Effort of the encoder.")
+    pix_fmt: str | None = Field(
+        default=None, min_length=1, description="Pixel format of the result; the source's if unset."
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where the model runs.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="Arithmetic of the model.")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +183,7 @@ def config_path(environ: Mapping[str, str]) -> Path:
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """Environment variables that look like settings but are none, so probably typing mistakes."""
     env = os.environ if environ is None else environ
-    known = ENV_OTHERS | {ENV_PREFIX + name.upper() for name in DubSettings.model_fields}
-    return sorted(name for name in env if name.startswith(ENV_PREFIX) and name not in known)
+    return sorted(name for name in env if name.startswith(ENV_PREFIX) and name not in _known_variables())
 
 
 def suggest(word: str, known: list[str]) -> str:
@@ -231,3 +238,12 @@ def _usage_error(error: ValidationError, origins: Mapping[str, str]) -> UsageErr
 def _value_hint(key: str, value: Any) -> str:
     choices = bounds(key).split("|")
     return suggest(value, choices) if isinstance(value, str) and len(choices) > 1 else ""
+
+
+def suggest_variable(name: str) -> str:
+    """``Did you mean …?`` for a mistyped environment variable, or what else to do."""
+    return suggest(name, _known_variables()) or "Unset it."
+
+
+def _known_variables() -> list[str]:
+    return sorted(ENV_OTHERS) + [ENV_PREFIX + field.upper() for field in DubSettings.model_fields]

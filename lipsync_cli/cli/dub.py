@@ -133,14 +133,14 @@ def _run(request: DubRequest, show_progress: bool | None) -> DubReport:
     from lipsync_cli import pipeline
 
     with progress(show_progress, _rate(request.video)) as on_progress:
-        return pipeline.dub(request, on_progress)
+        report: DubReport = pipeline.dub(request, on_progress)
+    return report
 
 
-def _rate(video: Path) -> float | None:
-    from lipsync_cli.media.probe import probe
+def _rate(video: Path) -> float:
+    from lipsync_cli.media.probe import probe, require_video
 
-    stream = probe(video).video
-    return float(stream.rate) if stream is not None and stream.rate else None
+    return float(require_video(probe(video)).rate)
 
 
 def _write_report(report: DubReport, path: Path) -> None:

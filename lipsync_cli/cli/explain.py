@@ -20,24 +20,28 @@ def show_plan(request: DubRequest, *, as_json: bool) -> None:
     plan = pipeline.explain(request)
     ledger = [_row(entry) for entry in plan["ledger"]]
     stages = [_row(entry) for entry in plan["stages"]]
-    settings = settings_rows(request)
+    output = "-" if request.output is None else str(request.output)
+    files = {"video": str(request.video), "audio": str(request.audio), "output": output}
+    values, origins = request.settings.model_dump(), request.provenance
     if as_json:
+        settings = {name: {"value": value, "from": origins[name]} for name, value in values.items()}
         emit_json(
-            {"schema": SCHEMA, "preset": request.preset, **_files(request), **_document(settings, ledger, stages)}
+            {
+                "schema": SCHEMA,
+                "preset": request.preset,
+                **files,
+                "settings": settings,
+                "ledger": ledger,
+                "stages": stages,
+            }
         )
         return
-    emit_lines(f"{name}: {value}" for name, value in _files(request).items())
+    emit_lines(f"{name}: {value}" for name, value in files.items())
     emit_lines(["", f"Settings (preset {request.preset})"])
-    emit_table(("setting", "value", "from"), settings)
+    emit_table(("setting", "value", "from"), [(name, display(values[name]), origins[name]) for name in values])
     emit_lines(["", "Latency before the first frame"])
     emit_table(("stage", "frames", "seconds"), [_ledger_cells(entry) for entry in ledger])
-    emit_lines(["", "Stages", *("  ".join(str(value) for value in stage.values()) for stage in stages)])
-
-
-def settings_rows(request: DubRequest) -> list[tuple[str, str, str]]:
-    """Name, value and origin of every setting."""
-    values = request.settings.model_dump()
-    return [(name, display(value), request.provenance.get(name, "")) for name, value in values.items()]
+    emit_lines(["", "Stages", *("  ".join(map(display, stage.values())) for stage in stages)])
 
 
 def display(value: Any) -> str:
@@ -45,16 +49,6 @@ def display(value: Any) -> str:
     if value is None:
         return "–"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _files(request: DubRequest) -> dict[str, str]:
-    output = "-" if request.output is None else str(request.output)
-    return {"video": str(request.video), "audio": str(request.audio), "output": output}
-
-
-def _document(settings: list[tuple[str, str, str]], ledger: list[Any], stages: list[Any]) -> dict[str, Any]:
-    resolved = {name: {"value": value, "from": origin} for name, value, origin in settings}
-    return {"settings": resolved, "ledger": ledger, "stages": stages}
 
 
 def _row(entry: Any) -> dict[str, Any]:

@@ -55,9 +55,9 @@ def verify_models(names: Names = None, as_json: o.Json = False, debug: o.Debug =
     checks = [check for card in cards for check in hub.verify(card)]
     bad = [check for check in checks if check.state != "ok"]
     if not as_json:
-        empty = [(card.name, "–", "ok", "no files to check") for card in cards if not card.weights]
-        rows = [(c.model, c.role, c.state, c.detail) for c in checks]
-        emit_table(("model", "role", "state", "detail"), rows + empty)
+        rows = [(c.model, c.role, str(c.state), c.detail) for c in checks]
+        rows += [(card.name, "–", "ok", "no files to check") for card in cards if not card.weights]
+        emit_table(("model", "role", "state", "detail"), rows)
     elif not bad:
         emit_json({"schema": SCHEMA, "files": [asdict(check) for check in checks]})
     if bad:
