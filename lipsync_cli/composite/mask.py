@@ -15,15 +15,15 @@ from lipsync_cli.types import Float32, Float64
 
 FEATHER = 0.09
 """Width of the soft edge in crop widths."""
-SIDE_MARGIN = 0.06
-"""How far beyond the outline of the face the mask reaches, in crop widths."""
+SIDE_MARGIN = 0.15
+"""How far beyond the outline of the face the mask reaches, in half widths of the region."""
 KERNEL_PX = 2.0
 """The mask ends this many crop pixels inside the region, so that cubic sampling never reads beyond it."""
 LEFT_SIDE, RIGHT_SIDE = (1, 2, 3, 4), (15, 14, 13, 12)
 LEFT_CHIN, RIGHT_CHIN = (5, 6, 7), (11, 10, 9)
-DROPPED_CHIN_ROWS = (0.74, 0.87, 1.0)
-"""The rows of the chin's points when the mouth is wide open. Only their columns are taken from the landmarks:
-speech moves them up and down but hardly sideways."""
+DROPPED_CHIN_ROWS = np.array([0.25, 0.67, 1.1])
+"""The rows of the chin's points when the mouth is wide open, in half heights of the region below its centre. Only
+their columns are taken from the landmarks: speech moves them up and down but hardly sideways."""
 CORNER_SPREAD = 0.04
 
 
@@ -42,7 +42,7 @@ def blend_mask(
         raise ValueError(f"the feather is a positive share of the crop, got {feather}")
     rows, columns = region.window(size)
     inside = region_depth(size, region)[rows, columns] - np.float32(KERNEL_PX / size)
-    face = _face_depth(points, unit_grid(size)[columns], unit_grid(size)[rows])
+    face = _face_depth(points, region, unit_grid(size)[columns], unit_grid(size)[rows])
     mask = np.zeros((size, size), np.float32)
     mask[rows, columns] = smoothstep(np.minimum(inside, face) / np.float32(feather))
     return mask
@@ -54,17 +54,19 @@ def smoothstep(value: Float32) -> Float32:
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def _face_depth(points: Float64, x: Float64, y: Float64) -> Float32:
+def _face_depth(points: Float64, region: Region, x: Float64, y: Float64) -> Float32:
     """Horizontal distance ``[y x]`` to the nearer side of the face in crop widths, positive inside."""
-    left = _side(points[list(LEFT_SIDE)], points[list(LEFT_CHIN)], -SIDE_MARGIN, y)
-    right = _side(points[list(RIGHT_SIDE)], points[list(RIGHT_CHIN)], SIDE_MARGIN, y)
+    margin = SIDE_MARGIN * region.half_size[0]
+    chin_rows = region.centre[1] + region.half_size[1] * DROPPED_CHIN_ROWS
+    left = _side(points[list(LEFT_SIDE)], points[list(LEFT_CHIN), 0], chin_rows, y) - margin
+    right = _side(points[list(RIGHT_SIDE)], points[list(RIGHT_CHIN), 0], chin_rows, y) + margin
     return np.asarray(np.minimum(x[None, :] - left[:, None], right[:, None] - x[None, :]), np.float32)
 
 
-def _side(jaw: Float64, chin: Float64, margin: float, rows: Float64) -> Float64:
+def _side(jaw: Float64, chin: Float64, chin_rows: Float64, rows: Float64) -> Float64:
     """The column ``[rows]`` where one side of the face ends: down the jaw, then along a wide-open mouth's chin."""
-    y = np.maximum.accumulate(np.append(jaw[:, 1], DROPPED_CHIN_ROWS)) + np.arange(7) * 1e-9
-    x = np.append(jaw[:, 0], chin[:, 0]) + margin
+    y = np.maximum.accumulate(np.append(jaw[:, 1], chin_rows)) + np.arange(7) * 1e-9
+    x = np.append(jaw[:, 0], chin)
     # Three shifted copies round the corners, so that the outline has no kinks to catch the eye.
     shifted = [np.interp(rows + shift, y, x) for shift in (-CORNER_SPREAD, 0.0, CORNER_SPREAD)]
     return np.asarray(np.mean(shifted, axis=0))

@@ -43,7 +43,7 @@ def color_field(generated: Float32, source: Float32, mask: Float32) -> Float32:
     ring = ring / (1 + (residual * residual).mean(-1) / OUTLIER**2) ** 2
     field = np.clip(_diffuse(residual, ring), -MAX_VARIATION, MAX_VARIATION)
     field += np.clip(median, -MAX_SHIFT, MAX_SHIFT)
-    return np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _shrink(image: Float32, cells: tuple[int, int]) -> Float32:
@@ -71,7 +71,7 @@ def with_detail(generated: Float32, source: Float32, size: int) -> tuple[Float32
     """
     difference = generated - source
     gray = np.asarray(cv2.transform(difference, GRAY), np.float32)
-    stacked = _smooth(np.dstack([difference, gray * gray]), DETAIL_SIGMA * size)
+    stacked = _smooth(np.asarray(cv2.merge([difference, gray * gray]), np.float32), DETAIL_SIGMA * size)
     smooth, error = stacked[..., :3], stacked[..., 3] / np.float32(DETAIL_TOLERANCE**2)
     cover = np.asarray(1 - 1 / (1 + error * error), np.float32)
     return smooth + cover[..., None] * (generated - smooth), cover

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from scenes import smooth_rgb
+from composite_scenes import smooth_rgb
 
 from lipsync_cli.composite.colorspace import PIXEL_FORMATS, pixel_format, planes_from_rgb, rgb_to_planes, subsample
 from lipsync_cli.errors import InputError

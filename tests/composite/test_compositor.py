@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from composite_scenes import FORMATS, alignment, crop_of, frame_of, smooth_rgb, unchanged, video
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import FORMATS, alignment, crop_of, frame_of, smooth_rgb, unchanged, video
 
 from lipsync_cli.composite.colorspace import pixel_format, planes_from_rgb
 from lipsync_cli.composite.compositor import Compositor, touched_region

@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from scenes import landmarks
+from composite_scenes import landmarks
 
 from lipsync_cli.composite.mask import FEATHER, blend_mask
-from lipsync_cli.region import LOWER_FACE_REGION, generation_region, region_depth
+from lipsync_cli.face.align import TEMPLATES
+from lipsync_cli.region import LOWER_FACE_REGION, REGIONS, generation_region, region_depth
 
 
 def at(mask: np.ndarray, x: float, y: float) -> float:
@@ -29,6 +30,13 @@ def test_the_region_is_the_agreed_superellipse(size: int) -> None:
     assert (region_depth(size) > 0)[region].all() and (region_depth(size) <= 0)[~region].all()
     window = LOWER_FACE_REGION.window(size)
     assert region[window].sum() == region.sum()
+
+
+def test_every_alignment_template_has_a_region() -> None:
+    assert set(REGIONS) == set(TEMPLATES)
+    for region in REGIONS.values():
+        mask = blend_mask(landmarks(128), 128, region=region)
+        assert mask.max() == 1 and not mask[~generation_region(128, region)].any()
 
 
 def test_importing_the_region_is_light() -> None:
