@@ -13,8 +13,8 @@ import numpy.typing as npt
 from lipsync_cli.region import LOWER_FACE_REGION, Region, region_depth, unit_grid
 from lipsync_cli.types import Float32, Float64
 
-FEATHER = 0.09
-"""Width of the soft edge in crop widths."""
+FEATHER = 0.075
+"""Width of the soft edge in crop widths: as soft as a short upper lip, close below the nose, allows."""
 SIDE_MARGIN = 0.15
 """How far beyond the outline of the face the mask reaches, in half widths of the region."""
 KERNEL_PX = 2.0
