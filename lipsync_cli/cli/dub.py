@@ -26,7 +26,6 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def dub(
-    ctx: typer.Context,
     video: o.Video,
     audio: o.Audio,
     output: o.Output = None,
@@ -61,7 +60,7 @@ def dub(
     The result has the frames and times of VIDEO and the sound of AUDIO.
     Frames without a face that can be dubbed pass through untouched.
     """
-    request = _request(ctx.params)
+    request = _request(locals())
     if explain:
         show_plan(request, as_json=as_json)
         return
@@ -77,7 +76,7 @@ def dub(
 
 
 def _request(given: dict[str, Any]) -> DubRequest:
-    """Everything that can be decided before work begins."""
+    """Everything that can be decided before work begins; ``given`` are the command's parameters by name."""
     video, audio = given["video"], given["audio"]
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
     settings, provenance = resolve_settings(given["preset"], overrides, sets=_parse_sets(given["sets"] or []))
