@@ -19,6 +19,8 @@ from lipsync_cli.errors import InputError
 from lipsync_cli.types import ColorInfo, Float32, Float64, Plane
 
 Siting = Literal["left", "center"]
+LEFT_SITED_CODECS = frozenset({"h264", "hevc", "mpeg2video", "mpeg4"})
+"""Codecs whose decoders declare left-sited chroma unless the stream says otherwise (measured with ffmpeg 8)."""
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
 
 
@@ -62,10 +64,10 @@ class PixelFormat:
 
 
 def _table() -> dict[str, PixelFormat]:
-    formats = [PixelFormat("gray", "y", (0, 0), 8, True), PixelFormat("gbrp", "gbr", (0, 0), 8, True)]
+    formats = [PixelFormat("gray", "y", (0, 0), 8), PixelFormat("gbrp", "gbr", (0, 0), 8, True)]
     for depth in (10, 12):
         formats += [
-            PixelFormat(f"gray{depth}le", "y", (0, 0), depth, True),
+            PixelFormat(f"gray{depth}le", "y", (0, 0), depth),
             PixelFormat(f"gbrp{depth}le", "gbr", (0, 0), depth, True),
         ]
     for layout, shift in {"420": (1, 1), "422": (1, 0), "444": (0, 0)}.items():
@@ -92,6 +94,16 @@ def pixel_format(name: str) -> PixelFormat:
         ) from None
 
 
+def chroma_siting(codec: str) -> Siting:
+    """Where the RGB view of a decoded frame takes subsampled chroma to sit.
+
+    That view, made by swscale, is what crops are cut from, so chroma has to be written back to the very same
+    place. It follows the frame's declared location, and the block's centre where a decoder declares none. A
+    stream that overrides its codec's custom is misjudged by half a luma pixel, in colour only.
+    """
+    return "left" if codec in LEFT_SITED_CODECS else "center"
+
+
 @dataclass(frozen=True, slots=True)
 class RgbToPlanes:
     """``code = linear @ rgb + offset``: ``linear`` ``[p 3]`` and ``offset`` ``[p]``, planes in storage order."""
@@ -106,7 +118,7 @@ class RgbToPlanes:
 
 @lru_cache(maxsize=32)
 def rgb_to_planes(fmt: PixelFormat, color: ColorInfo) -> RgbToPlanes:
-    """The map into ``fmt`` under ``color``. Grey and RGB formats are full range whatever the file says, as in ffmpeg.
+    """The map into ``fmt`` under ``color``. RGB formats are full range whatever the file says.
 
     Raises InputError for a matrix other than bt601, bt709, bt2020 (and rgb, which only RGB formats use).
     """

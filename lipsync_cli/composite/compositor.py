@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.composite.colorspace import PixelFormat, RgbToPlanes, pixel_format, rgb_to_planes, to_codes
+from lipsync_cli.composite.colorspace import (
+    PixelFormat,
+    RgbToPlanes,
+    Siting,
+    chroma_siting,
+    pixel_format,
+    rgb_to_planes,
+    to_codes,
+)
 from lipsync_cli.composite.mask import FEATHER, blend_mask
 from lipsync_cli.composite.match import color_field, with_detail
 from lipsync_cli.composite.warp import covering_window, sample_layer
@@ -52,6 +60,7 @@ class Compositor:
         """Raises InputError for a pixel format or colour matrix that cannot be edited in place."""
         rgb_to_planes(pixel_format(info.pix_fmt), info.color)
         self._color = info.color
+        self._siting = chroma_siting(info.codec)
         self._region = region
         self._color_match = color_match
         self._keep_detail = keep_detail
@@ -72,7 +81,7 @@ class Compositor:
         for patch in visible:
             overlay = self._overlay(patch, rgb_to_planes(fmt, self._color))
             for index in range(len(planes)):
-                planes[index] = _paint(planes[index], index, overlay, fmt)
+                planes[index] = _paint(planes[index], index, overlay, fmt, self._siting)
         return replace(frame, planes=tuple(planes), rgb=None)
 
     def _overlay(self, patch: Patch, convert: RgbToPlanes) -> _Overlay:
@@ -107,11 +116,9 @@ def _check(patch: Patch, size: int) -> None:
         raise ValueError("a patch must hold finite pixels and a finite alignment")
 
 
-def _paint(plane: Plane, index: int, overlay: _Overlay, fmt: PixelFormat) -> Plane:
+def _paint(plane: Plane, index: int, overlay: _Overlay, fmt: PixelFormat, siting: Siting) -> Plane:
     """A copy of ``plane`` with the overlay on it, or ``plane`` itself if nothing reaches it."""
-    # The analysis view that crops are cut from repeats each chroma sample over its block (swscale), which puts it
-    # at the block's centre. Writing it back anywhere else would shift colours each time a frame is dubbed.
-    to_crop = compose_affine(overlay.to_crop, fmt.to_luma(index, "center"))
+    to_crop = compose_affine(overlay.to_crop, fmt.to_luma(index, siting))
     window = covering_window(to_crop, _shape(overlay.cover), _shape(plane))
     if window.empty:
         return plane

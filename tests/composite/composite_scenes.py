@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipsync_cli.composite.colorspace import pixel_format, planes_from_rgb
+from lipsync_cli.composite.colorspace import chroma_siting, pixel_format, planes_from_rgb
 from lipsync_cli.geometry import compose_affine, warp_to_crop
 from lipsync_cli.types import Alignment, ColorInfo, Crop, Float32, Float64, Frame, Patch, VideoInfo
 
@@ -60,7 +60,7 @@ def frame_of(info: VideoInfo, rgb: Float32, noise: int = 0, index: int = 0) -> F
     fmt, rng = pixel_format(info.pix_fmt), np.random.default_rng(index)
     planes = [
         np.clip(p.astype(int) + rng.integers(-noise, noise + 1, p.shape), 0, fmt.peak).astype(fmt.dtype)
-        for p in planes_from_rgb(rgb, fmt, info.color)
+        for p in planes_from_rgb(rgb, fmt, info.color, chroma_siting(info.codec))
     ]
     return Frame(index, index, info.time_base, tuple(planes), info.pix_fmt)
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import io
+
 import av
 import numpy as np
 import pytest
 from composite_scenes import smooth_rgb
 
-from lipsync_cli.composite.colorspace import PIXEL_FORMATS, pixel_format, planes_from_rgb, rgb_to_planes, subsample
+from lipsync_cli.composite.colorspace import (
+    PIXEL_FORMATS,
+    chroma_siting,
+    pixel_format,
+    planes_from_rgb,
+    rgb_to_planes,
+    subsample,
+)
 from lipsync_cli.errors import InputError
+from lipsync_cli.media.color import RgbConverter
+from lipsync_cli.media.pixels import LAYOUTS
 from lipsync_cli.types import ColorInfo, Plane
 
 BT709, BT601, BT2020 = ColorInfo("bt709"), ColorInfo("bt601"), ColorInfo("bt2020")
@@ -37,8 +48,9 @@ def code(name: str, color: ColorInfo, rgb: tuple[int, int, int]) -> list[int]:
         ("yuv420p10le", BT709, WHITE, [940, 512, 512]),
         ("yuv420p10le", BT709, RED, [250, 409, 960]),
         ("yuv420p12le", BT2020, WHITE, [3760, 2048, 2048]),
-        ("gray", BT709, WHITE, [255]),
-        ("gray10le", BT709, GREEN, [732]),
+        ("gray", BT709, WHITE, [235]),
+        ("gray", ColorInfo("bt709", full_range=True), WHITE, [255]),
+        ("gray10le", ColorInfo("bt709", full_range=True), GREEN, [732]),
         ("gbrp", ColorInfo("rgb"), RED, [0, 0, 255]),
         ("gbrp10le", ColorInfo("rgb"), GREEN, [1023, 0, 0]),
     ],
@@ -77,7 +89,7 @@ def test_agrees_with_swscale(name: str, full: bool, matrix: str) -> None:
 def test_gray_agrees_with_swscale() -> None:
     rgb = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="gray")
-    (ours,) = planes_from_rgb(rgb / np.float32(255), pixel_format("gray"), BT709)
+    (ours,) = planes_from_rgb(rgb / np.float32(255), pixel_format("gray"), ColorInfo("bt709", full_range=True))
     assert np.abs(ours.astype(int) - frame.to_ndarray().astype(int)).max() <= 1
 
 
@@ -91,14 +103,67 @@ def test_subsampled_values_belong_to_their_position(siting: str, position: float
     np.testing.assert_allclose(chroma[1, 1:-1], grid[0, 0] * np.arange(1, 15) + grid[0, 2])
 
 
-def test_the_decoders_rgb_view_holds_chroma_as_if_centred() -> None:
-    """Why the compositor writes chroma back centred: swscale repeats each sample over its block."""
-    luma, blue = np.full((16, 32), 120, np.uint8), np.full((8, 16), 128, np.uint8)
-    red = np.tile(80 + 6 * np.arange(16, dtype=np.uint8), (8, 1))
-    stored = np.concatenate([plane.reshape(-1) for plane in (luma, blue, red)]).reshape(24, 32)
-    view = av.VideoFrame.from_ndarray(stored, format="yuv420p").reformat(format="rgb24").to_ndarray()
-    np.testing.assert_array_equal(view[:, 0::2], view[:, 1::2])
-    assert (np.diff(view[8, ::2, 0].astype(int)) > 0).all()
+@pytest.mark.skipif(av.library_versions["libswscale"] < (9,), reason="older swscale ignores the declared location")
+@pytest.mark.parametrize(
+    ("encoder", "container", "options"),
+    [("libx264", "mp4", {"qp": "0"}), ("mpeg4", "mp4", {"qscale": "1"}), ("ffv1", "matroska", {})],
+)
+def test_chroma_sits_where_the_decoders_rgb_view_has_it(
+    encoder: str, container: str, options: dict[str, str]
+) -> None:
+    """A ramp in red chroma: the view's colour at each column tells which position its samples were given."""
+    luma, blue = np.full((64, 64), 120, np.uint8), np.full((32, 32), 128, np.uint8)
+    red = np.tile(64 + 4 * np.arange(32, dtype=np.uint8), (32, 1))
+    stored = np.concatenate([plane.reshape(-1) for plane in (luma, blue, red)]).reshape(96, 64)
+    frame = first_frame(stored, encoder, container, options)
+    view = RgbConverter(BT709).convert(frame, "rgb24", full_range=True).to_ndarray()
+    seen = rgb_to_planes(pixel_format("yuv444p"), BT709).apply(view / 255)[2][32, 8:-8]
+    siting = chroma_siting(frame_codec(encoder))
+    expected = 64 + 4 * (np.arange(8, 56) - pixel_format("yuv420p").to_luma(2, siting)[0, 2]) / 2
+    assert abs(float((seen - expected).mean())) < 0.3
+
+
+def frame_codec(encoder: str) -> str:
+    return {"libx264": "h264"}.get(encoder, encoder)
+
+
+def first_frame(stored: np.ndarray, encoder: str, container: str, options: dict[str, str]) -> av.VideoFrame:
+    """A yuv420p picture after a trip through an encoder and its decoder."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as out:
+        stream = out.add_stream(encoder, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="yuv420p")))
+        out.mux(stream.encode())
+    with av.open(io.BytesIO(buffer.getvalue())) as back:
+        return next(back.decode(video=0))
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("full", [False, True])
+def test_undoes_what_the_decoder_shows(name: str, full: bool) -> None:
+    """Planes → the decoder's RGB view → planes, for every format that frames are delivered in."""
+    fmt = pixel_format(name)
+    color = (
+        ColorInfo("rgb", full_range=True)
+        if fmt.family == "gbr"
+        else ColorInfo("bt709", full_range=full or fmt.full_range)
+    )
+    rgb = smooth_rgb(64, 48)
+    if fmt.family == "y":
+        rgb = np.repeat(rgb[..., :1], 3, axis=2)
+    planes = planes_from_rgb(rgb, fmt, color)
+    frame = av.VideoFrame(64, 48, name)
+    for target, plane in zip(frame.planes, planes, strict=True):
+        padded = np.zeros((target.height, target.line_size // plane.itemsize), plane.dtype)
+        padded[:, : target.width] = plane
+        target.update(padded.tobytes())
+    again = planes_from_rgb(RgbConverter(color).rgb(frame) / np.float32(255), fmt, color)
+    for before, after in zip(planes, again, strict=True):
+        difference = (after.astype(float) - before)[4:-4, 4:-4] / (1 << (fmt.depth - 8))
+        assert np.abs(difference).max() <= 2
+        # More than 8 bits: swscale truncates, and takes full range to end at 255 · 2ⁿ instead of 2ⁿ⁺⁸ − 1.
+        assert abs(difference.mean()) < (0.15 if fmt.depth == 8 else 0.8)
 
 
 @pytest.mark.parametrize("name", sorted(PIXEL_FORMATS))
