@@ -122,7 +122,10 @@ class LipForcingMini:
         chosen = self._choose(references)
         pixels = self._pixels(chosen)
         z = self.networks.encoder(pixels.float())
-        features = self.networks.renderer.encode_references(pixels[None], z[None].to(self.dtype))
+        points = self.networks.encoder.landmarks(z)
+        features = self.networks.renderer.encode_references(
+            pixels[None], z[None].to(self.dtype), points[None].to(self.dtype)
+        )
         flow = self.networks.flow
         cache = flow.begin(flow.normalise(z)[None])
         empty = torch.zeros(0, self.config.latent, device=self.device)
@@ -139,7 +142,8 @@ class LipForcingMini:
         z = z + silence * (state.rest - z)
         count = len(chunk.crops)
         references = ReferenceFeatures(*(x.expand(count, *x.shape[1:]) for x in state.references))
-        image = self.networks.renderer(self._pixels(chunk.crops), z.to(self.dtype), references).image
+        points = self.networks.encoder.landmarks(z).to(self.dtype)
+        image = self.networks.renderer(self._pixels(chunk.crops), z.to(self.dtype), points, references).image
         self._forget(state, math.floor(positions[-1]))
         out = image.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
         return [np.ascontiguousarray(picture) for picture in out]

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import conv
+from lipsync_cli.nn.landmark_flow import INNER_LIPS, POINTS
 
 # The part of the unit crop the encoder sees: x0, y0, side. Lips and chin, not eyes, ears or background.
 MOUTH_WINDOW = (0.21875, 0.375, 0.5625)
 INPUT_SIZE = 56
-MOUTH_POINTS = 20
 
 
 def mouth_window(crops: Tensor) -> Tensor:
@@ -22,10 +22,10 @@ def mouth_window(crops: Tensor) -> Tensor:
 
 
 class MouthEncoder(nn.Module):
-    """Crops ``[b 3 s s]`` in [0, 1] → mouth state z ``[b d]``, about unit scale.
+    """Crops ``[b 3 s s]`` in [0, 1] → mouth state z ``[b d]``, of unit variance over the training set.
 
-    ``landmarks`` reads the 20 lip points (crop fractions, ``[b 20 2]``) linearly from z; as a training target it
-    gives z a geometry, and at run time an aperture that can be closed in silence.
+    ``landmarks`` reads 20 lip and 9 jaw points (crop fractions, ``[b 29 2]``) linearly from z. They are a training
+    target, the renderer's first guess of where things move, and an aperture that can be closed in silence.
     """
 
     def __init__(self, latent: int = 24) -> None:
@@ -35,21 +35,24 @@ class MouthEncoder(nn.Module):
             conv(80, 112, stride=2), nn.SiLU(), nn.Flatten(),
         )  # fmt: skip
         self.head = nn.Linear(112 * 4 * 4, latent)
-        self.points = nn.Linear(latent, 2 * MOUTH_POINTS)
+        # Unit variance per dimension whatever the weights: noise on z then has a meaning from the first step on.
+        self.scale = nn.BatchNorm1d(latent, affine=False, momentum=0.02)
+        self.points = nn.Linear(latent, 2 * len(POINTS))
         nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.normal_(self.points.weight, std=0.003)
         nn.init.constant_(self.points.bias, 0.5)  # lips start in the middle of the crop, not in its corner
 
     def forward(self, crops: Tensor) -> Tensor:
-        z: Tensor = self.head(self.trunk(mouth_window(crops) * 2 - 1))
+        z: Tensor = self.scale(self.head(self.trunk(mouth_window(crops) * 2 - 1)))
         return z
 
     def landmarks(self, z: Tensor) -> Tensor:
-        """Lip points ``[b 20 2]`` in crop fractions."""
-        out: Tensor = self.points(z).unflatten(-1, (MOUTH_POINTS, 2))
+        """Lip and jaw points ``[... 29 2]`` in crop fractions, in the order of ``POINTS``."""
+        out: Tensor = self.points(z).unflatten(-1, (len(POINTS), 2))
         return out
 
     def aperture(self, z: Tensor) -> Tensor:
         """Mean inner-lip distance in crop fractions ``[b]``: points 61-67, 62-66 and 63-65."""
-        points = self.landmarks(z)
-        gaps: Tensor = torch.linalg.vector_norm(points[:, [13, 14, 15]] - points[:, [19, 18, 17]], dim=-1).mean(-1)
+        inner = self.landmarks(z)[:, INNER_LIPS]
+        gaps: Tensor = torch.linalg.vector_norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], dim=-1).mean(-1)
         return gaps

@@ -14,21 +14,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import ResidualBlock, conv
+from lipsync_cli.nn.landmark_flow import displacement, heat_maps, point_weights
 from lipsync_cli.region import generation_region
 
 LEVELS = (24, 48, 96, 128)
-# Displacements are in units of the crop; tanh keeps them within the reach of a wide-open mouth.
-MAX_DISPLACEMENT = 0.35
+# Furthest correction of the points' displacement, in crop widths.
+MAX_CORRECTION = 0.15
+HEATS = 3
 
 
 class ReferenceFeatures(NamedTuple):
-    """Of k references for each of b sequences: pixels ``[b k 3 s s]``, features per level ``[b k c h w]``, z."""
+    """Of k references for each of b sequences: pixels ``[b k 3 s s]``, features ``[b k c h w]``, z and points."""
 
     pixels: Tensor
     half: Tensor
     quarter: Tensor
     eighth: Tensor
     z: Tensor
+    points: Tensor
 
 
 class Rendering(NamedTuple):
@@ -66,43 +69,50 @@ class Renderer(nn.Module):
         self.pyramid = Pyramid()
         self.join3, self.trunk3 = conv(2 * c3, c3), ResidualBlock(c3, latent)
         self.join2, self.trunk2 = conv(c3 + 2 * c2, c2, 1), ResidualBlock(c2, latent)
-        self.join1, self.trunk1 = conv(c2 + 2 * c1, c1, 1), ResidualBlock(c1, latent)
-        self.head_in, self.head_block = conv(2 * c1, 32, 1), ResidualBlock(32, 2 * latent)
+        self.join1, self.trunk1 = conv(c2 + 2 * c1 + HEATS, c1, 1), ResidualBlock(c1, latent)
+        self.head_in, self.head_block = conv(2 * c1 + 2, 32, 1), ResidualBlock(32, 2 * latent)
         self.head_out = conv(32, 3, gain=0.05)
         self.paint_up = conv(c1, 24, 1)
         self.paint_in, self.paint_block = conv(12 + 12 + 24, 32), ResidualBlock(32, latent)
         self.paint_out = conv(32, 16, gain=0.1)
         nn.init.constant_(self.paint_out.bias[12:], 1.0)  # type: ignore[index]
 
-    def encode_references(self, pixels: Tensor, z: Tensor) -> ReferenceFeatures:
-        """Features of references ``[b k 3 s s]`` in [0, 1] with mouth states ``[b k d]``."""
+    def encode_references(self, pixels: Tensor, z: Tensor, points: Tensor) -> ReferenceFeatures:
+        """Features of references ``[b k 3 s s]`` in [0, 1] with states ``[b k d]`` and points ``[b k 29 2]``."""
         b, k = pixels.shape[:2]
         flat = pixels.flatten(0, 1)
         levels = self.pyramid(_layout(torch.cat([flat * 2 - 1, torch.ones_like(flat[:, :1])], 1)))
         half, quarter, eighth = (level.unflatten(0, (b, k)) for level in levels)
-        return ReferenceFeatures(pixels, half, quarter, eighth, z)
+        return ReferenceFeatures(pixels, half, quarter, eighth, z, points)
 
-    def forward(self, frames: Tensor, z: Tensor, references: ReferenceFeatures) -> Rendering:
-        """Frames ``[b 3 s s]`` in [0, 1] (their mouth region is blanked here, never read) and states ``[b d]``."""
+    def forward(self, frames: Tensor, z: Tensor, points: Tensor, references: ReferenceFeatures) -> Rendering:
+        """Frames ``[b 3 s s]`` in [0, 1], whose mouth region is blanked here and never read.
+
+        States z ``[b d]`` and the points they say, ``[b 29 2]`` in crop fractions.
+        """
         keep = region_keep(frames.shape[-1], frames)
         masked = (frames * 2 - 1) * keep
         f1, f2, f3 = self.pyramid(_layout(torch.cat([masked, keep.expand(len(frames), -1, -1, -1)], 1)))
         h = self.trunk3(self.join3(torch.cat([f3, references.eighth.mean(1)], 1)), z)
         h = self.trunk2(self.join2(torch.cat([_up(h), f2, references.quarter.mean(1)], 1)), z)
-        h = self.trunk1(self.join1(torch.cat([_up(h), f1, references.half.mean(1)], 1)), z)
-        warped = self._take(h, z, references)
+        heats = heat_maps(points, f1.shape[-1])
+        h = self.trunk1(self.join1(torch.cat([_up(h), f1, references.half.mean(1), heats], 1)), z)
+        warped = self._take(h, z, points, references)
         image = self._paint(h, z, warped, masked)
         return Rendering(torch.where(keep > 0.5, frames, image), warped)
 
-    def _take(self, h: Tensor, z: Tensor, references: ReferenceFeatures) -> Tensor:
+    def _take(self, h: Tensor, z: Tensor, points: Tensor, references: ReferenceFeatures) -> Tensor:
         """Displace each reference and mix them with per-pixel weights that sum to one."""
         b, k = references.pixels.shape[:2]
         size = references.pixels.shape[-1]
         repeated = h[:, None].expand(-1, k, -1, -1, -1).flatten(0, 1)
         states = torch.cat([z[:, None].expand(-1, k, -1), references.z], -1).flatten(0, 1)
-        x = self.head_in(torch.cat([repeated, references.half.flatten(0, 1)], 1))
+        coarse = h.shape[-1]
+        guess = displacement(point_weights(points, coarse), points, references.points).flatten(0, 1)
+        x = self.head_in(_layout(torch.cat([repeated, references.half.flatten(0, 1), guess * 10], 1)))
         out = self.head_out(F.silu(self.head_block(x, states)))
-        out = torch.cat([torch.tanh(out[:, :2]) * (2 * MAX_DISPLACEMENT), out[:, 2:]], 1)
+        # grid_sample counts the crop from −1 to 1, hence twice the displacement.
+        out = torch.cat([2 * (guess + MAX_CORRECTION * torch.tanh(out[:, :2])), out[:, 2:]], 1)
         out = F.interpolate(out, (size, size), mode="bilinear", align_corners=False)
         grid = identity_grid(size, out) + out[:, :2].permute(0, 2, 3, 1)
         taken = F.grid_sample(

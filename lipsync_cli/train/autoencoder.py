@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lipsync_cli.nn.landmark_flow import LIPS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer, region_keep
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
@@ -35,10 +36,13 @@ class AutoencoderRecipe:
     learning_rate: float = 5e-4
     warmup: int = 200
     latent: int = 24
-    latent_noise: float = 0.15
+    latent_noise: float = 0.1
     freeze_encoder: bool = False
     seed: int = 0
     save_every: int = 200
+
+
+LIP_COUNT = len(LIPS)
 
 
 class Autoencoder(nn.Module):
@@ -56,22 +60,23 @@ def losses(
     """Named, weighted loss terms of one batch."""
     t = batch.targets.shape[1]
     targets = batch.targets.flatten(0, 1)
-    z = model.encoder(disturb(targets, generator))
-    with torch.no_grad():
-        z_references = model.encoder(batch.references.flatten(0, 1)).unflatten(0, batch.references.shape[:2])
-    features = model.renderer.encode_references(batch.references, z_references)
+    # One pass for both, so that they share their statistics.
+    images = torch.cat([disturb(targets, generator), batch.references.flatten(0, 1)])
+    z, z_references = model.encoder(images).split([len(targets), len(images) - len(targets)])
+    z_references = z_references.detach().unflatten(0, batch.references.shape[:2])
+    points_references = model.encoder.landmarks(z_references)
+    features = model.renderer.encode_references(batch.references, z_references, points_references)
     features = type(features)(*(x.repeat_interleave(t, 0) for x in features))
     noisy = z + recipe.latent_noise * torch.randn(z.shape, generator=generator)
-    out = model.renderer(targets, noisy, features)
+    out = model.renderer(targets, noisy, model.encoder.landmarks(noisy), features)
     region = 1 - region_keep(targets.shape[-1], targets)
-    weights = region_weights(region, batch.target_points.flatten(0, 1))
+    weights = region_weights(region, batch.target_points.flatten(0, 1)[:, :LIP_COUNT])
     return {
         "l1": 4 * weighted_l1(out.image, targets, weights),
         "gradient": 6 * gradient_l1(out.image, targets, weights),
         "ssim": 0.5 * structural_dissimilarity(out.image, targets, weights),
         "warped": 2 * weighted_l1(out.warped, targets, weights) + 2 * gradient_l1(out.warped, targets, weights),
         "points": 5 * F.smooth_l1_loss(model.encoder.landmarks(z), batch.target_points.flatten(0, 1), beta=0.01),
-        "scale": 1e-3 * z.pow(2).mean(),
     }
 
 
@@ -109,7 +114,7 @@ def train(
     ``deadline`` (monotonic seconds) ends the phase early.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.train().encoder.requires_grad_(not recipe.freeze_encoder)
+    model.train().encoder.requires_grad_(not recipe.freeze_encoder).train(not recipe.freeze_encoder)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     average = {key: value.clone() for key, value in model.state_dict().items()}
@@ -175,7 +180,10 @@ def _decay(step: int, steps: int) -> float:
 def _update_average(average: dict[str, Tensor], model: nn.Module, momentum: float) -> None:
     with torch.no_grad():
         for key, value in model.state_dict().items():
-            average[key].lerp_(value, 1 - momentum)
+            if value.is_floating_point():
+                average[key].lerp_(value, 1 - momentum)
+            else:
+                average[key].copy_(value)
 
 
 def _with(average: dict[str, Tensor], recipe: AutoencoderRecipe) -> Autoencoder:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lipsync_cli.nn.landmark_flow import POINTS
 from lipsync_cli.train.prepare import MIN_FRAMES, Prepared, read_index
 from lipsync_cli.types import Float32, UInt8
 
-MOUTH = slice(48, 68)
 # A clip whose source is no larger than the crop shows true detail; upsampled ones teach blur and are drawn less.
 SHARP_SCALE = 0.75
 UPSAMPLED_WEIGHT = 0.35
@@ -47,7 +47,7 @@ def load_clips(folder: Path, split: str, *, open_only: bool = False) -> list[Cli
 
 @dataclass(frozen=True, slots=True)
 class RenderBatch:
-    """Targets ``[b t 3 s s]``, references ``[b k 3 s s]``, lip points of both ``[b · 20 2]`` in crop fractions."""
+    """Targets ``[b t 3 s s]``, references ``[b k 3 s s]``, points of both ``[b · 29 2]`` in crop fractions."""
 
     targets: Tensor
     references: Tensor
@@ -90,7 +90,7 @@ def _render_sample(
     refs = choose_references(clip.landmarks, references, rng)
     picked = np.concatenate([at, refs])
     pixels = torch.from_numpy(np.ascontiguousarray(clip.crops[picked])).permute(0, 3, 1, 2).float() / 255
-    points = torch.from_numpy(clip.landmarks[picked, MOUTH] + 0.5) / clip.crops.shape[1]
+    points = torch.from_numpy(clip.landmarks[picked][:, POINTS] + 0.5) / clip.crops.shape[1]
     if pixels.shape[-1] != size:
         pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
     pixels = _jitter_colour(pixels, rng)
@@ -116,8 +116,8 @@ def _jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     return (pixels.clamp(1e-3, 1) ** gamma * gain).clamp(0, 1)
 
 
-# Left-right partners of the 20 lip points, so that a mirrored picture keeps the landmark order.
-_MIRROR = [6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 16, 15, 14, 13, 12, 19, 18, 17]
+# Left-right partners of lip and jaw points, so that a mirrored picture keeps the landmark order.
+_MIRROR = [6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 16, 15, 14, 13, 12, 19, 18, 17, *range(28, 19, -1)]
 
 
 def _mirror(points: Tensor) -> Tensor:

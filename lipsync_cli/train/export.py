@@ -15,7 +15,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def export(networks: MiniNetworks, folder: Path) -> Path:
-    """Write the weights (matrices as float16, vectors as float32) and bring model.toml's size and sha256 up to date."""
+    """Write the weights (matrices in float16, vectors in float32) and the card's size and sha256."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS
     tensors = {
