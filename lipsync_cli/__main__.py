@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import signal
+import sys
+from io import TextIOWrapper
+
+from lipsync_cli.errors import EXIT_INTERRUPTED
 
 
 def main() -> None:
     """Run the command line; a request to terminate unwinds like Ctrl-C, so that partial output is removed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    from lipsync_cli.cli.app import app
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without × is no reason to fail
+    try:
+        from lipsync_cli.cli.app import app
 
-    app(prog_name="lipsync")
+        app(prog_name="lipsync")
+    except KeyboardInterrupt:  # before or after the command, which handles its own
+        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,7 @@ def _request(given: dict[str, Any]) -> DubRequest:
     """Everything that can be decided before work begins; ``given`` are the command's parameters by name."""
     video, audio = given["video"], given["audio"]
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    settings, provenance = resolve_settings(given["preset"], overrides, sets=_parse_sets(given["sets"] or []))
+    settings, provenance = resolve_settings(given["preset"], overrides, sets=o.parse_sets(given["sets"] or []))
     check_input(video, "a video or a picture")
     check_input(audio, "a file with sound")
     output = resolve_output(video, given["output"])
@@ -96,8 +95,8 @@ def _request(given: dict[str, Any]) -> DubRequest:
         overwrite=given["overwrite"],
         keep=given["keep"],
         container=given["container"] or ("mp4" if output is None else None),
-        start=_time(given["start"]),
-        end=_time(given["end"]),
+        start=o.parse_time(given["start"]),
+        end=o.parse_time(given["end"]),
         sheet=given["sheet"],
     )
 
@@ -109,23 +108,6 @@ def _check_stdout(output: Path | None, given: dict[str, Any]) -> None:
         raise UsageError("--container is for -o - only.", hint="A file's name decides its container.")
     if given["container"] not in (None, "mp4", "mpegts"):
         raise UsageError(f"--container cannot be {given['container']!r}: expected mp4, mpegts.")
-
-
-def _parse_sets(pairs: list[str]) -> dict[str, str]:
-    """``NAME=VALUE`` pairs as a layer of settings."""
-    for pair in pairs:
-        if "=" not in pair:
-            raise UsageError(f"--set {pair} has no value.", hint="Write --set NAME=VALUE.")
-    split = (pair.split("=", 1) for pair in pairs)
-    return {name.strip().replace("-", "_"): value.strip() for name, value in split}
-
-
-def _time(text: str | None) -> Fraction | None:
-    if text is None:
-        return None
-    from lipsync_cli.timeline import parse_time
-
-    return parse_time(text)
 
 
 def _run(request: DubRequest, show_progress: bool | None) -> DubReport:

@@ -6,11 +6,13 @@ Ranges are checked where settings of every origin are, by ``resolve_settings``, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lipsync_cli.errors import UsageError
 from lipsync_cli.presets import DubSettings, bounds, option_name, preset_names
 
 SETTINGS_PANEL = "Settings (defaults come from the preset)"
@@ -53,6 +55,22 @@ def _model_names() -> list[str]:
     return model_names()
 
 
+def parse_sets(pairs: list[str]) -> dict[str, str]:
+    """``NAME=VALUE`` pairs as a layer of settings."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--set {pair} has no value.", hint="Write --set NAME=VALUE.")
+    split = (pair.split("=", 1) for pair in pairs)
+    return {name.strip().replace("-", "_"): value.strip() for name, value in split}
+
+
+def parse_time(text: str | None) -> Fraction | None:
+    """The value of an option that takes a time."""
+    from lipsync_cli import timeline
+
+    return None if text is None else timeline.parse_time(text)
+
+
 Video = Annotated[
     Path, typer.Argument(metavar="VIDEO", help="Video with the speaker, or a still picture.", show_default=False)
 ]
@@ -76,11 +94,8 @@ Keep = Annotated[
     bool, flag("--keep", help="Carry over the video's other tracks, such as subtitles.", panel=OUTPUT_PANEL)
 ]
 Overwrite = Annotated[bool, flag("-y", "--overwrite", help="Replace OUT if it exists.", panel=OUTPUT_PANEL)]
-Start = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="Where in VIDEO to begin: 90, 1:30.5.", rich_help_panel=OUTPUT_PANEL),
-]
-End = Annotated[str | None, typer.Option(metavar="TIME", help="Where in VIDEO to end.", rich_help_panel=OUTPUT_PANEL)]
+Start = Annotated[str | None, typer.Option(metavar="TIME", help="Where in VIDEO to begin: 90, 1:30.5.")]
+End = Annotated[str | None, typer.Option(metavar="TIME", help="Where in VIDEO to end.")]
 
 PresetName = Annotated[
     str | None,

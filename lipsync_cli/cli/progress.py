@@ -18,7 +18,7 @@ LINE_EVERY_S = 10.0
 
 
 @contextmanager
-def progress(wanted: bool | None, rate: float | None) -> Iterator[OnProgress]:
+def progress(wanted: bool | None, rate: float | None, *, doing: str = "Dubbing") -> Iterator[OnProgress]:
     """A callback taking frames done and in total; ``rate`` is the video's, for the speed against realtime.
 
     ``wanted`` None shows a bar on a terminal and lines elsewhere, False shows nothing.
@@ -26,18 +26,18 @@ def progress(wanted: bool | None, rate: float | None) -> Iterator[OnProgress]:
     if wanted is False:
         yield lambda done, total: None
     elif sys.stderr.isatty():
-        with _bar(rate) as on_progress:
+        with _bar(rate, doing) as on_progress:
             yield on_progress
     else:
         yield _lines(stderr(), rate)
 
 
 @contextmanager
-def _bar(rate: float | None) -> Iterator[OnProgress]:
+def _bar(rate: float | None, doing: str) -> Iterator[OnProgress]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("Dubbing"),
+        TextColumn(doing),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]}"),

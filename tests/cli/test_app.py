@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -176,3 +177,45 @@ def test_the_shell_completes(words: str, expected: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **env}, check=False
     )
     assert expected in done.stdout, done.stderr
+
+
+SLEEPER = """
+import pathlib, sys, time, typer
+from lipsync_cli.__main__ import main
+from lipsync_cli.cli import app as application
+part = pathlib.Path(sys.argv.pop())
+other = typer.Typer()
+
+@other.command()
+def dub() -> None:
+    try:
+        part.touch()
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        part.unlink()
+
+application.load_command = lambda name: typer.main.get_command(other)
+sys.argv = ["lipsync", "dub"]
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_unwind_and_end_with_130(number: signal.Signals, tmp_path: Path) -> None:
+    part = tmp_path / "x.part"
+    command = [sys.executable, "-c", SLEEPER, str(part)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        assert part.exists()
+        process.send_signal(number)
+        assert process.stderr.read() == "Error: Interrupted.\n"
+    assert process.returncode == 130
+    assert not part.exists()
+
+
+def test_any_locale_will_do() -> None:
+    done = lipsync("presets", "show", "quality", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    assert "1\\u201330" in done.stdout

@@ -1,0 +1,165 @@
+"""Look through a video for shots and faces, and put what was found into rows, JSON and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from lipsync_cli.cli.progress import OnProgress
+from lipsync_cli.face.detect import create_detector
+from lipsync_cli.face.options import QualityOptions, TrackOptions
+from lipsync_cli.face.summary import ShotSummary, TrackSummary, summarise
+from lipsync_cli.face.track import Tracker
+from lipsync_cli.media.video import open_frames
+from lipsync_cli.pictures import Thumbnail, face_sheet
+from lipsync_cli.presets import DubSettings
+from lipsync_cli.timeline import format_time
+from lipsync_cli.types import FaceState, Frame, MediaInfo, TrackedFrame, UInt8, VideoInfo
+
+HEADER = ("face", "shot", "from", "to", "frames", "dubbable", "width", "yaw", "otherwise")
+STILL_S = Fraction(1, 25)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The shots of a video, and the persons in the order by which ``--face`` numbers them."""
+
+    shots: tuple[ShotSummary, ...]
+    persons: tuple[int, ...]
+
+    @property
+    def tracks(self) -> list[TrackSummary]:
+        """All tracks, shot by shot."""
+        return [track for shot in self.shots for track in shot.tracks]
+
+    def number(self, track: TrackSummary) -> int | None:
+        """What to give to ``--face`` for this track's person; None for one that cannot be told."""
+        return self.persons.index(track.person) if track.person in self.persons else None
+
+
+def survey(
+    info: MediaInfo,
+    video: VideoInfo,
+    settings: DubSettings,
+    part: tuple[Fraction | None, Fraction | None],
+    on_progress: OnProgress,
+) -> Survey:
+    """Track every face from ``part[0]`` to ``part[1]`` seconds. Holds thumbnails, no frames."""
+    detector = create_detector(settings.detector, device="cpu" if settings.device == "auto" else settings.device)
+    tracker = Tracker(video, detector, _options(settings))
+    persons: list[int] = []
+    still = STILL_S if video.is_still else None
+    with open_frames(info, start=part[0], end=part[1], still_duration=still) as frames:
+        counted = _counted(frames, video.frames if part == (None, None) else None, on_progress)
+        shots = tuple(summarise(_in_order(tracker.run(counted), tracker, persons), tracker))
+    return Survey(shots, tuple(persons))
+
+
+def _options(settings: DubSettings) -> TrackOptions:
+    return TrackOptions(
+        lookahead_frames=settings.lookahead_frames,
+        detect_every=settings.detect_every,
+        detect_size=settings.detect_size,
+        quality=QualityOptions(min_face_px=settings.min_face_px, max_yaw=settings.max_yaw),
+    )
+
+
+def _counted(frames: Iterable[Frame], total: int | None, on_progress: OnProgress) -> Iterator[Frame]:
+    for done, frame in enumerate(frames, 1):
+        on_progress(done, total)
+        yield frame
+
+
+def _in_order(tracked: Iterable[TrackedFrame], tracker: Tracker, persons: list[int]) -> Iterator[TrackedFrame]:
+    """Pass frames on and note persons as ``--face N`` counts them: as they appear, from left to right."""
+    for item in tracked:
+        for face in sorted(item.faces, key=lambda face: face.box[0] + face.box[2]):
+            person = tracker.identities.person(face.track_id)
+            if person is not None and person not in persons:
+                persons.append(person)
+        yield item
+
+
+def track_rows(found: Survey) -> list[tuple[str, ...]]:
+    """One row per track, for people."""
+    return [
+        (
+            _face(found.number(track)),
+            str(track.shot),
+            format_time(track.first),
+            format_time(track.last),
+            str(track.frames),
+            f"{track.share(FaceState.OK):.0%}",
+            f"{track.width_px:.0f} px",
+            f"{track.yaw[0]:+.2f} … {track.yaw[1]:+.2f}",
+            _hindrances(track),
+        )
+        for track in found.tracks
+    ]
+
+
+def face_picture(found: Survey) -> UInt8:
+    """The faces with their numbers, RGB uint8 ``[h w 3]``."""
+    return face_sheet(
+        [
+            Thumbnail(
+                track.thumbnail,
+                (
+                    f"face {_face(found.number(track))}  shot {track.shot}  {track.width_px:.0f} px",
+                    f"{track.first:.2f}-{track.last:.2f} s  {track.share(FaceState.OK):.0%} ok",
+                ),
+            )
+            for track in found.tracks
+            if track.thumbnail.size
+        ]
+    )
+
+
+def survey_document(found: Survey) -> dict[str, Any]:
+    """Shots and tracks as plain values."""
+    return {
+        "shots": [
+            {
+                "shot": shot.shot,
+                "start_s": shot.first,
+                "end_s": shot.last,
+                "frames": shot.frames,
+                "without_face": shot.without_face,
+            }
+            for shot in found.shots
+        ],
+        "tracks": [_track_document(track, found.number(track)) for track in found.tracks],
+    }
+
+
+def _track_document(track: TrackSummary, face: int | None) -> dict[str, Any]:
+    spans = [
+        {"state": str(span.state), "start_s": span.first, "end_s": span.last, "frames": span.frames}
+        for span in track.spans
+    ]
+    return {
+        "track": track.track_id,
+        "shot": track.shot,
+        "face": face,
+        "start_s": track.first,
+        "end_s": track.last,
+        "frames": track.frames,
+        "dubbable": track.share(FaceState.OK),
+        "width_px": track.width_px,
+        "yaw": list(track.yaw),
+        "best_s": track.best_time,
+        "box": list(track.box),
+        "states": spans,
+    }
+
+
+def _face(number: int | None) -> str:
+    return "?" if number is None else str(number)
+
+
+def _hindrances(track: TrackSummary) -> str:
+    """What keeps the other frames from being dubbed: ``profile 12%``."""
+    states = [state for state in FaceState if state != FaceState.OK and track.share(state) > 0]
+    return ", ".join(f"{state} {track.share(state):.0%}" for state in states)
