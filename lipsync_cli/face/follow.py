@@ -44,6 +44,11 @@ class Reading:
         return box_of_pose(self.pose)
 
     @property
+    def in_patch(self) -> Float64:
+        """The landmarks in pixels of the patch."""
+        return transform_points(self.patch.matrix, self.landmarks)
+
+    @property
     def width_px(self) -> float:
         return float(np.linalg.norm(self.pose[:, 0]))
 

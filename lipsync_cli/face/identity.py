@@ -86,6 +86,7 @@ class Identities(Mapping[int, Float64]):
         """Drop a track that turned out not to be one."""
         self._looks.pop(track_id, None)
         self._known.pop(track_id, None)
+        self._person_of.pop(track_id, None)
 
     def __getitem__(self, track_id: int) -> Float64:
         if track_id not in self._known:
@@ -93,6 +94,10 @@ class Identities(Mapping[int, Float64]):
             embeddings = [self._recogniser.embed(patch, landmarks) for _, patch, landmarks in looks.best]
             self._known[track_id] = np.mean(embeddings, axis=0)
         return self._known[track_id]
+
+    def __contains__(self, track_id: object) -> bool:
+        """Whether a track can be told, without telling it."""
+        return track_id in self._known or track_id in self._looks
 
     def __iter__(self) -> Iterator[int]:
         return iter(sorted(self._known.keys() | self._looks.keys()))
@@ -108,18 +113,20 @@ class Identities(Mapping[int, Float64]):
         """Embedding of a face that belongs to no track."""
         return self._recogniser.embed(patch, landmarks)
 
-    def person(self, track_id: int) -> int:
+    def person(self, track_id: int) -> int | None:
         """Number of the person a track shows: equal for tracks whose embeddings are less than 0.55 apart.
 
-        Persons count from 0 in the order they are asked for. A track that cannot be told is a person by itself.
+        Persons count from 0 in the order they are asked for. None while a track has given no usable look.
         """
         if track_id not in self._person_of:
-            self._person_of[track_id] = self._recognise(track_id)
+            if track_id not in self:
+                return None
+            self._person_of[track_id] = self._recognise(self[track_id])
         return self._person_of[track_id]
 
-    def _recognise(self, track_id: int) -> int:
-        apart = [self.distance(track_id, person) for person in self._persons]
+    def _recognise(self, embedding: Float64) -> int:
+        apart = [float(np.linalg.norm(embedding - person)) for person in self._persons]
         if apart and min(apart) < SAME_PERSON:
             return int(np.argmin(apart))
-        self._persons.append(self[track_id] if track_id in self else np.full(1, np.inf))
+        self._persons.append(embedding)
         return len(self._persons) - 1

@@ -89,7 +89,10 @@ class Scene:
     ) -> None:
         """Confirm, correct, find again and find: brings ``readings`` in line with what the detector sees."""
         time = float(frame.time)
-        found = [Detection(analysis.display_box(d.box), d.score) for d in self._detector.detect(analysis.picture)]
+        found = [
+            Detection(analysis.display_box(d.box), d.score)
+            for d in self._detector.detect(analysis.picture, thorough=not readings)
+        ]
         pairs = self._match(found, readings, time)
         for track in list(self.state.tracks):
             detection = pairs.pop(track.track_id, None)
@@ -138,7 +141,7 @@ class Scene:
         corners = transform_points(UNIT_TO_PATCH, [[0.0, 0.0], [1.0, 1.0]]).ravel().tolist()
         near = [
             d
-            for d in self._detector.detect(patch.rgb)
+            for d in self._detector.detect(patch.rgb, thorough=False)
             if iou(d.box, (corners[0], corners[1], corners[2], corners[3])) >= _MATCH_IOU and d.box[0] < side
         ]
         if near:
@@ -200,7 +203,7 @@ class Scene:
         return self._identities.distance(track.track_id, self._embedding(reading)) < SAME_PERSON
 
     def _embedding(self, reading: Reading) -> Float64:
-        return self._identities.embed(reading.patch.rgb, transform_points(reading.patch.matrix, reading.landmarks))
+        return self._identities.embed(reading.patch.rgb, reading.in_patch)
 
     def _unrivalled(self, readings: dict[int, Reading]) -> Iterable[Track]:
         """Tracks with a reading, without those that slid onto an older track's face."""
@@ -220,8 +223,7 @@ class Scene:
         track.sightings.append(sighting)
         if sighting.hindrance in (FaceState.OK, FaceState.TOO_SMALL):
             merit = (1 - abs(reading.head.yaw)) * min(1.0, reading.width_px / 100)
-            points = transform_points(reading.patch.matrix, reading.landmarks)
-            self._identities.offer(track.track_id, reading.patch.rgb, points, merit)
+            self._identities.offer(track.track_id, reading.patch.rgb, reading.in_patch, merit)
 
     def _sighting(self, track: Track, reading: Reading, frame: Frame) -> Sighting:
         state = hindrance(

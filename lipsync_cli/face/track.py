@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -18,12 +19,12 @@ from lipsync_cli.face.cuts import CutDetector, Signature, same_shot, signature
 from lipsync_cli.face.detect import Analysis, FaceDetector, analysis_picture
 from lipsync_cli.face.follow import Reader, Sighting, Track, box_of_pose
 from lipsync_cli.face.identity import FaceRecogniser, Identities
-from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, pose_of_landmarks
+from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, pose_of_box, pose_of_landmarks
 from lipsync_cli.face.options import QualityOptions, TrackOptions
 from lipsync_cli.face.quality import settle
 from lipsync_cli.face.scene import Scene, SceneState
 from lipsync_cli.face.smooth import smooth
-from lipsync_cli.types import Face, FaceState, Frame, TrackedFrame, VideoInfo
+from lipsync_cli.types import Face, FaceState, Float64, Frame, TrackedFrame, UInt8, VideoInfo
 
 __all__ = ["QualityOptions", "TrackOptions", "Tracker", "track"]
 
@@ -64,7 +65,8 @@ class Tracker:
     ) -> None:
         self.info, self.options = info, options or TrackOptions()
         self.identities = Identities(recogniser)
-        reader = Reader(info, predictor or DlibLandmarks(self.options.landmark_samples))
+        self._detector, self._predictor = detector, predictor or DlibLandmarks(self.options.landmark_samples)
+        reader = Reader(info, self._predictor)
         self._scene = Scene(info, detector, reader, self.identities, self.options)
         self._cuts = CutDetector()
         self._held: deque[_Held] = deque()
@@ -85,6 +87,19 @@ class Tracker:
                 yield self._hand_on()
         while self._held:
             yield self._hand_on()
+
+    def embed_still(self, rgb: UInt8) -> Float64 | None:
+        """Embedding of the largest face in an upright RGB picture ``[h w 3]``, comparable with ``identities``."""
+        height, width = rgb.shape[:2]
+        info = VideoInfo(0, "still", width, height, "rgb24", 8, Fraction(1), Fraction(1), Fraction(0), is_still=True)
+        frame = Frame(0, 0, Fraction(1), (), "rgb24", np.ascontiguousarray(rgb))
+        analysis = analysis_picture(frame, info, self.options.detect_size)
+        boxes = [analysis.display_box(found.box) for found in self._detector.detect(analysis.picture)]
+        if not boxes:
+            return None
+        largest = max(boxes, key=lambda box: box[2] - box[0])
+        reading = Reader(info, self._predictor).read(frame, pose_of_box(largest), None, looks=3)
+        return self.identities.embed(reading.patch.rgb, reading.in_patch)
 
     def _take(self, frame: Frame) -> None:
         """Read one more frame: is it a new shot, or the end of a flash, and who is in it?"""
