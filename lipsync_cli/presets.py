@@ -37,7 +37,9 @@ class DubSettings(BaseModel):
     model: str = Field(
         default="lip-forcing-mini", min_length=1, description="Model name, or folder with a model.toml."
     )
-    face: str = Field(default="largest", min_length=1, description="Which face to dub.")
+    face: str = Field(
+        default="largest", min_length=1, description="Face to dub: largest, all, left, right, a number, a picture."
+    )
     detector: Literal["dlib", "dlib-mmod", "face-alignment"] = Field(default="dlib", description="Face detector.")
     detect_every: int = Field(default=5, ge=1, le=30, description="Frames between two searches for faces.")
     detect_size: int = Field(

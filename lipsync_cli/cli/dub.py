@@ -11,9 +11,11 @@ import typer
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, print_table, stderr
 from lipsync_cli.cli.explain import show_plan
-from lipsync_cli.cli.paths import check_folder, check_input, check_output, resolve_output
+from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.media.containers import container_for
+from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
 from lipsync_cli.request import DubRequest
 
@@ -82,9 +84,7 @@ def _request(given: dict[str, Any]) -> DubRequest:
     check_input(video, "a video or a picture")
     check_input(audio, "a file with sound")
     output = resolve_output(video, given["output"])
-    _check_stdout(output, given)
-    if output is not None and not given["explain"]:
-        check_output(output, (video, audio), overwrite=given["overwrite"])
+    container = _check_target(output, given)
     return DubRequest(
         video=video,
         audio=audio,
@@ -94,20 +94,22 @@ def _request(given: dict[str, Any]) -> DubRequest:
         provenance=provenance,
         overwrite=given["overwrite"],
         keep=given["keep"],
-        container=given["container"] or ("mp4" if output is None else None),
+        container=container,
         start=o.parse_time(given["start"]),
         end=o.parse_time(given["end"]),
         sheet=given["sheet"],
     )
 
 
-def _check_stdout(output: Path | None, given: dict[str, Any]) -> None:
-    if output is None and given["as_json"] and not given["explain"]:
+def _check_target(output: Path | None, given: dict[str, Any]) -> str:
+    """The container to write, once it is sure that it can go to ``output``."""
+    target, name = output or STDOUT, given["container"]
+    if given["explain"]:
+        return container_for(target, name).name
+    if output is None and given["as_json"]:
         raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
-    if output is not None and given["container"]:
-        raise UsageError("--container is for -o - only.", hint="A file's name decides its container.")
-    if given["container"] not in (None, "mp4", "mpegts"):
-        raise UsageError(f"--container cannot be {given['container']!r}: expected mp4, mpegts.")
+    inputs = (given["video"], given["audio"])
+    return check_output(target, inputs, overwrite=given["overwrite"], container=name).name
 
 
 def _run(request: DubRequest, show_progress: bool | None) -> DubReport:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from lipsync_cli.errors import UsageError
+from lipsync_cli.media.containers import BY_NAME, STREAMABLE
 from lipsync_cli.presets import DubSettings, bounds, option_name, preset_names
 
 SETTINGS_PANEL = "Settings (defaults come from the preset)"
@@ -88,7 +89,12 @@ Output = Annotated[
 ]
 Container = Annotated[
     str | None,
-    typer.Option(metavar="mp4|mpegts", help="Container for -o -. Default: mp4.", rich_help_panel=OUTPUT_PANEL),
+    typer.Option(
+        metavar="|".join(BY_NAME),
+        help=f"Container; default: by OUT's name, mp4 for -. To - go {', '.join(STREAMABLE)}.",
+        autocompletion=lambda incomplete: [name for name in BY_NAME if name.startswith(incomplete)],
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
 Keep = Annotated[
     bool, flag("--keep", help="Carry over the video's other tracks, such as subtitles.", panel=OUTPUT_PANEL)

@@ -41,7 +41,7 @@ def test_defaults(files: Path, pipeline: FakePipeline) -> None:
     assert request is not None
     assert request.output == files / "head.dub.mp4"
     assert (request.preset, request.settings.crf, request.provenance["crf"]) == ("balanced", 16, "preset balanced")
-    assert (request.start, request.end, request.container, request.overwrite) == (None, None, None, False)
+    assert (request.start, request.end, request.container, request.overwrite) == (None, None, "mp4", False)
     assert result.stdout == ""
     assert "45 of 50 frames dubbed" in result.stderr
 
@@ -75,11 +75,11 @@ def test_options_reach_the_request(files: Path, pipeline: FakePipeline) -> None:
         (["--set", "detect_evry=1"], 2, "Did you mean 'detect_every'?"),
         (["--start", "soon"], 2, "'soon' is not a time"),
         (["--start", "5", "--end", "4"], 2, "does not lie after"),
-        (["-o", "x.gif"], 2, "which container"),
+        (["-o", "x.gif"], 2, "extension .gif says nothing"),
         (["-o", "-", "--json"], 2, "both want stdout"),
-        (["-o", "-", "--container", "mkv"], 2, "expected mp4, mpegts"),
-        (["--container", "mp4"], 2, "for -o - only"),
-        (["-o", "nowhere/x.mp4"], 7, "There is no folder nowhere"),
+        (["-o", "-", "--container", "avi"], 2, "cannot be streamed to stdout"),
+        (["-o", "-", "--container", "gif"], 2, "gif is not a container"),
+        (["-o", "nowhere/x.mp4"], 7, "folder nowhere does not exist"),
         (["--report", "nowhere/x.json"], 7, "There is no folder nowhere"),
         (["--sheet", "nowhere/x.png"], 7, "There is no folder nowhere"),
     ],
@@ -109,8 +109,17 @@ def test_nothing_is_replaced_unasked(files: Path, pipeline: FakePipeline) -> Non
     (files / "voice.mp4").write_bytes((files / "voice.wav").read_bytes())
     command = ["dub", files / "head.png", files / "voice.mp4", "-o", files / "voice.mp4", "-y"]
     result = CliRunner().invoke(app, list(map(str, command)))
-    assert result.exit_code == 2
-    assert "is an input" in result.stderr
+    assert result.exit_code == 7
+    assert "is also an input" in result.stderr
+
+
+def test_stdout_takes_video_and_nothing_else(files: Path, pipeline: FakePipeline) -> None:
+    result = dub(files, "-o", "-", "--container", "mpegts", "--report", files / "r.json")
+    assert result.exit_code == 0, result.stderr
+    assert pipeline.request is not None
+    assert (pipeline.request.output, pipeline.request.container) == (None, "mpegts")
+    assert result.stdout == ""
+    assert (files / "r.json").is_file()
 
 
 def test_the_report_goes_where_it_is_wanted(files: Path, pipeline: FakePipeline) -> None:
