@@ -42,7 +42,9 @@ def make_video(
     extra: Sequence[str] = (),
 ) -> Path:
     """A moving test pattern of ``frames`` frames, with a tone when ``audio`` names its encoder."""
-    chain = ",".join(part for part in (f"testsrc2=s={size}:r={rate}", filters, f"format={pix_fmt}") if part)
+    # testsrc2 has more motion but rounds odd sizes.
+    kind = "testsrc" if any(int(side) % 2 for side in size.split("x")) else "testsrc2"
+    chain = ",".join(part for part in (f"{kind}=s={size}:r={rate}", filters, f"format={pix_fmt}") if part)
     args = ["-f", "lavfi", "-i", chain]
     if audio:
         args += ["-f", "lavfi", "-i", "sine=f=330:r=44100", "-c:a", audio, "-shortest"]

@@ -6,14 +6,15 @@ from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import av.error
 import numpy as np
+import numpy.typing as npt
 
 from lipsync_cli.errors import InputError, UsageError
-from lipsync_cli.media.probe import opened, probe, require_audio
+from lipsync_cli.media.probe import opened, probe, require_audio, second_zero
 from lipsync_cli.types import AudioSpan, Float32
 
 SPEECH_RATE = 16_000
@@ -101,13 +102,12 @@ class SpeechSource:
         )
 
     def _resampled(self) -> Iterator[Float32]:
-        rate = self._info.sample_rate
-        if rate == SPEECH_RATE:
-            yield from self._mono()
-            return
         resampler = av.AudioResampler(format="flt", layout="mono", rate=SPEECH_RATE)
         pts = 0
-        for samples in self._mono():
+        for samples, rate in self._mono():
+            if rate == SPEECH_RATE:
+                yield samples
+                continue
             frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
             pts += len(samples)
@@ -115,25 +115,27 @@ class SpeechSource:
         if pts:
             yield from (_clipped(out.to_ndarray()[0]) for out in resampler.resample(None))
 
-    def _mono(self) -> Iterator[Float32]:
-        """Mono samples at the stream's own rate, from second 0, without gaps."""
-        rate, position = self._info.sample_rate, 0
+    def _mono(self) -> Iterator[tuple[Float32, int]]:
+        """Mono samples from second 0 on, without gaps, and their rate, which is the stream's own."""
+        rate, position = 0, 0
         with opened(self._path) as container:
-            origin = Fraction(container.start_time or 0, av.time_base)
+            origin = second_zero(container)
             for frame in self._frames(container):
+                # The header of some AAC gives half the rate, so the first frame decides.
+                rate = rate or frame.sample_rate
                 if frame.sample_rate != rate:
                     raise InputError(
-                        f"The sample rate of {self._path.name} changes from {rate} to {frame.sample_rate} Hz."
+                        f"The sample rate of {self._path.name} changes from {rate} to {frame.sample_rate} Hz.",
+                        hint="Bring it to one rate first.",
                     )
-                samples = _mixed(frame)
-                due = _position(frame, origin, rate)
+                samples, due = _mixed(frame), _position(frame, origin, rate)
                 if due is not None and (position == 0 or abs(due - position) > _GAP * rate):
-                    yield from _silence(due - position)
+                    yield from ((silence, rate) for silence in _silence(due - position))
                     samples = samples[max(position - due, 0) :]
                     position = max(due, position)
                 position += len(samples)
                 if len(samples):
-                    yield samples
+                    yield samples, rate
 
     def _frames(self, container: av.container.InputContainer) -> Iterator[av.AudioFrame]:
         stream = container.streams[self._info.index]
@@ -172,21 +174,18 @@ def _clipped(samples: Float32) -> Float32:
 
 def _mixed(frame: av.AudioFrame) -> Float32:
     """One channel, float32 ``[n]`` in [−1, 1], of a decoded frame in any sample format."""
-    array = frame.to_ndarray()
+    array: npt.NDArray[Any] = frame.to_ndarray()
     channels = frame.layout.nb_channels
     if not frame.format.is_planar:
         array = array.reshape(-1, channels).T
-    scale = _INTEGER_SCALE.get(array.dtype.str[1:])
-    samples = array.astype(np.float64 if array.itemsize > 2 else np.float32)
-    if array.dtype == np.uint8:
-        samples -= 128  # unsigned samples have their silence in the middle
-    if scale:
-        samples /= scale
-    mixed = samples[0] if channels == 1 else np.tensordot(_weights(frame, channels), samples, axes=1)
-    return _clipped(np.ascontiguousarray(mixed, dtype=np.float32))
+    # Unsigned samples have their silence in the middle.
+    middle, scale = (128.0 if array.dtype == np.uint8 else 0.0), _INTEGER_SCALE.get(array.dtype.str[1:], 1.0)
+    samples: npt.NDArray[np.float64] = (array.astype(np.float64) - middle) / scale
+    mixed: npt.NDArray[np.float64] = samples[0] if channels == 1 else _weights(frame, channels) @ samples
+    return _clipped(np.nan_to_num(mixed, nan=0.0).astype(np.float32))
 
 
-def _weights(frame: av.AudioFrame, channels: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _weights(frame: av.AudioFrame, channels: int) -> npt.NDArray[np.float64]:
     names = [channel.name for channel in frame.layout.channels]
     weights = np.array([_WEIGHTS.get(name, _BEHIND) for name in names])
     if len(names) != channels or weights.sum() == 0 or channels == 2:
@@ -206,11 +205,13 @@ def duration_of(path: Path | str, stream: int = 0) -> Fraction:
     end = Fraction(0)
     with opened(path) as container:
         source = container.streams[info.index]
-        origin = Fraction(container.start_time or 0, av.time_base)
+        origin = second_zero(container)
         for packet in _packets(container, source):
             if packet.pts is None or packet.is_discard:
                 continue
-            length = (packet.duration or 0) * packet.time_base - _trimmed(packet, info.sample_rate)
+            # Ogg gives the duration of what is left, the others of the whole packet.
+            trimmed = 0 if container.format.name == "ogg" else _trimmed(packet, info.sample_rate)
+            length = (packet.duration or 0) * packet.time_base - trimmed
             end = max(end, packet.pts * packet.time_base + length - origin)
     return end if end > 0 else _decoded_duration(path, stream)
 

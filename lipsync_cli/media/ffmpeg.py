@@ -20,7 +20,9 @@ from lipsync_cli.errors import EnvironmentProblem, OutputError
 OLDEST = (4, 4)
 _INSTALL = "Install ffmpeg (https://ffmpeg.org) or the Python package imageio-ffmpeg, which carries one."
 _PROGRESS = re.compile(r"([a-z][a-z0-9_]*)=\s*(\S*)\s*")
-_NOISE = re.compile(r"^(\s+|Conversion failed|Error while (closing|filtering)|.*Terminating thread|.*Task finished)")
+_NOISE = re.compile(
+    r"\s+|Conversion failed|Error while (closing|filtering)|Svt\[(info|warn)|.*(Terminating|Task finished)"
+)
 _TAG = re.compile(r"^\[[^\]]*@ 0x[0-9a-f]+\]\s*")
 
 

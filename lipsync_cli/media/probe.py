@@ -76,6 +76,11 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
         yield container
 
 
+def second_zero(container: av.container.InputContainer) -> Fraction:
+    """The time stamp, in seconds, at which players begin: the earliest one, but encoder priming lies before it."""
+    return max(Fraction(container.start_time or 0, av.time_base), Fraction(0))
+
+
 def check_readable(path: Path) -> None:
     """InputError unless ``path`` is a file with something in it that may be read."""
     if not path.exists():

@@ -1,0 +1,119 @@
+"""The one ffmpeg command that encodes the picture and brings all tracks together. Pure: values in, words out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import ffmpeg as graph
+
+from lipsync_cli.media.containers import Container
+from lipsync_cli.media.encode import Arguments, VideoEncoding, color_arguments
+from lipsync_cli.media.tracks import TrackPlan
+from lipsync_cli.types import VideoInfo
+
+# Keys that MP4 has a place of its own for; any other needs the free-form list, which fewer players read.
+_MP4_KEYS = {
+    "title", "artist", "album_artist", "album", "comment", "description", "genre", "date", "copyright", "composer",
+    "grouping", "lyrics", "synopsis", "show", "track",
+}  # fmt: skip
+_ROTATION_SINCE = (6,)
+
+
+@dataclass(frozen=True, slots=True)
+class MuxCommand:
+    """All that the command depends on. ``time_base`` is the one the frames arrive in."""
+
+    executable: str
+    version: tuple[int, ...]
+    container: Container
+    target: str
+    video: VideoInfo
+    encoding: VideoEncoding
+    time_base: Fraction
+    dub: TrackPlan | None = None
+    kept: TrackPlan | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = None
+    live: bool = False
+
+    @property
+    def rotates(self) -> bool:
+        """Whether ffmpeg writes the display matrix itself."""
+        return self.video.rotation != 0 and self.version >= _ROTATION_SINCE
+
+    def words(self) -> list[str]:
+        """The argument list."""
+        streams = [graph.input("pipe:0", **self._pipe_options())["v:0"]]
+        # Different options keep an input that is used twice two inputs, so that each has a number of its own.
+        for number, plan in enumerate(plan for plan in (self.dub, self.kept) if plan is not None):
+            options = {**plan.before, "thread_queue_size": str(64 + number)}
+            source = graph.input(f"file:{plan.path.absolute()}", **options)
+            streams += [source[selector] for selector in plan.selectors]
+        command: list[str] = graph.compile(
+            graph.output(*streams, self.target, **self._output_options()), cmd=self.executable
+        )
+        quiet = ["-hide_banner", "-nostdin", "-y", "-loglevel", "error", "-nostats", "-progress", "pipe:2"]
+        return [command[0], *quiet, *command[1:-1], *self._metadata_words(), command[-1]]
+
+    def _pipe_options(self) -> Arguments:
+        options: dict[str, str | None] = {"format": "nut", **color_arguments(self.video.color, self.encoding.piped)}
+        if self.live:
+            options |= {"probesize": "32", "analyzeduration": "0"}
+        if self.rotates:
+            # The matrix counts counter-clockwise; ffmpeg must pass it on instead of turning the picture.
+            options |= {"display_rotation:v:0": str(-self.video.rotation), "noautorotate": None}
+        return options  # type: ignore[return-value]
+
+    def _output_options(self) -> Arguments:
+        container, video = self.container, self.video
+        shape = video.sample_aspect_ratio * Fraction(video.width, video.height)
+        options = {
+            "format": container.muxer,
+            "enc_time_base:v": f"{self.time_base.numerator}:{self.time_base.denominator}",
+            "max_muxing_queue_size": "4096",
+            "map_metadata": "-1",
+            "map_chapters": "-1",
+            **({"fps_mode:v": "passthrough"} if self.version >= (5, 1) else {"vsync": "passthrough"}),
+            **({"aspect": f"{shape.numerator}:{shape.denominator}"} if video.sample_aspect_ratio != 1 else {}),
+            **self._muxer_options(),
+            **self.encoding.arguments,
+        }
+        for plan in (self.dub, self.kept):
+            options |= plan.output if plan is not None else {}
+        return options
+
+    def _muxer_options(self) -> Arguments:
+        # A dub that ends early would hold everything back for ten seconds otherwise.
+        live = {"flush_packets": "1", "max_interleave_delta": "200000"} if self.live else {}
+        if self.container.is_mp4_family:
+            flags = ["frag_keyframe", "delay_moov", "default_base_moof"] if self.live else ["faststart"]
+            if any(key not in _MP4_KEYS for key in self.metadata):
+                flags.append("use_metadata_tags")
+            # FLAC in MP4 counted as experimental for long.
+            return {
+                "strict": "-2",
+                "movflags": "+".join(flags),
+                "video_track_timescale": str(_timescale(self.time_base)),
+                **live,
+            }
+        if self.container.muxer == "mpegts":
+            return {"muxdelay": "0", "muxpreload": "0", **live}
+        if self.container.muxer in ("matroska", "webm"):
+            # Audio priming lies before second 0; moving everything instead would delay the first frame.
+            return {"avoid_negative_ts": "disabled", **live}
+        return live
+
+    def _metadata_words(self) -> list[str]:
+        words = []
+        for key, value in self.metadata.items():
+            words += ["-metadata", f"{key}={value}"]
+        if self.language and self.dub is not None:
+            words += ["-metadata:s:a:0", f"language={self.language}"]
+        return words
+
+
+def _timescale(time_base: Fraction) -> int:
+    """Ticks per second of an MP4 track in which every pts is whole; fine enough for the edit list, too."""
+    return time_base.denominator * -(-10_000 // time_base.denominator)
