@@ -1,0 +1,30 @@
+"""The latency ledger: what each stage waits for before it gives its first frame, from what stages declare."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from lipsync_cli.generate.protocol import Generator
+from lipsync_cli.presets import DubSettings
+from lipsync_cli.report import LedgerEntry
+from lipsync_cli.segments import MIN_SEGMENT_FRAMES
+
+STAGES = ("decode", "track", "select", "crop", "generate", "composite", "encode")
+
+
+def latency_ledger(settings: DubSettings, generator: Generator[Any], rate: Fraction) -> tuple[LedgerEntry, ...]:
+    """Entries in the order of the stages; ``frames`` at the video's ``rate``, their sum is the total wait.
+
+    References and the first chunk overlap: a segment begins when there are enough frames for both.
+    """
+    spec = generator.spec
+    begin = max(settings.reference_frames, spec.first_chunk_frames, MIN_SEGMENT_FRAMES)
+    waits = [
+        ("track look-ahead", settings.lookahead_frames),
+        ("references and first chunk", begin),
+        ("hand-over fade", max(0, settings.fade_frames - begin + spec.first_chunk_frames)),
+    ]
+    entries = [LedgerEntry(stage, frames, float(frames / rate)) for stage, frames in waits]
+    ahead = spec.audio_after_s
+    return (*entries, LedgerEntry("audio look-ahead", 0, float(ahead)))

@@ -1,0 +1,262 @@
+"""The main path: source → faces → crops → audio window → generator → compositor → sink.
+
+Stages are iterators that hold a declared number of frames, so memory does not grow with length, and ``dub`` to a
+file is the stream of frames written to a file. Decoding runs in a thread of its own, encoding in ffmpeg's process;
+everything between runs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from lipsync_cli import __version__, hub
+from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.composite.compositor import Compositor
+from lipsync_cli.errors import NoFaceError
+from lipsync_cli.face.align import TEMPLATES
+from lipsync_cli.face.crop import cut_crop
+from lipsync_cli.face.detect import create_detector
+from lipsync_cli.face.options import QualityOptions, TrackOptions
+from lipsync_cli.face.select import parse_face_choice, select
+from lipsync_cli.face.track import Tracker
+from lipsync_cli.generate.protocol import Generator
+from lipsync_cli.generate.registry import choose_device, load_generator
+from lipsync_cli.ledger import STAGES, latency_ledger
+from lipsync_cli.media.audio import duration_of, open_speech
+from lipsync_cli.media.decode import measure_video
+from lipsync_cli.media.encode import EncodeOptions
+from lipsync_cli.media.mux import FrameSink
+from lipsync_cli.media.output import STDOUT, check_output
+from lipsync_cli.media.probe import probe, require_audio, require_video
+from lipsync_cli.media.tracks import DubTrack, KeptTracks
+from lipsync_cli.media.video import open_frames
+from lipsync_cli.region import REGIONS
+from lipsync_cli.report import DubReport, StageClock
+from lipsync_cli.reporting import make_report
+from lipsync_cli.request import DubRequest
+from lipsync_cli.segments import SegmentOptions, Slot, dub_segments
+from lipsync_cli.sheet import SheetMaker
+from lipsync_cli.stage import in_background
+from lipsync_cli.tally import Tally
+from lipsync_cli.timeline import LengthPlan, plan_length
+from lipsync_cli.types import Face, Frame, MediaInfo, TrackedFrame, VideoInfo
+
+DECODED_AHEAD = 4
+OnProgress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request with everything looked up that can be known before frames flow."""
+
+    request: DubRequest
+    card: hub.ModelCard
+    video: MediaInfo
+    audio: MediaInfo
+    stream: VideoInfo
+    length: LengthPlan
+    device: str
+
+    @property
+    def start(self) -> Fraction:
+        """Seconds into both inputs at which the result begins."""
+        return self.request.start or Fraction(0)
+
+    @property
+    def frames_expected(self) -> int:
+        """About how many frames there will be, for progress."""
+        return max(1, round(self.length.duration * self.stream.rate))
+
+
+def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None) -> DubReport:
+    """Dub one video as ``request`` says and tell what was done.
+
+    Raises the errors of ``lipsync_cli.errors``; then nothing is left under the output's name.
+    """
+    job, clock, tally = prepare(request), StageClock(), Tally()
+    with clock.stage("load"):
+        generator = load_generator(job.card, device=job.device, dtype=request.settings.dtype)
+    sheet = SheetMaker(job.stream) if request.sheet else None
+    with ExitStack() as stack:
+        source = stack.enter_context(_source(job))
+        decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
+        speech = SpeechTrack(iter(stack.enter_context(_speech(job))))
+        sink = stack.enter_context(_sink(job))
+        observe = _observer(job, tally, sheet)
+        for frame in compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe):
+            if sheet is not None:
+                sheet.result(frame)
+            with clock.stage("encode", frames=1):
+                sink.write(frame)
+            clock.mark("first frame")
+            on_progress(sink.frames_written, job.frames_expected)
+        _require_dubbed(job, tally)
+        with clock.stage("encode"):
+            stack.pop_all().close()
+    if sheet is not None and request.sheet is not None:
+        sheet.save(request.sheet)
+    return make_report(job, generator, clock, tally, warnings=(*source.warnings, *sink.warnings))
+
+
+def explain(request: DubRequest) -> dict[str, Any]:
+    """The latency ledger and the stages of a dub without doing it: reads the headers of the inputs and the model."""
+    job = prepare(request, check=False)
+    generator = load_generator(job.card, device=job.device, dtype=request.settings.dtype)
+    ledger = latency_ledger(request.settings, generator, job.stream.rate)
+    return {"ledger": list(ledger), "stages": list(STAGES)}
+
+
+def prepare(request: DubRequest, *, check: bool = True) -> Job:
+    """Look everything up and refuse what cannot work; ``check`` includes the output's place."""
+    settings = request.settings
+    video, audio = probe(request.video), probe(request.audio)
+    stream = require_video(video)
+    require_audio(audio)
+    if check:
+        target = STDOUT if request.output is None else request.output
+        inputs = (request.video, request.audio)
+        check_output(target, inputs, overwrite=request.overwrite, container=request.container)
+    parse_face_choice(settings.face)
+    card = hub.load_card(settings.model)
+    start, end = request.start or Fraction(0), request.end
+    shown = _part(measure_video(request.video, stream), start, end)
+    spoken = _part(duration_of(request.audio), start, end)
+    length = plan_length(settings.length, shown, spoken)
+    return Job(request, card, video, audio, stream, length, choose_device(settings.device))
+
+
+def compose(
+    job: Job,
+    generator: Generator[Any],
+    frames: Iterator[Frame],
+    speech: SpeechTrack,
+    *,
+    clock: StageClock,
+    observe: Callable[[Slot], None] = lambda slot: None,
+) -> Iterator[Frame]:
+    """Faces, segments and composition: every frame that goes in comes out, at its time."""
+    settings, spec = job.request.settings, generator.spec
+    tracker = Tracker(job.stream, create_detector(settings.detector, device=job.device), _track_options(job))
+    tracked = clock.wrap("track", tracker.run(frames))
+    chosen: Iterable[TrackedFrame] = select(tracked, parse_face_choice(settings.face), tracker)
+    compositor = Compositor(job.stream, region=REGIONS[spec.template], color_match=settings.color_match)
+    template = TEMPLATES[spec.template]
+
+    def cut(frame: Frame, face: Face) -> Any:
+        return cut_crop(frame, face, job.stream, template, spec.crop_size)
+
+    origin: list[Fraction] = []
+
+    def on_dub_clock(frame: Frame) -> Fraction:
+        """The first frame is at second 0 of the dub."""
+        if not origin:
+            origin.append(frame.time)
+        return frame.time - origin[0]
+
+    options = SegmentOptions(
+        reference_frames=settings.reference_frames,
+        fade_frames=settings.fade_frames,
+        silence=settings.silence,
+        seed=settings.seed,
+        clock=on_dub_clock,
+    )
+    return dub_segments(chosen, generator, speech, cut, compositor.blend, options, clock=clock, observe=observe)
+
+
+def _source(job: Job) -> Any:
+    extend = job.length.duration if job.length.extend_picture else None
+    return open_frames(
+        job.video,
+        start=job.request.start,
+        end=job.request.end,
+        still_duration=job.length.duration if job.stream.is_still else None,
+        bounce_until=extend,
+    )
+
+
+def _speech(job: Job) -> Any:
+    return open_speech(job.request.audio, start=job.request.start, end=job.request.end)
+
+
+def _sink(job: Job) -> FrameSink:
+    request, settings = job.request, job.request.settings
+    target = STDOUT if request.output is None else request.output
+    live = request.output is None
+    cut = job.length.duration if job.length.cut_audio or request.end is not None else None
+    return FrameSink(
+        target,
+        job.video,
+        dub=DubTrack(request.audio, start=job.start, duration=cut),
+        kept=KeptTracks(request.video, start=job.start, duration=job.length.duration) if request.keep else None,
+        options=EncodeOptions(
+            codec=settings.codec,
+            crf=settings.crf,
+            preset=settings.encoder_preset,
+            pix_fmt=settings.pix_fmt,
+            low_latency=live,
+        ),
+        tags={"lipsync": __version__, "lipsync_model": _fingerprint(job.card), "lipsync_preset": request.preset}
+        | request.tags,
+        container=request.container,
+    )
+
+
+def _fingerprint(card: hub.ModelCard) -> str:
+    return f"{card.name} {card.version} {card.sha256[:12]}".strip()
+
+
+def _track_options(job: Job) -> TrackOptions:
+    settings = job.request.settings
+    return TrackOptions(
+        lookahead_frames=settings.lookahead_frames,
+        detect_every=settings.detect_every,
+        detect_size=settings.detect_size,
+        quality=QualityOptions(min_face_px=settings.min_face_px, max_yaw=settings.max_yaw),
+    )
+
+
+def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Frames until the planned duration, for the policies that cut the picture."""
+    origin: Fraction | None = None
+    for frame in frames:
+        origin = frame.time if origin is None else origin
+        if job.length.cut_picture and frame.time - origin >= job.length.duration:
+            return
+        yield frame
+
+
+def _observer(job: Job, tally: Tally, sheet: SheetMaker | None) -> Callable[[Slot], None]:
+    def observe(slot: Slot) -> None:
+        tally.add(slot, 1 / job.stream.rate)
+        if sheet is not None:
+            sheet.source(slot)
+
+    return observe
+
+
+def _require_dubbed(job: Job, tally: Tally) -> None:
+    """NoFaceError when nothing was dubbed at all."""
+    if tally.dubbed:
+        return
+    name, frames = job.request.video.name, tally.frames
+    left_alone = ", ".join(f"{count} {reason}" for reason, count in tally.passed_through().items())
+    brief = tally.reasons["too-brief"]
+    if brief:
+        raise NoFaceError(
+            f"{name} shows a face to dub in only {brief} of {frames} frames, too few at a time.",
+            hint="Check --face, or choose the part with --start and --end.",
+        )
+    raise NoFaceError(
+        f"No face could be dubbed in the {frames} frames of {name} ({left_alone}; "
+        f"smallest face {job.request.settings.min_face_px} px).",
+        hint="Try --set min_face_px=32, --face all, --detector dlib-mmod, or another part with --start and --end.",
+    )
+
+
+def _part(duration: Fraction, start: Fraction, end: Fraction | None) -> Fraction:
+    """How much of ``duration`` lies between ``start`` and ``end``."""
+    return max(Fraction(0), min(duration, end) if end is not None else duration) - min(start, duration)

@@ -1,0 +1,88 @@
+"""What happened to every frame, counted as it leaves: the facts a report is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from lipsync_cli.report import SpanEntry, TrackEntry
+from lipsync_cli.segments import Slot
+
+MAX_SPANS = 1000
+
+
+@dataclass(slots=True)
+class _Seen:
+    shot: int
+    start: float
+    end: float
+    frames: int = 0
+    dubbed: int = 0
+    width_sum: float = 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts by reason, spans of frames treated alike, and one entry per track. Memory grows with tracks and spans.
+
+    Times are seconds of the output.
+    """
+
+    origin: Fraction | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+    spans: list[SpanEntry] = field(default_factory=list)
+    spans_dropped: int = 0
+    end: float = 0.0
+    _tracks: dict[int, _Seen] = field(default_factory=dict)
+
+    def add(self, slot: Slot, duration: Fraction) -> None:
+        """Count a frame that is shown for ``duration`` seconds."""
+        self.origin = slot.frame.time if self.origin is None else self.origin
+        start = float(slot.frame.time - self.origin)
+        self.end = start + float(duration)
+        self.reasons[slot.reason] += 1
+        self._extend(start, slot.reason, slot.dubbed[0] if slot.dubbed else None)
+        for face in slot.faces:
+            seen = self._tracks.setdefault(face.track_id, _Seen(slot.shot, start, self.end))
+            seen.end, seen.frames = self.end, seen.frames + 1
+            seen.dubbed += face.track_id in slot.dubbed
+            seen.width_sum += face.width_px
+
+    def _extend(self, start: float, reason: str, track: int | None) -> None:
+        last = self.spans[-1] if self.spans else None
+        if last is not None and (last.reason, last.track) == (reason, track):
+            self.spans[-1] = SpanEntry(last.start_s, self.end, reason, track)
+        elif len(self.spans) < MAX_SPANS:
+            self.spans.append(SpanEntry(start, self.end, reason, track))
+        else:
+            self.spans_dropped += 1
+
+    @property
+    def frames(self) -> int:
+        """Frames counted."""
+        return sum(self.reasons.values())
+
+    @property
+    def dubbed(self) -> int:
+        """Frames in which a mouth was replaced."""
+        return self.reasons["dubbed"]
+
+    def passed_through(self) -> dict[str, int]:
+        """Frames left alone, by reason."""
+        return {reason: count for reason, count in sorted(self.reasons.items()) if reason != "dubbed"}
+
+    def tracks(self) -> tuple[TrackEntry, ...]:
+        """One entry per face and shot, in order of appearance."""
+        return tuple(
+            TrackEntry(
+                track=number,
+                shot=seen.shot,
+                start_s=seen.start,
+                end_s=seen.end,
+                frames=seen.frames,
+                dubbed=seen.dubbed,
+                width_px=round(seen.width_sum / seen.frames, 1),
+            )
+            for number, seen in self._tracks.items()
+        )
