@@ -15,11 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.geometry import Array, similarity_from_points
-
-LEFT_EYE, RIGHT_EYE = range(36, 42), range(42, 48)
-LEFT_BROW, RIGHT_BROW = range(17, 22), range(22, 27)
-NOSE_BASE, NOSE = range(31, 36), range(27, 36)
-MOUTH = range(48, 68)
+from lipsync_cli.landmarks import LEFT_BROW, LEFT_EYE, NOSE, NOSE_BASE, RIGHT_BROW, RIGHT_EYE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +54,3 @@ LATENTSYNC = AlignmentTemplate(
     aspect=0.75,
 )
 TEMPLATES = {template.name: template for template in (LOWER_FACE, LATENTSYNC)}
-
-
-def interocular_px(landmarks: npt.ArrayLike) -> float:
-    """Distance between the eye centres of 68 landmarks ``[68 2]``, in pixels."""
-    points = np.asarray(landmarks, np.float64)
-    return float(np.linalg.norm(points[list(LEFT_EYE)].mean(0) - points[list(RIGHT_EYE)].mean(0)))
-
-
-def mouth_aperture(landmarks: npt.ArrayLike) -> float:
-    """Mean of the three inner-lip distances (61-67, 62-66, 63-65) over the inter-ocular distance."""
-    points = np.asarray(landmarks, np.float64)
-    gaps = np.linalg.norm(points[[61, 62, 63]] - points[[67, 66, 65]], axis=1)
-    return float(gaps.mean()) / max(interocular_px(points), 1e-6)

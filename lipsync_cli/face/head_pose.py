@@ -80,10 +80,8 @@ def _turn(vector: Float64) -> Float64:
 
 
 def _angles(rotation: Float64) -> tuple[float, float, float]:
-    """Yaw, pitch and roll in quarter turns from where the face's own axes point."""
-    forward = rotation @ [0.0, 0.0, -1.0]
-    yaw = np.arctan2(forward[0], -forward[2])
-    pitch = np.arcsin(np.clip(forward[1], -1, 1))
-    across = rotation @ [1.0, 0.0, 0.0]
-    roll = np.arctan2(across[1], np.hypot(across[0], across[2]))
+    """Yaw, pitch and roll in quarter turns: a head that first turns, then nods, then tilts."""
+    yaw = np.arctan2(rotation[2, 0], rotation[2, 2])
+    pitch = np.arcsin(np.clip(rotation[2, 1], -1, 1))
+    roll = np.arctan2(-rotation[0, 1], rotation[1, 1])
     return tuple(float(angle / (np.pi / 2)) for angle in (yaw, pitch, roll))  # type: ignore[return-value]

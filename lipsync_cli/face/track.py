@@ -182,8 +182,10 @@ class Tracker:
         """Forget what no later frame needs."""
         oldest, time = handed.frame.index - _PAST_FRAMES, float(handed.frame.time)
         for track_id, track in list(self._showing.items()):
-            while len(track.sightings) > 1 and track.sightings[0].index < oldest:
-                track.sightings.popleft()
+            seen = track.sightings
+            # The last sighting so far is where a MISSING face is shown.
+            while len(seen) > 1 and seen[0].index < oldest and seen[1].index <= handed.frame.index:
+                seen.popleft()
             over = track.shot < handed.shot or time - track.sightings[-1].time > self.options.bridge_s
             if over and track.sightings[-1].index <= handed.frame.index:
                 del self._showing[track_id]

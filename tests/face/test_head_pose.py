@@ -1,0 +1,43 @@
+"""Angles of projected mean faces are read back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from lipsync_cli.face.head_pose import head_pose
+from lipsync_cli.face.mean_face import MEAN_FACE
+
+
+def projected(yaw: float, pitch: float, roll: float, scale: float = 180.0) -> np.ndarray:
+    """The mean face turned by degrees (yaw to the right, pitch down, roll clockwise) and seen from afar."""
+    model = (MEAN_FACE - 0.5) * [1, 1, -1]
+    return (Rotation.from_euler("ZXY", [roll, pitch, -yaw], degrees=True).apply(model) * scale)[:, :2] + 300
+
+
+@given(yaw=st.floats(-70, 70), scale=st.floats(20, 800))
+def test_yaw_is_read_back(yaw: float, scale: float) -> None:
+    assert head_pose(projected(yaw, 0, 0, scale)).yaw * 90 == pytest.approx(yaw, abs=0.1)
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 20, 0), (0, 0, -25), (30, 10, 0), (-40, -15, 0)])
+def test_signs_and_angles(yaw: float, pitch: float, roll: float) -> None:
+    found = head_pose(projected(yaw, pitch, roll))
+    assert found.yaw * 90 == pytest.approx(yaw, abs=5)
+    assert found.pitch * 90 == pytest.approx(pitch, abs=5)
+    assert found.roll * 90 == pytest.approx(roll, abs=5)
+    assert found.residual < 1e-3
+
+
+def test_noise_moves_the_angles_little() -> None:
+    rng = np.random.default_rng(0)
+    yaws = [head_pose(projected(20, 0, 0, 100) + rng.normal(0, 0.5, (68, 2))).yaw * 90 for _ in range(50)]
+    assert np.std(yaws) < 1.0
+
+
+def test_mean_face_is_symmetric_with_its_nose_in_front() -> None:
+    assert MEAN_FACE[36, 0] + MEAN_FACE[45, 0] == pytest.approx(1.0, abs=1e-3)
+    assert MEAN_FACE[30, 2] == MEAN_FACE[:, 2].max()

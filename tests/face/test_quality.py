@@ -1,0 +1,97 @@
+"""What hinders dubbing, and that verdicts do not flicker."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipsync_cli.face.head_pose import HeadPose
+from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.face.options import QualityOptions, TrackOptions
+from lipsync_cli.face.quality import hindrance, settle
+from lipsync_cli.types import FaceState
+
+OK, PROFILE, SMALL, CUT = FaceState.OK, FaceState.PROFILE, FaceState.TOO_SMALL, FaceState.CUT_OFF
+DISPLAY = (640, 360)
+OPTIONS = QualityOptions()
+
+
+def judged(x: float = 200, y: float = 100, width: float = 120, yaw: float = 0.0, before: FaceState = OK) -> FaceState:
+    landmarks = MEAN_FACE[:, :2] * width + [x, y]
+    return hindrance(landmarks, width, HeadPose(yaw, 0, 0, 0), DISPLAY, OPTIONS, before=before)
+
+
+def test_an_ordinary_face_is_ok() -> None:
+    assert judged() == OK
+
+
+@pytest.mark.parametrize(("width", "state"), [(47, SMALL), (49, OK)])
+def test_small(width: float, state: FaceState) -> None:
+    assert judged(width=width) == state
+
+
+@pytest.mark.parametrize("place", [(200, 270), (-70, 100), (580, 100)])
+def test_mouth_or_chin_outside(place: tuple[float, float]) -> None:
+    assert judged(*place) == CUT
+
+
+def test_forehead_outside_does_not_matter() -> None:
+    assert judged(200, -30) == OK
+
+
+def test_profile_has_hysteresis() -> None:
+    limit = OPTIONS.max_yaw
+    assert judged(yaw=limit + 0.01) == judged(yaw=-limit - 0.01) == PROFILE
+    assert judged(yaw=limit - 0.02) == OK
+    assert judged(yaw=limit - 0.02, before=PROFILE) == PROFILE
+    assert judged(yaw=limit - 0.1, before=PROFILE) == OK
+
+
+def run_settled(raw: list[FaceState], lookahead: int, hold: int = 3) -> list[FaceState]:
+    shown: FaceState | None = None
+    out = []
+    for i in range(len(raw)):
+        shown = settle(shown, raw[max(0, i - 3) : i], raw[i : i + lookahead + 1], hold)
+        out.append(shown)
+    return out
+
+
+def test_with_lookahead_a_lasting_change_is_shown_at_once() -> None:
+    raw = [OK] * 5 + [PROFILE] * 5 + [OK] * 5
+    assert run_settled(raw, lookahead=3) == raw
+
+
+def test_without_lookahead_it_is_shown_when_it_has_lasted() -> None:
+    raw = [OK] * 5 + [PROFILE] * 5
+    assert run_settled(raw, lookahead=0) == [OK] * 7 + [PROFILE] * 3
+
+
+def test_short_changes_are_not_believed() -> None:
+    raw = [OK] * 5 + [PROFILE] * 2 + [OK] * 5 + [SMALL] + [OK] * 4
+    assert run_settled(raw, lookahead=3) == [OK] * len(raw)
+    assert run_settled([PROFILE, OK, OK, OK], lookahead=3)[0] == OK
+
+
+@given(raw=st.lists(st.sampled_from([OK, PROFILE, SMALL]), min_size=1, max_size=40), lookahead=st.integers(2, 5))
+def test_every_change_lasts(raw: list[FaceState], lookahead: int) -> None:
+    shown = run_settled(raw, lookahead)
+    changes = [i for i in range(1, len(shown)) if shown[i] != shown[i - 1]]
+    assert all(raw[i : i + 3] == [shown[i]] * 3 for i in changes)
+
+
+@pytest.mark.parametrize("bad", [{"min_face_px": 0}, {"max_yaw": 1.5}, {"hold_frames": 0}])
+def test_limits_are_checked(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        QualityOptions(**bad)
+
+
+def test_track_options_are_checked() -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        TrackOptions(lookahead_frames=-1)
+
+
+def test_landmarks_outside_count_from_the_edge() -> None:
+    assert judged(200, 360 - 1.09 * 120) == OK
+    assert np.isclose(MEAN_FACE[8, 1], 1.076, atol=0.01)
