@@ -141,17 +141,18 @@ def _plain(value: Any) -> Any:
 
 
 def format_stage_table(report: DubReport) -> list[tuple[str, str, str, str]]:
-    """Rows stage, seconds, share of the busy time, speed against realtime."""
+    """Rows of stage, seconds, share of the busy time, and speed against realtime where frames were counted."""
     busy = sum(entry.seconds for entry in report.stages) or 1.0
     return [
-        (
-            entry.stage,
-            f"{entry.seconds:.2f} s",
-            f"{100 * entry.seconds / busy:.0f} %",
-            f"{entry.realtime_factor:.1f}×" if entry.realtime_factor else "–",
-        )
+        (entry.stage, f"{entry.seconds:.2f} s", f"{100 * entry.seconds / busy:.0f} %", _factor(entry))
         for entry in report.stages
     ]
+
+
+def _factor(entry: StageEntry) -> str:
+    if not entry.frames or entry.realtime_factor is None:
+        return "–"
+    return f"{entry.realtime_factor:.1f}×" if entry.realtime_factor < 1000 else ">999×"
 
 
 def peak_rss_mb() -> float | None:

@@ -49,7 +49,9 @@ def rehearsal() -> Row:
         folder = Path(name)
         save_png(folder / "head.png", draw_head())
         write_voice(folder / "voice.wav", SECONDS)
-        settings = DubSettings(model="passthrough", length="audio", device="cpu")
+        settings = DubSettings(
+            model="passthrough", length="audio", device="cpu", detect_every=10, encoder_preset="ultrafast"
+        )
         request = DubRequest(folder / "head.png", folder / "voice.wav", folder / "head.dub.mp4", settings)
         report = pipeline.dub(request, lambda done, total: None)
     detail = f"{report.frames_out} frames of a drawn head in {time.perf_counter() - began:.1f} s"

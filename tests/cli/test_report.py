@@ -19,6 +19,7 @@ from lipsync_cli.report import (
     ModelEntry,
     SpanEntry,
     StageClock,
+    StageEntry,
     format_stage_table,
     peak_rss_mb,
 )
@@ -134,11 +135,19 @@ def test_only_the_first_mark_counts() -> None:
     assert clock.marked("first frame") == first
 
 
-def test_the_stage_table_has_shares() -> None:
-    clock = StageClock()
-    clock.count("encode", 5)
-    rows = format_stage_table(make_report(stages=clock.entries()))
-    assert rows == [("encode", "0.00 s", "0 %", "–")]
+def test_the_stage_table_has_shares_and_speeds() -> None:
+    stages = (
+        StageEntry("load", 1.0, 0, 5.0),
+        StageEntry("track", 3.0, 50, 0.66),
+        StageEntry("blend", 0.001, 50, 2000.0),
+        StageEntry("crop", 0.0, 50, None),
+    )
+    assert format_stage_table(make_report(stages=stages)) == [
+        ("load", "1.00 s", "25 %", "–"),
+        ("track", "3.00 s", "75 %", "0.7×"),
+        ("blend", "0.00 s", "0 %", ">999×"),
+        ("crop", "0.00 s", "0 %", "–"),
+    ]
 
 
 def test_peak_memory_is_plausible() -> None:
