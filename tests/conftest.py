@@ -8,6 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure.
+settings.register_profile("lipsync", deadline=None)
+settings.load_profile("lipsync")
 
 CLIPS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 

@@ -81,8 +81,8 @@ def test_nested_stages_book_only_their_own_time() -> None:
     assert list(clock.wrap("work", work(clock.wrap("source", source())))) == [0, 1, 2]
     entries = {entry.stage: entry for entry in clock.entries(media_s=6.0)}
     assert entries["source"].frames == entries["work"].frames == 3
-    assert entries["source"].seconds == pytest.approx(0.06, rel=0.5)
-    assert entries["work"].seconds == pytest.approx(0.03, rel=0.6)
+    assert entries["source"].seconds >= 0.06
+    assert entries["work"].seconds >= 0.03
     assert sum(entry.seconds for entry in entries.values()) <= clock.elapsed
     assert entries["source"].realtime_factor == pytest.approx(6.0 / entries["source"].seconds)
 
