@@ -18,6 +18,7 @@ COMMANDS = {
     "presets": ("lipsync_cli.cli.presets", "List and show presets: named sets of settings."),
     "models": ("lipsync_cli.cli.models", "List, show and verify the installed models."),
     "doctor": ("lipsync_cli.cli.doctor", "Check that everything a dub needs is there and works."),
+    "train": ("lipsync_cli.cli.train", "Train the embedded model on your own clips."),
 }
 
 
