@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lipsync_cli.errors import ModelError
-from lipsync_cli.face.align import mouth_aperture
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
+from lipsync_cli.landmarks import mouth_aperture
 from lipsync_cli.nn.causal_flow import MEL_ROWS, ROWS_BEFORE, CausalFlow, FlowCache, FlowConfig
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer

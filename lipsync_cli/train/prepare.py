@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,11 @@ from scipy.ndimage import gaussian_filter1d
 from lipsync_cli.audio import mel as mel_module
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.geometry import affine_scale, transform_points, warp_to_crop
-from lipsync_cli.types import MEL_RATE
+from lipsync_cli.media.audio import open_speech
+from lipsync_cli.media.probe import probe, require_video
+from lipsync_cli.media.video import open_frames
+from lipsync_cli.timeline import nearest_frames
+from lipsync_cli.types import MEL_RATE, Float32, MediaInfo, UInt8
 
 LATENT_RATE = 25
 CROP_SIZE = 192
@@ -144,32 +149,27 @@ def prepare_clip(data: Path, out: Path, clip: Clip) -> Prepared:
     return Prepared(clip.number, clip.path, clip.split, clip.speaker, clip.licence, len(frames), round(scale, 3))
 
 
-def _decode(path: Path) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
+def _decode(path: Path) -> tuple[list[UInt8], Float32]:
     """RGB frames nearest to a 25 Hz grid and mono 16 kHz samples that start with the first frame."""
-    import av
-
-    timed: list[tuple[float, npt.NDArray[np.uint8]]] = []
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            # PyAV hands out row-padded views; dlib reads them as if they were contiguous.
-            timed.append((float(frame.time or 0.0), np.ascontiguousarray(frame.to_ndarray(format="rgb24"))))
-    times = np.array([t for t, _ in timed])
-    start = float(times[0])
-    grid = start + np.arange(int((times[-1] - start) * LATENT_RATE + 1e-6) + 1) / LATENT_RATE
-    frames = [timed[int(np.abs(times - t).argmin())][1] for t in grid]
-    with av.open(str(path)) as container:
-        resampler = av.AudioResampler("flt", "mono", mel_module.SAMPLE_RATE)
-        parts, first = [], None
-        for chunk in container.decode(audio=0):
-            first = float(chunk.time or 0.0) if first is None else first
-            parts += [part.to_ndarray()[0] for part in resampler.resample(chunk)]
-        parts += [part.to_ndarray()[0] for part in resampler.resample(None)]
-    samples = np.concatenate(parts).astype(np.float32)
-    shift = round(((first or 0.0) - start) * mel_module.SAMPLE_RATE)
-    return frames, np.pad(samples, (shift, 0)) if shift > 0 else samples[-shift:]
+    info = probe(path)
+    with open_frames(info) as source:
+        timed = [(frame.time, frame.rgb) for frame in source if frame.rgb is not None]
+    start, end = timed[0][0], timed[-1][0]
+    grid = [start + Fraction(i, LATENT_RATE) for i in range(int((end - start) * LATENT_RATE) + 1)]
+    nearest = nearest_frames([time for time, _ in timed], grid)
+    with open_speech(path) as speech:
+        samples = np.concatenate([span.samples[0] for span in speech])
+    # Second 0 of the sound is the file's start, which is not always where the picture begins.
+    shift = round((require_video(info).start - _file_start(info)) * mel_module.SAMPLE_RATE)
+    return [timed[i][1] for i in nearest], np.pad(samples, (-shift, 0)) if shift < 0 else samples[shift:]
 
 
-def _landmarks(frames: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float64] | None:
+def _file_start(info: MediaInfo) -> Fraction:
+    """Where players put second 0: the earliest stream's start."""
+    return min([require_video(info).start, *(stream.start for stream in info.audio)])
+
+
+def _landmarks(frames: list[UInt8]) -> npt.NDArray[np.float64] | None:
     """68 landmarks ``[n 68 2]``; faces are detected every few frames and followed by their landmarks between."""
     import dlib
     import face_recognition_models as weights
@@ -189,7 +189,7 @@ def _landmarks(frames: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float64] |
     return np.stack(found)
 
 
-def _mel_rows(samples: npt.NDArray[np.float32], frames: int, lag_frames: int) -> npt.NDArray[np.float32]:
+def _mel_rows(samples: Float32, frames: int, lag_frames: int) -> Float32:
     """Rows whose number ``MEL_MARGIN + 4·i`` is centred on frame i, with the clip's lag undone."""
     half = mel_module.WINDOW // 2
     first = lag_frames * mel_module.SAMPLE_RATE // LATENT_RATE - MEL_MARGIN * mel_module.HOP - half

@@ -1,0 +1,42 @@
+# Two commands matter: "make demo" dubs the sample, "make test" runs the tests. Both build .venv on first use.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint venv train clean
+
+demo: $(VENV)/.runtime
+	@mkdir -p out
+	$(BIN)/lipsync dub samples/portrait.mp4 samples/speech.wav -o out/demo.mp4 -y --report out/demo.json --sheet out/demo.png
+	@echo "video:         $(CURDIR)/out/demo.mp4"
+	@echo "report:        $(CURDIR)/out/demo.json"
+	@echo "contact sheet: $(CURDIR)/out/demo.png"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+venv: $(VENV)/.dev
+
+# Prepared crops, checkpoints and previews go to runs/; DATA holds clips.csv and the clips it lists.
+train: $(VENV)/.runtime
+	$(BIN)/lipsync train prepare $(DATA) --prepared runs/prepared
+	$(BIN)/lipsync train mini --prepared runs/prepared --runs runs/mini --model models/lip-forcing-mini
+
+$(VENV)/.runtime: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
