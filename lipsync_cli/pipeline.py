@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -31,6 +31,7 @@ from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.encode import EncodeOptions
 from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.output import STDOUT, check_output
+from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.media.tracks import DubTrack, KeptTracks
 from lipsync_cli.media.video import open_frames
@@ -143,7 +144,8 @@ def compose(
     tracker = Tracker(job.stream, create_detector(settings.detector, device=job.device), _track_options(job))
     tracked = clock.wrap("track", tracker.run(frames))
     chosen: Iterable[TrackedFrame] = select(tracked, parse_face_choice(settings.face), tracker)
-    compositor = Compositor(job.stream, region=REGIONS[spec.template], color_match=settings.color_match)
+    delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
+    compositor = Compositor(delivered, region=REGIONS[spec.template], color_match=settings.color_match)
     template = TEMPLATES[spec.template]
 
     def cut(frame: Frame, face: Face) -> Any:

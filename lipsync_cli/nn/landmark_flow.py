@@ -18,6 +18,8 @@ OUTER_LIPS, INNER_LIPS, JAW_LINE = slice(0, 12), slice(12, 20), slice(20, 29)
 # Reach of a point in crop widths, and the pull of the resting background against them.
 LIP_SIGMA, JAW_SIGMA, BACKGROUND = 0.045, 0.11, 0.15
 HEAT_SIGMA = 0.03
+# Root mean square lip difference, in crop widths, at which a reference counts for e^-½ as much.
+NEAR_SIGMA = 0.010
 
 
 def pixel_centres(size: int, like: Tensor) -> Tensor:
@@ -43,6 +45,13 @@ def displacement(weights: Tensor, points: Tensor, reference_points: Tensor) -> T
     """
     shift = reference_points - points[:, None]
     return torch.einsum("bphw,bkpc->bkchw", weights, shift)
+
+
+def nearness(points: Tensor, reference_points: Tensor) -> Tensor:
+    """Log-weights ``[b k]`` of references by how little their lips differ from ``points`` ``[b 29 2]``."""
+    lips = slice(0, len(LIPS))
+    squared = (reference_points[:, :, lips] - points[:, None, lips]).pow(2).sum(-1).mean(-1)
+    return -0.5 * squared / NEAR_SIGMA**2
 
 
 def heat_maps(points: Tensor, size: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import ResidualBlock, conv
-from lipsync_cli.nn.landmark_flow import displacement, heat_maps, point_weights
+from lipsync_cli.nn.landmark_flow import displacement, heat_maps, nearness, point_weights
 from lipsync_cli.region import generation_region
 
 LEVELS = (24, 48, 96, 128)
@@ -118,7 +118,9 @@ class Renderer(nn.Module):
         taken = F.grid_sample(
             references.pixels.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
         )
-        weights = torch.softmax(out[:, 2:].reshape(b, k, 1, size, size), 1)
+        # The reference whose lips are nearest to the wanted ones leads from the start; logits refine that per pixel.
+        lead = nearness(points, references.points)[:, :, None, None, None]
+        weights = torch.softmax(lead + out[:, 2:].reshape(b, k, 1, size, size), 1)
         return (taken.reshape(b, k, 3, size, size) * weights).sum(1)
 
     def _paint(self, h: Tensor, z: Tensor, warped: Tensor, masked: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lipsync_cli.nn.landmark_flow import POINTS, displacement, heat_maps, pixel_centres, point_weights
+from lipsync_cli.nn.landmark_flow import POINTS, displacement, heat_maps, nearness, pixel_centres, point_weights
 
 
 def spread_points() -> torch.Tensor:
@@ -49,3 +49,14 @@ def test_heat_maps_peak_at_their_own_points():
 def test_pixel_centres_are_half_way_between_edges():
     centres = pixel_centres(4, torch.zeros(1))
     torch.testing.assert_close(centres[1, 2], torch.tensor([0.625, 0.375]))
+
+
+def test_the_reference_with_the_nearest_lips_leads():
+    points = spread_points()
+    references = torch.stack([points[0], points[0] + 0.01, points[0] + 0.05])[None]
+    near = nearness(points, references)[0]
+    assert near[0] == 0
+    assert near[0] > near[1] > near[2]
+    jaw_only = points.clone()
+    jaw_only[:, 20:] += 0.1
+    assert nearness(points, jaw_only[:, None])[0, 0] == 0
