@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import av
 import av.error
@@ -84,6 +84,8 @@ class Decoder:
         stream = container.streams[self.info.index]
         assert isinstance(stream, av.VideoStream)
         stream.thread_type = "AUTO"
+        if self._passes == 1 and _reaches_beyond(stream, container.size):
+            self.cut_short = "its index names data after the end"
         return container, stream
 
     def _from_beginning(self) -> Iterator[Picture]:
@@ -147,6 +149,12 @@ class Decoder:
             f"{frame.width}×{frame.height} {frame.format.name}; one size and format is expected throughout.",
             hint="Bring it to one size with an editor or ffmpeg first, or dub the parts with --start and --end.",
         )
+
+
+def _reaches_beyond(stream: av.VideoStream, size: int) -> bool:
+    """Whether the container's index places the last picture behind the end of the file."""
+    entries: Any = getattr(stream, "index_entries", ())
+    return bool(len(entries)) and 0 < size < entries[-1].pos + entries[-1].size
 
 
 def measure_video(path: Path, info: VideoInfo) -> Fraction:

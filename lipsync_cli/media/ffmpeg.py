@@ -23,6 +23,7 @@ _PROGRESS = re.compile(r"([a-z][a-z0-9_]*)=\s*(\S*)\s*")
 _NOISE = re.compile(
     r"\s+|Conversion failed|Error while (closing|filtering)|Svt\[(info|warn)|.*(Terminating|Task finished)"
 )
+_UNWRITTEN = re.compile(r"No space left on device|Error (writing trailer|closing file)")
 _TAG = re.compile(r"^\[[^\]]*@ 0x[0-9a-f]+\]\s*")
 
 
@@ -183,7 +184,8 @@ class FfmpegProcess:
     def finish(self) -> None:
         """Close the pipe and wait; OutputError when ffmpeg failed."""
         self._end()
-        if self._process.returncode:
+        # Some versions end with 0 although the last bytes could not be written.
+        if self._process.returncode or any(_UNWRITTEN.search(line) for line in self._tail):
             raise self.failure()
 
     def kill(self) -> None:

@@ -75,7 +75,7 @@ def nearest_supported(pix_fmt: str) -> str:
     bits = max((part.bits for part in form.components), default=8)
     if form.is_rgb or form.has_palette or form.is_bayer:
         return "gbrp" if bits <= 8 else "gbrp10le"
-    if not any(part.is_chroma for part in form.components):
+    if len(form.components) <= 2:  # luma, perhaps with alpha
         return "gray" if bits <= 8 else "gray10le"
     across, down = 64 // form.chroma_width(64), 64 // form.chroma_height(64)
     digits = "444" if across == 1 else "422" if down == 1 else "420"

@@ -113,6 +113,14 @@ def _decodable(stream: Any) -> bool:
     return getattr(stream, "codec_context", None) is not None
 
 
+def codec_name(stream: Any) -> str:
+    """The codec's own name: mp3, where PyAV names the decoder, mp3float. Empty when there is none."""
+    context = getattr(stream, "codec_context", None)
+    if context is None:
+        return stream.name or ""
+    return getattr(context.codec, "canonical_name", "") or context.name or ""
+
+
 def _is_cover(stream: av.VideoStream) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
@@ -134,7 +142,7 @@ def _video_info(container: av.container.InputContainer, stream: av.VideoStream, 
     start = frame.pts * time_base if frame.pts is not None and not still else Fraction(0)
     return VideoInfo(
         index=stream.index,
-        codec=context.name,
+        codec=codec_name(stream),
         width=frame.width,
         height=frame.height,
         pix_fmt=frame.format.name,
@@ -172,7 +180,7 @@ def _first_frame(container: av.container.InputContainer, stream: av.VideoStream,
     except av.error.FFmpegError:
         pass  # what could be read held no picture
     raise InputError(
-        f"No frame of {path.name} can be decoded ({stream.codec_context.name} {stream.width}×{stream.height}).",
+        f"No frame of {path.name} can be decoded ({codec_name(stream)} {stream.width}×{stream.height}).",
         hint="The file is damaged or cut short; get it again.",
     )
 
@@ -199,7 +207,7 @@ def _audio_info(stream: av.AudioStream) -> AudioInfo:
     time_base = stream.time_base or Fraction(1, stream.codec_context.sample_rate)
     return AudioInfo(
         index=stream.index,
-        codec=stream.codec_context.name,
+        codec=codec_name(stream),
         sample_rate=stream.codec_context.sample_rate,
         channels=stream.codec_context.layout.nb_channels,
         layout=stream.codec_context.layout.name,
@@ -211,6 +219,6 @@ def _audio_info(stream: av.AudioStream) -> AudioInfo:
 
 def _describe(stream: Any) -> str:
     if stream.type == "video" and _decodable(stream) and _is_cover(stream):
-        return f"cover art ({stream.codec_context.name})"
-    name = stream.codec_context.name if _decodable(stream) else stream.name
+        return f"cover art ({codec_name(stream)})"
+    name = codec_name(stream)
     return f"{stream.type} ({name})" if name else str(stream.type)

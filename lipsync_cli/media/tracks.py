@@ -10,7 +10,7 @@ from pathlib import Path
 from lipsync_cli.errors import EnvironmentProblem
 from lipsync_cli.media.containers import Container
 from lipsync_cli.media.ffmpeg import Ffmpeg
-from lipsync_cli.media.probe import opened, probe, require_audio
+from lipsync_cli.media.probe import codec_name, opened, probe, require_audio
 from lipsync_cli.types import AudioInfo
 
 Arguments = dict[str, str]
@@ -69,22 +69,28 @@ class _Kept:
 def plan_dub(ffmpeg: Ffmpeg, container: Container, dub: DubTrack) -> TrackPlan:
     """How the dub gets into ``container``: copied when it takes the codec and nothing is cut from the beginning."""
     info = require_audio(probe(dub.path), dub.stream)
-    output = {"disposition:a:0": "default"}
-    if dub.start:
-        output |= audio_arguments(ffmpeg, container, info, 0)
-        # Cut after decoding from the very beginning: seeking is not exact in every format.
-        cut = f"atrim=start={_seconds(dub.start)},asetpts=PTS-{_seconds(dub.start)}/TB"
-        output["filter:a:0"] = ",".join(part for part in (cut, output.get("filter:a:0")) if part)
-    elif info.codec in container.audio:
+    output, before = {"disposition:a:0": "default"}, {}
+    if not dub.start and info.codec in container.audio:
         output["c:a:0"] = "copy"
+        before = {} if dub.duration is None else {"t": _seconds(dub.duration)}
     else:
         output |= audio_arguments(ffmpeg, container, info, 0)
-    before = {} if dub.duration is None else {"t": _seconds(dub.start + dub.duration)}
+        filters = [*_cut(dub), *filter(None, [output.get("filter:a:0")])]
+        output |= {"filter:a:0": ",".join(filters)} if filters else {}
     start = _file_start(dub.path)
     if start < 0:
         # ffmpeg moves a file's earliest stamp to 0; priming before 0 must stay there.
         before["itsoffset"] = _seconds(start)
     return TrackPlan(dub.path, before, (f"{info.index}",), output)
+
+
+def _cut(dub: DubTrack) -> list[str]:
+    """Filters that cut exactly, after decoding from the very beginning: seeking is not exact in every format."""
+    end = "" if dub.duration is None else f"end={_seconds(dub.start + dub.duration)}"
+    if not dub.start:
+        return [f"atrim={end}"] if end else []
+    start = _seconds(dub.start)
+    return [f"atrim=start={start}" + (f":{end}" if end else ""), f"asetpts=PTS-{start}/TB"]
 
 
 def audio_arguments(ffmpeg: Ffmpeg, container: Container, info: AudioInfo, number: int) -> Arguments:
@@ -146,7 +152,7 @@ def _keep_others(plan: _Kept, container: Container, path: Path) -> None:
     subtitles = 0
     with opened(path) as source:
         for stream in source.streams:
-            codec = getattr(getattr(stream, "codec_context", None), "name", "") or stream.name or ""
+            codec = codec_name(stream)
             if stream.type == "subtitle":
                 target = container.subtitle_codec(codec)
                 if target:

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lipsync_cli.stage import in_background, rechunk
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 5))
+def test_items_pass_unchanged(items, depth):
+    with in_background(items, depth) as passed:
+        assert list(passed) == items
+
+
+def test_at_most_depth_items_run_ahead():
+    made = []
+
+    def source():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    with in_background(source(), 3) as items:
+        assert next(items) == 0
+        time.sleep(0.2)
+        # One is with us, three wait, one is in the worker's hand.
+        assert len(made) <= 5
+
+
+def test_an_error_of_the_source_arrives_after_what_came_before_it():
+    def source():
+        yield 1
+        raise ValueError("broken")
+
+    with in_background(source(), 2) as items:
+        assert next(items) == 1
+        with pytest.raises(ValueError, match="broken"):
+            next(items)
+        assert list(items) == []
+
+
+@pytest.mark.parametrize("taken", [0, 1, 7])
+def test_leaving_early_closes_the_source_and_joins_the_thread(taken):
+    closed = threading.Event()
+
+    def source():
+        try:
+            yield from range(10**9)
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    with in_background(source(), 2) as items:
+        for _ in range(taken):
+            next(items)
+        time.sleep(0.05)
+    assert closed.is_set()
+    assert threading.active_count() == before
+
+
+def test_an_error_of_the_consumer_ends_the_thread():
+    with pytest.raises(RuntimeError), in_background(iter(range(10**9)), 2) as items:
+        next(items)
+        raise RuntimeError
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("lipsync")]
+
+
+def test_never_started_it_still_closes_its_source():
+    closed = []
+
+    class Source:
+        def __iter__(self):
+            return iter(())
+
+        def close(self):
+            closed.append(True)
+
+    in_background(Source(), 1).close()
+    assert closed == [True]
+
+
+@given(st.lists(st.integers(), max_size=60), st.integers(1, 7), st.integers(1, 7))
+def test_rechunk_conserves_items(items, first, rest):
+    groups = list(rechunk(items, first, rest))
+    assert [item for group in groups for item in group] == items
+    assert all(len(group) == (rest if index else first) for index, group in enumerate(groups[:-1]))
