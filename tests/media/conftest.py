@@ -28,8 +28,9 @@ def clips(tmp_path_factory) -> Path:
     make_video(folder / "ten.mp4", pix_fmt="yuv420p10le")
     make_video(folder / "odd.mkv", size="65x49", codec=("-c:v", "ffv1"))
     make_video(folder / "mjpeg.avi", pix_fmt="yuvj420p", codec=("-c:v", "mjpeg"))
-    tags = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
-    make_video(folder / "bt709.mp4", extra=tags)
+    tags = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+    tagged = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
+    make_video(folder / "bt709.mp4", filters=tags, extra=tagged)
     make_video(folder / "full.mp4", pix_fmt="yuvj420p")
     make_video(folder / "wide.mp4", filters="setsar=16/11")
     make_video(folder / "gray.mkv", pix_fmt="gray", codec=("-c:v", "ffv1"))

@@ -210,6 +210,21 @@ def source_with_everything(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_kept_audio_stays_with_its_part_of_the_picture(each_ffmpeg, tmp_path, suffix):
+    # Picture from 0.2 s on, a tone from 1.0 s on: 0.8 s after the first frame, 0.4 s after the part's first frame.
+    source, target = tmp_path / "late.mkv", tmp_path / f"out.{suffix}"
+    run_ffmpeg(
+        "-itsoffset", "0.2", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=2", "-f", "lavfi",
+        "-i", "sine=f=440:r=48000:d=1,volume=2,adelay=1000", "-c:v", "libx264", "-c:a", "flac", str(source),
+    )  # fmt: skip
+    part = {"start": Fraction(2, 5), "end": Fraction(6, 5)}
+    kept = KeptTracks(source, start=part["start"], duration=Fraction(4, 5))
+    write(source, target, part=part, options=QUICK, kept=kept)
+    assert probe(target).video.frames in (20, None)
+    assert onset(target) == pytest.approx(0.4, abs=0.002)
+
+
 def test_without_that_only_harmless_metadata_goes_along(each_ffmpeg, tmp_path):
     source = source_with_everything(tmp_path)
     write(source, tmp_path / "out.mp4", options=QUICK, tags={"lipsync_model": "x1", "comment": "made by lipsync"})
@@ -294,50 +309,6 @@ def test_a_full_disk_is_said(each_ffmpeg, clips, tmp_path):
             assert list(disk.iterdir()) == []
     finally:
         subprocess.run([umount, "-l", str(disk)], check=False)
-
-
-LIVE = """
-import sys
-from fractions import Fraction
-from lipsync_cli.media.encode import EncodeOptions
-from lipsync_cli.media.mux import FrameSink
-from lipsync_cli.media.probe import probe
-from lipsync_cli.media.tracks import DubTrack
-from lipsync_cli.media.video import open_frames
-info = probe(sys.argv[1])
-options = EncodeOptions(preset="ultrafast", low_latency=True)
-dub = DubTrack(sys.argv[4]) if len(sys.argv) > 4 else None
-with open_frames(info, bounce_until=Fraction(sys.argv[3])) as frames:
-    with FrameSink("-", info, options=options, container=sys.argv[2]) as sink:
-        for frame in frames:
-            sink.write(frame)
-print(sink.frames_written, sink.reader_left, file=sys.stderr)
-"""
-
-
-def live(*args) -> list[str]:
-    return [sys.executable, "-c", LIVE, *map(str, args)]
-
-
-@pytest.mark.parametrize("container", ["mp4", "mpegts", "mkv"])
-def test_stdout_carries_every_frame(each_ffmpeg, clips, tmp_path, container):
-    done = subprocess.run(live(clips / "plain.mp4", container, 2), capture_output=True, check=True)
-    (tmp_path / "live").write_bytes(done.stdout)
-    with av.open(str(tmp_path / "live")) as stream:
-        assert sum(1 for _ in stream.decode(video=0)) == 50
-    assert done.stderr.split() == [b"50", b"False"]
-
-
-@pytest.mark.parametrize("container", ["mp4", "mpegts"])
-def test_a_reader_that_leaves_is_a_clean_end(each_ffmpeg, clips, container):
-    process = subprocess.Popen(
-        live(clips / "plain.mp4", container, 10_000), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stdout.read(2000)
-    process.stdout.close()
-    assert process.wait(timeout=30) == 0
-    with process.stderr:
-        assert process.stderr.read().split()[-1] == b"True"
 
 
 def test_a_long_source_goes_through_in_constant_memory(clips, tmp_path):
