@@ -9,6 +9,7 @@ from typing import cast
 import cv2
 import numpy as np
 
+from lipsync_cli.face.cover import MouthMemory
 from lipsync_cli.face.detect import Box
 from lipsync_cli.face.head_pose import HeadPose, head_pose
 from lipsync_cli.face.landmarks import FacePatch, LandmarkPredictor, cut_patch, pose_of_landmarks, shape_residual
@@ -78,6 +79,7 @@ class Track:
     score: float
     velocity: Float64 = field(default_factory=lambda: np.zeros(2))
     hindrance: FaceState = FaceState.OK
+    mouth: MouthMemory = field(default_factory=MouthMemory)
     sightings: deque[Sighting] = field(default_factory=deque)
 
     def predict(self, time: float) -> Float64:

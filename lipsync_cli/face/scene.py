@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lipsync_cli.face.cover import lower_face
 from lipsync_cli.face.detect import Analysis, Box, Detection, FaceDetector, iou
 from lipsync_cli.face.follow import LIKE, Reader, Reading, Sighting, Track, box_of_pose, plausible
 from lipsync_cli.face.identity import SAME_PERSON, Identities
@@ -225,6 +226,9 @@ class Scene:
     def _accept(self, track: Track, reading: Reading, frame: Frame) -> None:
         track.accept(reading, float(frame.time))
         sighting = self._sighting(track, reading, frame)
+        if sighting.hindrance == FaceState.OK and self._options.quality.covered:
+            covered = track.mouth.covered(lower_face(reading.patch, reading.pose), reading.head, sighting.time)
+            sighting = replace(sighting, hindrance=FaceState.COVERED) if covered else sighting
         track.hindrance = sighting.hindrance
         track.sightings.append(sighting)
         if sighting.hindrance in (FaceState.OK, FaceState.TOO_SMALL):

@@ -1,0 +1,80 @@
+"""The mouth memory, fed with grids of colours."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from lipsync_cli.face.cover import MouthMemory, lower_face
+from lipsync_cli.face.head_pose import HeadPose
+from lipsync_cli.face.landmarks import PATCH_PX, cut_patch
+from lipsync_cli.types import Float32
+
+RATE = 25.0
+AHEAD = HeadPose(0, 0, 0, 0)
+
+
+def face(opening: float = 0.0, light: float = 0.0, cover: tuple[int, int, int] | None = None) -> Float32:
+    """A skin-coloured patch with a mouth ``opening`` times as dark and tall, and perhaps something in front."""
+    rgb = np.full((PATCH_PX, PATCH_PX, 3), (200, 150, 130), np.uint8)
+    cv2.ellipse(rgb, (80, 106), (16, 4), 0, 0, 360, (170, 90, 90), -1)
+    cv2.ellipse(rgb, (80, 108), (12, 1 + round(9 * opening)), 0, 0, 360, (60, 30, 30), -1)
+    if cover is not None:
+        cv2.ellipse(rgb, (80, 112), (30, 24), 0, 0, 360, cover, -1)
+    rgb = np.clip(rgb.astype(float) + light, 0, 255).astype(np.uint8)
+    unit = np.array([[100.0, 0, 30], [0, 100, 30]])
+    return lower_face(cut_patch(rgb, np.array([[1.0, 0, 0], [0, 1, 0]]), unit), unit)
+
+
+def spoken(memory: MouthMemory, frames: int, start: int = 0, **more: float) -> list[bool]:
+    shown = []
+    for i in range(start, start + frames):
+        shown.append(memory.covered(face(0.5 + 0.5 * np.sin(i * 0.9), **more), AHEAD, i / RATE))
+    return shown
+
+
+def test_speech_is_not_cover() -> None:
+    assert not any(spoken(MouthMemory(), 100))
+
+
+def test_a_microphone_and_a_hand_are() -> None:
+    for color in ((30, 30, 30), (150, 105, 85)):
+        memory = MouthMemory()
+        spoken(memory, 40)
+        assert all(memory.covered(face(cover=color), AHEAD, (40 + i) / RATE) for i in range(10))
+        assert not any(spoken(memory, 10, start=50))
+
+
+def test_brighter_light_is_not() -> None:
+    memory = MouthMemory()
+    spoken(memory, 40)
+    assert not any(spoken(memory, 20, start=40, light=18.0))
+
+
+def test_nothing_is_judged_before_enough_was_learned() -> None:
+    memory = MouthMemory()
+    spoken(memory, 10)
+    assert not memory.covered(face(cover=(30, 30, 30)), AHEAD, 0.4)
+
+
+def test_what_stays_becomes_the_new_look() -> None:
+    memory = MouthMemory()
+    spoken(memory, 40)
+    mask = [memory.covered(face(cover=(90, 120, 200)), AHEAD, (40 + i) / RATE) for i in range(300)]
+    assert all(mask[:124])
+    assert not any(mask[130:])
+
+
+def test_a_turned_head_is_learned_rather_than_judged() -> None:
+    memory = MouthMemory()
+    spoken(memory, 40)
+    turned = [memory.covered(face(cover=(150, 105, 85)), HeadPose(0.2, 0, 0, 0), (40 + i) / RATE) for i in range(20)]
+    assert not any(turned)
+
+
+def test_memory_is_bounded() -> None:
+    memory = MouthMemory()
+    rng = np.random.default_rng(0)
+    for i in range(200):
+        memory.covered(face() + rng.normal(0, 8, (108, 3)).astype(np.float32), AHEAD, i / RATE)
+    assert len(memory.examples) <= 16
