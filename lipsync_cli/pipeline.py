@@ -80,7 +80,7 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
     """
     job, clock, tally = prepare(request), StageClock(), Tally()
     with clock.stage("load"):
-        generator = load_generator(job.card, device=job.device, dtype=request.settings.dtype)
+        generator = _generator(job)
     sheet = SheetMaker(job.stream) if request.sheet else None
     with ExitStack() as stack:
         source = stack.enter_context(_source(job))
@@ -106,7 +106,7 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
 def explain(request: DubRequest) -> dict[str, Any]:
     """The latency ledger and the stages of a dub without doing it: reads the headers of the inputs and the model."""
     job = prepare(request, check=False)
-    generator = load_generator(job.card, device=job.device, dtype=request.settings.dtype)
+    generator = _generator(job)
     ledger = latency_ledger(request.settings, generator, job.stream.rate)
     return {"ledger": list(ledger), "stages": list(STAGES)}
 
@@ -167,6 +167,11 @@ def compose(
         clock=on_dub_clock,
     )
     return dub_segments(chosen, generator, speech, cut, compositor.blend, options, clock=clock, observe=observe)
+
+
+def _generator(job: Job) -> Generator[Any]:
+    settings = job.request.settings
+    return load_generator(job.card, device=job.device, dtype=settings.dtype, threads=settings.threads)
 
 
 def _source(job: Job) -> Any:

@@ -58,7 +58,7 @@ class DubSettings(BaseModel):
         default="close", description="In silence: close the mouth, leave it to the model, or keep the picture."
     )
     length: Literal["longest", "video", "audio", "shortest"] = Field(
-        default="video", description="What decides the length of the result."
+        default="longest", description="What decides the length of the result."
     )
     color_match: bool = Field(default=True, description="Match the generated mouth to the colours around it.")
     codec: str = Field(default="auto", min_length=1, description="Video encoder; auto follows the container.")

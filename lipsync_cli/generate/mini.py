@@ -109,7 +109,12 @@ class LipForcingMini:
             reference_frames=config.references,
             audio_before_s=Fraction(1, LATENT_RATE) + (ROWS_BEFORE + 1) * hop,
             audio_after_s=ahead + hop,
-            details={"latent_rate": LATENT_RATE, "steps": len(config.schedule)},
+            details={
+                "latent_rate": LATENT_RATE,
+                "steps": len(config.schedule),
+                "dtype": str(dtype).removeprefix("torch."),
+                "threads": torch.get_num_threads(),
+            },
         )
 
     @property

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from lipsync_cli.generate.protocol import Generator
 
 
-def load_generator(card: hub.ModelCard, *, device: str = "auto", dtype: str = "auto") -> Generator[Any]:
-    """The generator a model card describes, with its weights verified and loaded.
+def load_generator(
+    card: hub.ModelCard, *, device: str = "auto", dtype: str = "auto", threads: int = 0
+) -> Generator[Any]:
+    """The generator a model card describes, with its weights verified and loaded; 0 threads means torch's choice.
 
     Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not there.
     """
@@ -26,9 +28,13 @@ def load_generator(card: hub.ModelCard, *, device: str = "auto", dtype: str = "a
             f"Model {card.name} is of kind {card.kind!r}, which this version of lipsync cannot run.",
             hint="See 'lipsync models list' for the models that can.",
         )
+    import torch
+
     from lipsync_cli.generate import mini
 
     hub.require_version(card, kind=mini.KIND, version=mini.VERSION)
+    if threads:
+        torch.set_num_threads(threads)
     chosen = choose_device(device)
     config = mini.read_config(card.generator, model=card.name)
     networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
