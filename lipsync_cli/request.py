@@ -15,8 +15,8 @@ class DubRequest:
     """Inputs, output and settings of one dub.
 
     ``output`` None means stdout. ``container`` names what is written (None: by the output's name). ``provenance``
-    says for each setting which layer decided it. ``start`` and ``end`` are seconds of the video; ``keep`` carries the video's other streams over;
-    ``sheet`` asks for a contact sheet. ``tags`` are added to the output's metadata.
+    says for each setting which layer decided it. ``start`` and ``end`` are seconds of both inputs; ``keep`` carries
+    the video's other streams over; ``sheet`` asks for a contact sheet. ``tags`` are added to the output's metadata.
     """
 
     video: Path

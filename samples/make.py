@@ -1,4 +1,4 @@
-"""Rebuild the samples from their sources: ``python samples/make.py POCKETSPHINX_TESTDATA_DIR``.
+"""Rebuild the samples: ``python samples/make.py POCKETSPHINX_TESTDATA_DIR``.
 
 Needs ``pip install scikit-image opencv-python-headless`` and, for the German sentence, espeak-ng and ffmpeg on PATH.
 """
@@ -21,10 +21,25 @@ GERMAN = "Guten Tag. Heute ist ein schöner Tag, und wir sprechen über das Wett
 
 
 def portrait(out: Path) -> None:
-    """The NASA portrait of Eileen Collins under gentle head and camera motion, eyes and mouth as in the photograph."""
+    """The NASA portrait of Eileen Collins under gentle motion; eyes and mouth stay as in the photograph."""
     picture = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
-    command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{SIZE}x{SIZE}"]
-    command += ["-r", str(RATE), "-i", "-", "-c:v", "libx264", "-crf", "18", "-preset", "slow", "-pix_fmt", "yuv420p"]
+    command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "bgr24"]
+    command += [
+        "-s",
+        f"{SIZE}x{SIZE}",
+        "-r",
+        str(RATE),
+        "-i",
+        "-",
+        "-c:v",
+        "libx264",
+        "-crf",
+        "18",
+        "-preset",
+        "slow",
+        "-pix_fmt",
+        "yuv420p",
+    ]
     command += ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart"]
     command += ["-vf", "scale=out_color_matrix=bt709", str(out)]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as encoder:
@@ -36,7 +51,9 @@ def portrait(out: Path) -> None:
             shift = (5 * np.sin(2 * np.pi * t / 3.7), 3 * np.sin(2 * np.pi * t / 2.3 + 0.5))
             matrix = cv2.getRotationMatrix2D((225.0, 130.0), angle, scale)
             matrix[:, 2] += np.array([SIZE / 2 - 225 + shift[0], SIZE * 0.43 - 130 + shift[1]])
-            frame = cv2.warpAffine(picture, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+            frame = cv2.warpAffine(
+                picture, matrix, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+            )
             encoder.stdin.write(frame.tobytes())
 
 
