@@ -40,35 +40,35 @@ def test_speech_is_not_cover() -> None:
 def test_a_microphone_and_a_hand_are() -> None:
     for color in ((30, 30, 30), (150, 105, 85)):
         memory = MouthMemory()
-        spoken(memory, 40)
-        assert all(memory.covered(face(cover=color), AHEAD, (40 + i) / RATE) for i in range(10))
-        assert not any(spoken(memory, 10, start=50))
+        spoken(memory, 60)
+        assert all(memory.covered(face(cover=color), AHEAD, (60 + i) / RATE) for i in range(10))
+        assert not any(spoken(memory, 10, start=70))
 
 
 def test_brighter_light_is_not() -> None:
     memory = MouthMemory()
-    spoken(memory, 40)
-    assert not any(spoken(memory, 20, start=40, light=18.0))
+    spoken(memory, 60)
+    assert not any(spoken(memory, 20, start=60, light=18.0))
 
 
 def test_nothing_is_judged_before_enough_was_learned() -> None:
     memory = MouthMemory()
-    spoken(memory, 10)
-    assert not memory.covered(face(cover=(30, 30, 30)), AHEAD, 0.4)
+    spoken(memory, 30)
+    assert not memory.covered(face(cover=(30, 30, 30)), AHEAD, 1.2)
 
 
 def test_what_stays_becomes_the_new_look() -> None:
     memory = MouthMemory()
-    spoken(memory, 40)
-    mask = [memory.covered(face(cover=(90, 120, 200)), AHEAD, (40 + i) / RATE) for i in range(300)]
+    spoken(memory, 60)
+    mask = [memory.covered(face(cover=(90, 120, 200)), AHEAD, (60 + i) / RATE) for i in range(300)]
     assert all(mask[:124])
     assert not any(mask[130:])
 
 
 def test_a_turned_head_is_learned_rather_than_judged() -> None:
     memory = MouthMemory()
-    spoken(memory, 40)
-    turned = [memory.covered(face(cover=(150, 105, 85)), HeadPose(0.2, 0, 0, 0), (40 + i) / RATE) for i in range(20)]
+    spoken(memory, 60)
+    turned = [memory.covered(face(cover=(150, 105, 85)), HeadPose(0.2, 0, 0, 0), (60 + i) / RATE) for i in range(20)]
     assert not any(turned)
 
 
