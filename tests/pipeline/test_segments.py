@@ -1,0 +1,215 @@
+"""Segments: every frame leaves once, in order, within the declared hold; chunks and fades are what they should be."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.generate.passthrough import Passthrough
+from lipsync_cli.report import StageClock
+from lipsync_cli.segments import MIN_SEGMENT_FRAMES, SegmentOptions, dub_segments, hold_frames
+from lipsync_cli.tally import Tally
+from lipsync_cli.types import Alignment, AudioSpan, Crop, Face, FaceState, Frame, GeneratorSpec, TrackedFrame
+
+SIZE = 8
+RATE = Fraction(25)
+
+
+@dataclass
+class Recorder:
+    """A generator that paints every crop white and remembers how it was called."""
+
+    first: int = 4
+    rest: int = 4
+    chunks: list[list[int]] = field(default_factory=list)
+    begun: list[tuple[int, Fraction]] = field(default_factory=list)
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        return GeneratorSpec("recorder", "lower-face", SIZE, self.first, self.rest, 3, Fraction(1, 5), Fraction(1, 5))
+
+    def begin(self, references, start, *, seed):
+        self.begun.append((len(references), start))
+        self.chunks.append([])
+        return len(self.chunks) - 1
+
+    def step(self, state, chunk):
+        self.chunks[state].append(len(chunk.crops))
+        first, last = chunk.times[0], chunk.times[-1]
+        assert chunk.mel.first <= (first - self.spec.audio_before_s) * 100
+        assert chunk.mel.first + len(chunk.mel.rows) - 1 >= (last + self.spec.audio_after_s) * 100
+        return [np.ones((SIZE, SIZE, 3), np.float32)] * len(chunk.crops)
+
+
+class Plane(np.ndarray):
+    """An array that can be watched by a weak reference."""
+
+
+def make_frame(index: int) -> Frame:
+    plane = np.zeros((4, 4), np.uint8).view(Plane)
+    return Frame(index, index, 1 / RATE, (plane,), "gray", np.zeros((4, 4, 3), np.uint8))
+
+
+def make_face(track: int, state: FaceState = FaceState.OK) -> Face:
+    return Face(track, (0, 0, 4, 4), np.zeros((68, 2)), 1.0, 0.0, state)
+
+
+def speech(level: float = 0.3) -> SpeechTrack:
+    t = np.arange(16000 * 4) / 16000
+    samples = (level * np.sin(2 * np.pi * 200 * t)).astype(np.float32)
+    return SpeechTrack(iter([AudioSpan(samples[None], 16000, 0)]))
+
+
+def options(**changes) -> SegmentOptions:
+    values = {"reference_frames": 6, "fade_frames": 3, "silence": "model", "seed": 0, "clock": lambda f: f.time}
+    return SegmentOptions(**(values | changes))
+
+
+def cut(frame: Frame, face: Face) -> Crop:
+    return Crop(np.zeros((SIZE, SIZE, 3), np.uint8), Alignment(np.eye(2, 3), SIZE), np.zeros((68, 2)))
+
+
+def run(patterns, generator=None, opts=None, track_speech=None):
+    """Dub frames whose faces ``patterns`` lists (sets of track ids); gives each frame's index and patch weights."""
+    out = []
+
+    def blend(frame, patches):
+        out.append((frame.index, [round(patch.weight, 4) for patch in patches]))
+        return frame
+
+    tracked = (
+        TrackedFrame(make_frame(i), 0, tuple(make_face(t) for t in sorted(tracks)))
+        for i, tracks in enumerate(patterns)
+    )
+    tally = Tally()
+    frames = dub_segments(
+        tracked,
+        generator or Recorder(),
+        track_speech or speech(),
+        cut,
+        blend,
+        opts or options(),
+        clock=StageClock(),
+        observe=lambda slot: tally.add(slot, 1 / RATE),
+    )
+    assert [frame.index for frame in frames] == list(range(len(patterns)))
+    return out, tally
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 2), max_size=3), max_size=60), st.integers(1, 12), st.integers(0, 6))
+def test_every_frame_leaves_once_and_in_order(patterns, references, fade):
+    out, tally = run(patterns, opts=options(reference_frames=references, fade_frames=fade))
+    assert [index for index, _ in out] == list(range(len(patterns)))
+    assert tally.frames == len(patterns)
+    assert all(0 < weight <= 1 for _, weights in out for weight in weights)
+
+
+def test_chunks_are_as_declared_and_only_the_last_is_short():
+    generator = Recorder(first=5, rest=4)
+    run([{0}] * 20, generator)
+    assert generator.chunks == [[5, 4, 4, 4, 3]]
+    assert generator.begun == [(6, Fraction(0))]
+
+
+def test_a_gap_ends_a_segment_and_the_next_begins_afresh():
+    generator = Recorder()
+    out, tally = run([{0}] * 10 + [set()] * 2 + [{0}] * 9, generator)
+    assert [sum(chunks) for chunks in generator.chunks] == [10, 9]
+    assert generator.begun[1] == (6, Fraction(12) / RATE)
+    assert out[10] == (10, []) and out[11] == (11, [])
+    assert tally.passed_through() == {"missing": 2}
+
+
+def test_fades_at_both_ends():
+    out, _ = run([set()] + [{0}] * 12 + [set()])
+    weights = [w[0] if w else 0 for _, w in out]
+    assert weights == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
+
+
+def test_a_brief_appearance_is_left_alone():
+    out, tally = run([set()] * 3 + [{0}] * (MIN_SEGMENT_FRAMES - 1) + [set()] * 3)
+    assert all(not weights for _, weights in out)
+    assert tally.passed_through() == {"missing": 6, "too-brief": MIN_SEGMENT_FRAMES - 1}
+
+
+def test_two_faces_are_dubbed_side_by_side():
+    out, tally = run([{0, 1}] * 12)
+    assert all(len(weights) == 2 for _, weights in out)
+    assert [entry.dubbed for entry in tally.tracks()] == [12, 12]
+
+
+def test_reasons_come_from_the_faces_state():
+    states = [FaceState.PROFILE, FaceState.COVERED, FaceState.TOO_SMALL, FaceState.CUT_OFF, FaceState.NOT_CHOSEN]
+    tracked = (TrackedFrame(make_frame(i), 0, (make_face(0, state),)) for i, state in enumerate(states))
+    tally = Tally()
+    list(
+        dub_segments(
+            tracked, Recorder(), speech(), cut, lambda f, p: f, options(), clock=StageClock(),
+            observe=lambda slot: tally.add(slot, 1 / RATE),
+        )
+    )  # fmt: skip
+    assert tally.passed_through() == {str(state): 1 for state in sorted(states)}
+    assert [span.reason for span in tally.spans] == [str(state) for state in states]
+
+
+def test_a_long_gap_between_frames_ends_the_segment():
+    generator = Recorder()
+    run([{0}] * 20, generator, options(clock=lambda f: f.time + (5 if f.index >= 10 else 0)))
+    assert [sum(chunks) for chunks in generator.chunks] == [10, 10]
+
+
+def test_silence_keep_shows_the_source_while_nobody_speaks():
+    silent = SpeechTrack(iter([AudioSpan(np.zeros((1, 16000), np.float32), 16000, 0)]))
+    out, _ = run([{0}] * 12, opts=options(silence="keep"), track_speech=silent)
+    assert all(not weights for _, weights in out)
+    out, _ = run([{0}] * 12, opts=options(silence="keep"))
+    assert out[6][1] == [1]
+
+
+@pytest.mark.parametrize(("silence", "expected"), [("close", 1.0), ("model", 0.0)])
+def test_the_generator_hears_of_silence_only_when_it_is_to_close(silence, expected):
+    seen = []
+
+    class Listener(Recorder):
+        def step(self, state, chunk):
+            seen.extend(chunk.silence.tolist())
+            return super().step(state, chunk)
+
+    quiet = SpeechTrack(iter([AudioSpan(np.zeros((1, 16000), np.float32), 16000, 0)]))
+    run([{0}] * 12, Listener(), options(silence=silence), quiet)
+    assert set(seen) == {expected}
+
+
+def test_passthrough_gives_no_patch_but_counts_as_dubbed():
+    out, tally = run([{0}] * 12, Passthrough())
+    assert all(not weights for _, weights in out)
+    assert tally.dubbed == 12
+
+
+def test_no_more_frames_are_alive_than_declared():
+    alive: set[int] = set()
+    most = 0
+
+    def frames():
+        for index in range(400):
+            frame = make_frame(index)
+            weakref.finalize(frame.planes[0], alive.discard, index)
+            alive.add(index)
+            yield TrackedFrame(frame, 0, (make_face(0),))
+            del frame
+
+    generator, opts = Recorder(), options(reference_frames=10)
+    for _ in dub_segments(frames(), generator, speech(), cut, lambda f, p: f, opts, clock=StageClock()):
+        gc.collect(0)
+        most = max(most, len(alive))
+    # One more is in the caller's hands and one in the source's.
+    assert most <= hold_frames(generator, opts) + 2
