@@ -10,8 +10,9 @@ from lipsync_cli.face.head_pose import HeadPose
 from lipsync_cli.face.options import QualityOptions
 from lipsync_cli.types import FaceState, Float64
 
-# The lower face: jaw from below the ears, and the mouth.
-_JAW, _MOUTH = tuple(range(4, 13)), tuple(range(48, 68))
+_CHIN, _MOUTH = (7, 8, 9), tuple(range(48, 68))
+# In box widths: how near the lips may come to the edge, how far the chin may lie beyond it.
+_MOUTH_MARGIN, _CHIN_OUTSIDE = 0.03, 0.2
 # A verdict changes back only this far inside the limit.
 _YAW_SLACK, _SIZE_SLACK = 0.06, 0.06
 
@@ -40,15 +41,13 @@ def hindrance(
 
 
 def leaves_picture(landmarks: Float64, display: tuple[int, int], width_px: float) -> bool:
-    """Whether the mouth touches the picture's edge or a quarter of the jaw lies beyond it."""
+    """Whether the mouth comes near the picture's edge or the chin lies well beyond it.
+
+    A tight close-up that only cuts the chin is still dubbed: half its frames would flicker otherwise.
+    """
     low, high = np.zeros(2) - 0.5, np.asarray(display, np.float64) - 0.5
-    margin = 0.02 * width_px
-    mouth = landmarks[list(_MOUTH)]
-    if bool(((mouth < low + margin) | (mouth > high - margin)).any()):
-        return True
-    jaw = landmarks[list(_JAW)]
-    outside = ((jaw < low - margin) | (jaw > high + margin)).any(1)
-    return bool(outside.mean() > 0.25)
+    inside = np.minimum(landmarks - low, high - landmarks).min(1) / width_px
+    return bool(inside[list(_MOUTH)].min() < _MOUTH_MARGIN or inside[list(_CHIN)].mean() < -_CHIN_OUTSIDE)
 
 
 def settle(shown: FaceState | None, past: Sequence[FaceState], coming: Sequence[FaceState], hold: int) -> FaceState:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +91,7 @@ def test_track_options_are_checked() -> None:
         TrackOptions(lookahead_frames=-1)
 
 
-def test_landmarks_outside_count_from_the_edge() -> None:
-    assert judged(200, 360 - 1.09 * 120) == OK
-    assert np.isclose(MEAN_FACE[8, 1], 1.076, atol=0.01)
+def test_a_close_up_that_cuts_the_chin_is_dubbed() -> None:
+    assert MEAN_FACE[8, 1] == pytest.approx(1.076, abs=0.01)
+    assert judged(200, 360 - 0.95 * 120) == OK
+    assert judged(200, 360 - 0.87 * 120) == CUT

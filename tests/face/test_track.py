@@ -212,5 +212,5 @@ def test_a_small_and_a_cut_off_face_say_so() -> None:
     background = scene(WIDTH, HEIGHT)
     small = run([paint_face(background, pose(200, 130, 40))] * 8)
     assert states(small) == [FaceState.TOO_SMALL] * 8
-    below = run([paint_face(background, pose(200, HEIGHT - 40, 90))] * 8)
+    below = run([paint_face(background, pose(200, HEIGHT - 28, 90))] * 8)
     assert states(below) == [FaceState.CUT_OFF] * 8
