@@ -6,8 +6,8 @@ usually varies. *Novelty* is the distance to the nearest example, counted in usu
 overall brightness forgiven. Speech stays near its examples; a hand, a cup or a microphone is near none,
 even a hand of the very same skin colour, for it hides the lips and draws edges where cheeks are smooth.
 
-A head turned or nodded further than the track has shown before is learned from, not judged: its lower face is new
-for that reason alone. A track that begins with its mouth covered has nothing else to compare with and is not
+A head turned or nodded further than the track has shown before is new for that reason alone, so it is learned from
+unless it is altogether alien. A track that begins with its mouth covered has nothing else to compare with and is not
 recognised as covered.
 """
 
@@ -30,6 +30,8 @@ _COLUMNS, _ROWS, _CELL_PX = 12, 9, 4
 # In 6200 frames of 42 clips of talking people one frame in a thousand exceeded 0.9; painted hands of the
 # speaker's own skin colour exceeded 0.92 in 98 frames of a hundred (median 1.4), painted microphones 1.5 always.
 _COVERED, _FREE_AGAIN = 1.0, 0.85
+# More than any turn of a head has shown.
+_ALIEN = 1.6
 _LEARN_BELOW = 0.8
 _NEW_EXAMPLE, _MAX_EXAMPLES = 0.5, 16
 _LEAST_LEARNED = 40
@@ -69,17 +71,21 @@ class MouthMemory:
     def covered(self, cells: Float32, head: HeadPose, time: float) -> bool:
         """Judge ``cells`` ``[108 3]`` at ``time`` seconds, and learn from them if nothing seems to be in front."""
         novelty = self.novelty(cells)
-        limit = _COVERED if self.covered_since is None else _FREE_AGAIN
-        knows = self.learned >= _LEAST_LEARNED and self._has_seen(head)
-        if knows and novelty > limit:
+        if self.learned >= _LEAST_LEARNED and novelty > self._limit(head):
             self.covered_since = time if self.covered_since is None else self.covered_since
             if time - self.covered_since < _NEW_LOOK_S:
                 return True
             self.examples, self.mean, self.learned = [], None, 0
         self.covered_since = None
-        if not knows or novelty < _LEARN_BELOW:
+        if novelty < _LEARN_BELOW or self.learned < _LEAST_LEARNED or not self._has_seen(head):
             self._learn(cells, head, novelty)
         return False
+
+    def _limit(self, head: HeadPose) -> float:
+        """The novelty that cannot be speech: less once something is in front, more when the head is newly turned."""
+        if self.covered_since is not None:
+            return _FREE_AGAIN
+        return _COVERED if self._has_seen(head) else _ALIEN
 
     def _has_seen(self, head: HeadPose) -> bool:
         """Whether the lower face was learned at about this turn and nod of the head."""

@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 
 from lipsync_cli.face.align import AlignmentTemplate
+from lipsync_cli.face.detect import pixels
 from lipsync_cli.geometry import compose_affine, transform_points, warp_to_crop
 from lipsync_cli.types import Alignment, Crop, Face, Frame, UInt8, VideoInfo
 
@@ -18,12 +19,11 @@ def cut_crop(frame: Frame, face: Face, info: VideoInfo, template: AlignmentTempl
     ratio; its landmarks are the face's smoothed ones in crop pixels. A template that is narrower than high is
     stretched to the square. Raises ValueError when the frame's RGB view has been let go.
     """
-    if frame.rgb is None:
-        raise ValueError(f"{frame!r} has no RGB view left to cut a crop from")
+    picture = pixels(frame)
     from_display = template.matrix(template.anchors(face.landmarks), size)
     if template.aspect != 1:
         stretch = 1 / template.aspect
         from_display = compose_affine(np.array([[stretch, 0, 0.5 * stretch - 0.5], [0, 1, 0]]), from_display)
     matrix = compose_affine(from_display, info.to_display)
-    rgb = cast(UInt8, np.ascontiguousarray(warp_to_crop(frame.rgb, matrix, size)))
+    rgb = cast(UInt8, np.ascontiguousarray(warp_to_crop(picture, matrix, size)))
     return Crop(rgb, Alignment(matrix, size), transform_points(from_display, face.landmarks))

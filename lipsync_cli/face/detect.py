@@ -56,15 +56,20 @@ class Analysis:
         return (box[0] * ax + tx, box[1] * ay + ty, box[2] * ax + tx, box[3] * ay + ty)
 
 
+def pixels(frame: Frame) -> UInt8:
+    """The RGB view of a frame, ``[h w 3]`` in storage orientation; ValueError once it has been let go."""
+    if frame.rgb is None:
+        raise ValueError(f"{frame!r} has no RGB view left to look at")
+    return frame.rgb
+
+
 def analysis_picture(frame: Frame, info: VideoInfo, long_side: int) -> Analysis:
     """Shrink ``frame.rgb`` to at most ``long_side`` pixels along its longer side in display, and turn it upright."""
-    if frame.rgb is None:
-        raise ValueError(f"{frame!r} has no RGB view left to look for faces in")
+    picture = pixels(frame)
     width, height = info.display_size
     scale = min(1.0, long_side / max(width, height))
     out_w, out_h = max(1, round(width * scale)), max(1, round(height * scale))
     stored = (out_h, out_w) if info.rotation in (90, 270) else (out_w, out_h)
-    picture = frame.rgb
     if (picture.shape[1], picture.shape[0]) != stored:
         picture = cast(UInt8, cv2.resize(picture, stored, interpolation=cv2.INTER_AREA))
     upright = np.ascontiguousarray(np.rot90(picture, -info.rotation // 90))

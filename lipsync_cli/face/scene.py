@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lipsync_cli.face.cover import lower_face
-from lipsync_cli.face.detect import Analysis, Box, Detection, FaceDetector, iou
+from lipsync_cli.face.detect import Box, Detection, FaceDetector, analysis_picture, iou
 from lipsync_cli.face.follow import LIKE, Reader, Reading, Sighting, Track, box_of_pose, plausible
 from lipsync_cli.face.identity import SAME_PERSON, Identities
 from lipsync_cli.face.landmarks import PATCH_PX, UNIT_TO_PATCH, pose_of_box
@@ -52,7 +52,7 @@ class Scene:
         identities: Identities,
         options: TrackOptions,
     ) -> None:
-        self._detector, self._reader, self._identities = detector, reader, identities
+        self._info, self._detector, self._reader, self._identities = info, detector, reader, identities
         self._options = options
         self._display = info.display_size
         self._next_id = 0
@@ -62,7 +62,7 @@ class Scene:
         """An independent copy of what is remembered."""
         return copy.deepcopy(self.state)
 
-    def observe(self, frame: Frame, analysis: Analysis, earlier: Sequence[Frame]) -> None:
+    def observe(self, frame: Frame, earlier: Sequence[Frame]) -> None:
         """Follow and find the faces of the shot's next frame.
 
         ``earlier`` are the frames of the shot still held, oldest first: a newcomer is traced back through them.
@@ -74,7 +74,7 @@ class Scene:
         doubtful = len(readings) < len(state.tracks)
         if state.frames == 0 or doubtful or state.since_detection >= self._options.detect_every:
             state.since_detection = 0
-            self._detect(frame, analysis, readings, earlier)
+            self._detect(frame, readings, earlier)
         state.frames += 1
         for track in self._unrivalled(readings):
             self._accept(track, readings[track.track_id], frame)
@@ -89,11 +89,10 @@ class Scene:
                 readings[track.track_id] = reading
         return readings
 
-    def _detect(
-        self, frame: Frame, analysis: Analysis, readings: dict[int, Reading], earlier: Sequence[Frame]
-    ) -> None:
+    def _detect(self, frame: Frame, readings: dict[int, Reading], earlier: Sequence[Frame]) -> None:
         """Confirm, correct, find again and find: brings ``readings`` in line with what the detector sees."""
         time = float(frame.time)
+        analysis = analysis_picture(frame, self._info, self._options.detect_size)
         found = [
             Detection(analysis.display_box(d.box), d.score)
             for d in self._detector.detect(analysis.picture, thorough=not readings)

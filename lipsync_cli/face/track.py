@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from lipsync_cli.face.cuts import CutDetector, Signature, same_shot, signature
-from lipsync_cli.face.detect import Analysis, FaceDetector, analysis_picture
+from lipsync_cli.face.detect import FaceDetector, analysis_picture, pixels
 from lipsync_cli.face.follow import Reader, Sighting, Track, box_of_pose
 from lipsync_cli.face.identity import FaceRecogniser, Identities
 from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, pose_of_box, pose_of_landmarks
@@ -103,8 +103,7 @@ class Tracker:
 
     def _take(self, frame: Frame) -> None:
         """Read one more frame: is it a new shot, or the end of a flash, and who is in it?"""
-        analysis = self._analyse(frame)
-        new, before, recent = signature(analysis.picture), self._cuts.previous, self._cuts.recent
+        new, before, recent = signature(pixels(frame)), self._cuts.previous, self._cuts.recent
         cut = self._cuts.push(new)
         if self._doubt and frame.index - self._doubt.index > self.options.lookahead_frames:
             self._doubt = None
@@ -115,7 +114,7 @@ class Tracker:
         if cut and before is not None:
             self._doubt = self._doubt or _Doubt(frame.index, before, new, recent, self._scene.copy_state())
             self._scene.state = SceneState(self._scene.state.shot + 1)
-        self._observe(self._held[-1], analysis)
+        self._observe(self._held[-1])
 
     def _go_back(self, doubt: _Doubt, now: Signature) -> None:
         """It was a flash: take the cut back and follow the old faces through it."""
@@ -127,17 +126,14 @@ class Tracker:
         self._scene.state = doubt.scene
         for held in self._held:
             if held.frame.index >= doubt.index:
-                self._observe(held, self._analyse(held.frame))
+                self._observe(held)
 
-    def _observe(self, held: _Held, analysis: Analysis) -> None:
+    def _observe(self, held: _Held) -> None:
         held.shot = self._scene.state.shot
         index = held.frame.index
         earlier = [other.frame for other in self._held if other.shot == held.shot and other.frame.index < index]
-        self._scene.observe(held.frame, analysis, earlier)
+        self._scene.observe(held.frame, earlier)
         self._showing.update((track.track_id, track) for track in self._scene.state.tracks)
-
-    def _analyse(self, frame: Frame) -> Analysis:
-        return analysis_picture(frame, self.info, self.options.detect_size)
 
     def _hand_on(self) -> TrackedFrame:
         held = self._held.popleft()
