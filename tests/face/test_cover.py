@@ -68,8 +68,17 @@ def test_what_stays_becomes_the_new_look() -> None:
 def test_a_turned_head_is_learned_rather_than_judged() -> None:
     memory = MouthMemory()
     spoken(memory, 60)
-    turned = [memory.covered(face(cover=(150, 105, 85)), HeadPose(0.2, 0, 0, 0), (60 + i) / RATE) for i in range(20)]
-    assert not any(turned)
+    mild = face(cover=(178, 128, 108))
+    assert 1.0 < memory.novelty(mild) < 1.6
+    assert not any(memory.covered(mild, HeadPose(0.2, 0, 0, 0), (60 + i) / RATE) for i in range(20))
+    assert memory.novelty(mild) < 0.1
+
+
+def test_what_covers_is_not_learned_as_the_head_turns() -> None:
+    memory = MouthMemory()
+    spoken(memory, 60)
+    hand = face(cover=(150, 105, 85))
+    assert all(memory.covered(hand, HeadPose(0.02 * i, 0, 0, 0), (60 + i) / RATE) for i in range(20))
 
 
 def test_memory_is_bounded() -> None:
