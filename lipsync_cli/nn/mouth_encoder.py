@@ -43,7 +43,11 @@ class MouthEncoder(nn.Module):
         nn.init.constant_(self.points.bias, 0.5)  # lips start in the middle of the crop, not in its corner
 
     def forward(self, crops: Tensor) -> Tensor:
-        z: Tensor = self.scale(self.head(self.trunk(mouth_window(crops) * 2 - 1)))
+        return self.encode_window(mouth_window(crops))
+
+    def encode_window(self, windows: Tensor) -> Tensor:
+        """The same from what ``mouth_window`` cuts, ``[b 3 56 56]``."""
+        z: Tensor = self.scale(self.head(self.trunk(windows * 2 - 1)))
         return z
 
     def landmarks(self, z: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class AutoencoderRecipe:
 
 
 LIP_COUNT = len(LIPS)
+CHECKPOINT = "autoencoder.pt"
 
 
 class Autoencoder(nn.Module):
@@ -118,7 +119,7 @@ def train(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
     average = {key: value.clone() for key, value in model.state_dict().items()}
-    checkpoint, first = folder / "autoencoder.pt", 0
+    checkpoint, first = folder / CHECKPOINT, 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         average = saved["average"]
@@ -170,6 +171,13 @@ def train(
                 on_save(_with(average, recipe), done)
     _save(checkpoint, model, average, optimiser, recipe, done)
     return _with(average, recipe)
+
+
+def replace_weights(folder: Path, model: Autoencoder) -> None:
+    """Make the next phase start from ``model`` instead of what the last one saved."""
+    saved = torch.load(folder / CHECKPOINT, weights_only=True)
+    saved["model"] = saved["average"] = model.state_dict()
+    torch.save(saved, folder / CHECKPOINT)
 
 
 def _decay(step: int, steps: int) -> float:

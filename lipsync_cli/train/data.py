@@ -60,7 +60,7 @@ def render_batches(
 ) -> Iterator[RenderBatch]:
     """Endless batches of ``sequences`` clips; a pure function of its arguments."""
     rng = np.random.default_rng(seed)
-    weights = _speaker_weights(clips)
+    weights = speaker_weights(clips)
     while True:
         chosen = rng.choice(len(clips), sequences, p=weights)
         samples = [_render_sample(clips[i], size, targets, references, rng) for i in chosen]
@@ -68,7 +68,7 @@ def render_batches(
         yield RenderBatch(*stacked)
 
 
-def _speaker_weights(clips: list[ClipData]) -> Float32:
+def speaker_weights(clips: list[ClipData]) -> Float32:
     """Every speaker equally often, whatever their share of the minutes; upsampled sources less."""
     speakers = [clip.record.speaker for clip in clips]
     counts = {speaker: speakers.count(speaker) for speaker in set(speakers)}
@@ -89,13 +89,13 @@ def _render_sample(
     at = rng.integers(0, count, targets)
     refs = choose_references(clip.landmarks, references, rng)
     picked = np.concatenate([at, refs])
-    pixels = torch.from_numpy(np.ascontiguousarray(clip.crops[picked])).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.from_numpy(np.array(clip.crops[picked])).permute(0, 3, 1, 2).float() / 255
     points = torch.from_numpy(clip.landmarks[picked][:, POINTS] + 0.5) / clip.crops.shape[1]
     if pixels.shape[-1] != size:
         pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    pixels = _jitter_colour(pixels, rng)
+    pixels = jitter_colour(pixels, rng)
     if rng.random() < 0.5:
-        pixels, points = pixels.flip(-1), _mirror(points)
+        pixels, points = pixels.flip(-1), mirror_points(points)
     return pixels[:targets], pixels[targets:], points[:targets], points[targets:]
 
 
@@ -110,7 +110,7 @@ def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) 
     return np.asarray(start + order[np.clip(np.round(ranks), 0, window - 1).astype(int)])
 
 
-def _jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+def jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     gain = torch.tensor(rng.uniform(0.8, 1.2, (1, 3, 1, 1)) ** 0.5 * rng.uniform(0.75, 1.2), dtype=torch.float32)
     gamma = float(rng.uniform(0.8, 1.25))
     return (pixels.clamp(1e-3, 1) ** gamma * gain).clamp(0, 1)
@@ -120,7 +120,7 @@ def _jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 _MIRROR = [6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 16, 15, 14, 13, 12, 19, 18, 17, *range(28, 19, -1)]
 
 
-def _mirror(points: Tensor) -> Tensor:
+def mirror_points(points: Tensor) -> Tensor:
     flipped = points[:, _MIRROR].clone()
     flipped[..., 0] = 1 - flipped[..., 0]
     return flipped

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowConfig
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import choose_references
-from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, flow_batches
+from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, flow_batches, long_enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def train(
     recipe: FlowRecipe,
     folder: Path,
     *,
+    on_save: Callable[[int], None] = lambda step: None,
     deadline: float | None = None,
 ) -> CausalFlow:
     """Run the stage, resuming from ``folder/flow.pt``; returns a network with the averaged weights.
@@ -91,16 +93,18 @@ def train(
         network.load_state_dict(saved["model"])
         optimiser.load_state_dict(saved["optimiser"])
         average, first = saved["average"], saved["step"]
-    streams = [
-        flow_batches(clips, frames=n, size=recipe.batch, references=recipe.references, seed=recipe.seed + n + first)
-        for n in recipe.frames
-    ]
+    pool = {frames: long_enough(clips, frames) for frames in recipe.frames}
     log = (folder / "metrics.jsonl").open("a")
     began, running, done = time.monotonic(), 0.0, first
     for step in range(first, recipe.steps):
         if deadline is not None and time.monotonic() > deadline:
             break
-        batch = next(streams[step % len(streams)])
+        frames = recipe.frames[step % len(recipe.frames)]
+        batch = next(
+            flow_batches(
+                pool[frames], size=recipe.batch, references=recipe.references, seed=recipe.seed * 1_000_003 + step
+            )
+        )
         loss = flow_loss(network, batch, recipe, torch.Generator().manual_seed(recipe.seed + step))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -119,6 +123,7 @@ def train(
             log.flush()
         if done % recipe.save_every == 0:
             _save(checkpoint, network, average, optimiser, done)
+            on_save(done)
     _save(checkpoint, network, average, optimiser, done)
     result = CausalFlow(network.config)
     result.load_state_dict(average)
@@ -133,7 +138,7 @@ def _save(
     path.with_suffix(".tmp").replace(path)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def rollout_clip(
     network: CausalFlow, clip: LatentClip, references: Tensor, schedule: tuple[float, ...], *, seed: int = 0
 ) -> Tensor:
@@ -150,7 +155,7 @@ def rollout_clip(
     return network.denormalise(torch.cat(chunks, 1)[0])[: len(clip.z)]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def validate(
     network: CausalFlow, encoder: MouthEncoder, clips: list[LatentClip], schedule: tuple[float, ...]
 ) -> dict[str, float]:

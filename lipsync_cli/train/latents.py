@@ -15,7 +15,7 @@ from lipsync_cli.nn.causal_flow import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import ClipData, choose_references
 from lipsync_cli.train.prepare import MEL_MARGIN
-from lipsync_cli.types import Float32
+from lipsync_cli.types import Float32, Float64
 
 ROWS_PER_FRAME = 4
 
@@ -39,14 +39,14 @@ class FlowBatch:
     references: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_clips(encoder: MouthEncoder, clips: list[ClipData]) -> list[LatentClip]:
     """Run the encoder over every frame of every clip."""
     out = []
     for clip in clips:
         states = []
         for first in range(0, len(clip.crops), 64):
-            pixels = torch.from_numpy(np.ascontiguousarray(clip.crops[first : first + 64]))
+            pixels = torch.from_numpy(np.array(clip.crops[first : first + 64]))
             states.append(encoder(pixels.permute(0, 3, 1, 2).float() / 255))
         out.append(LatentClip(torch.cat(states).clone(), clip.mel, clip.landmarks, clip.record.speaker))
     return out
@@ -60,22 +60,34 @@ def audio_windows(mel: Float32, first: int, count: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(view.transpose(0, 2, 1)))
 
 
-def flow_batches(
-    clips: list[LatentClip], *, frames: int, size: int, references: int, seed: int
-) -> Iterator[FlowBatch]:
-    """Endless batches of windows of ``frames`` states; speakers are drawn before clips."""
-    rng = np.random.default_rng(seed)
+@dataclass(frozen=True, slots=True)
+class ClipPool:
+    """Clips of at least ``frames`` states, by speaker, and how often each speaker is drawn."""
+
+    frames: int
+    by_speaker: list[list[LatentClip]]
+    weights: Float64
+
+
+def long_enough(clips: list[LatentClip], frames: int) -> ClipPool:
+    """The clips that hold a window of ``frames``; speakers weigh with the square root of their minutes."""
     usable: dict[str, list[LatentClip]] = defaultdict(list)
     for clip in clips:
         if len(clip.z) >= frames:
             usable[clip.speaker].append(clip)
-    speakers = sorted(usable)
-    seconds = np.array([sum(len(c.z) for c in usable[s]) for s in speakers], float) ** 0.5
+    groups = [usable[speaker] for speaker in sorted(usable)]
+    seconds = np.array([sum(len(clip.z) for clip in group) for group in groups], float) ** 0.5
+    return ClipPool(frames, groups, seconds / seconds.sum())
+
+
+def flow_batches(pool: ClipPool, *, size: int, references: int, seed: int) -> Iterator[FlowBatch]:
+    """Endless batches of windows; speakers are drawn before clips. A function of its arguments."""
+    rng = np.random.default_rng(seed)
     while True:
         samples = []
-        for index in rng.choice(len(speakers), size, p=seconds / seconds.sum()):
-            own = usable[speakers[index]]
-            samples.append(_sample(own[rng.integers(len(own))], own, frames, references, rng))
+        for index in rng.choice(len(pool.by_speaker), size, p=pool.weights):
+            own = pool.by_speaker[index]
+            samples.append(_sample(own[rng.integers(len(own))], own, pool.frames, references, rng))
         yield FlowBatch(*(torch.stack(column) for column in zip(*samples, strict=True)))
 
 

@@ -16,7 +16,7 @@ from lipsync_cli.train.losses import weighted_l1
 ROWS = 6
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def save_preview(model: Autoencoder, clips: list[ClipData], path: Path, *, size: int = 192, seed: int = 5) -> float:
     """Rows of target, references' mixture, result, references; returns the mean error in the region."""
     batch = next(render_batches(clips, size=size, sequences=ROWS, targets=1, references=3, seed=seed))

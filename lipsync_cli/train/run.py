@@ -17,21 +17,25 @@ from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.export import export
 from lipsync_cli.train.flow import FlowRecipe
 from lipsync_cli.train.latents import encode_clips
+from lipsync_cli.train.points import PointsRecipe, train_points
 from lipsync_cli.train.previews import save_preview
 
 Say = Callable[[str], None]
+POINTS_DONE = "points.done"
 
 
 @dataclass(frozen=True, slots=True)
 class MiniRecipe:
-    """Two renderer phases at growing crops, the second with a frozen encoder; then the flow."""
+    """Joint phases at small crops, the points, the renderer at full size under a frozen encoder, the flow."""
 
-    coarse: AutoencoderRecipe = field(
-        default_factory=lambda: AutoencoderRecipe(crop_size=128, steps=2000, learning_rate=6e-4, warmup=100)
+    joint: tuple[AutoencoderRecipe, ...] = (
+        AutoencoderRecipe(crop_size=96, steps=900, learning_rate=8e-4, warmup=50),
+        AutoencoderRecipe(crop_size=128, steps=1000, learning_rate=6e-4, warmup=50),
     )
+    points: PointsRecipe = field(default_factory=PointsRecipe)
     fine: AutoencoderRecipe = field(
         default_factory=lambda: AutoencoderRecipe(
-            crop_size=192, steps=900, learning_rate=4e-4, warmup=50, freeze_encoder=True
+            crop_size=192, steps=900, learning_rate=5e-4, warmup=50, freeze_encoder=True
         )
     )
     flow: FlowRecipe = field(default_factory=FlowRecipe)
@@ -47,7 +51,7 @@ def train_all(
     clips = _clips(data, "train")
     config = MiniConfig.model_validate({})
     networks = MiniNetworks(config)
-    pair = train_autoencoder(clips, runs, (recipe.coarse, recipe.fine), minutes=minutes, say=say)
+    pair = train_autoencoder(clips, runs, recipe, minutes=minutes, say=say)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     train_flow(networks, clips, load_clips(data, "val"), runs, config, recipe.flow, minutes=minutes, say=say)
@@ -57,13 +61,17 @@ def train_all(
 
 
 def train_autoencoder(
-    clips: list[ClipData], runs: Path, phases: tuple[AutoencoderRecipe, ...], *, minutes: float | None, say: Say
+    clips: list[ClipData], runs: Path, recipe: MiniRecipe, *, minutes: float | None, say: Say
 ) -> Autoencoder:
-    """Run the phases one after the other on the same weights, with a preview picture at every save."""
-    model = Autoencoder(phases[0].latent)
-    torch.manual_seed(phases[0].seed)
-    for phase in phases:
-        folder = runs / "autoencoder"
+    """Joint phases, points, fine phase, each from the last one's weights, with a preview picture at every save."""
+    torch.manual_seed(recipe.fine.seed)
+    model = Autoencoder(recipe.fine.latent)
+    folder = runs / "autoencoder"
+    for phase in (*recipe.joint, recipe.fine):
+        if phase is recipe.fine and not (folder / POINTS_DONE).exists():
+            train_points(model.encoder, clips, recipe.points, folder, deadline=_deadline(minutes))
+            autoencoder.replace_weights(folder, model)
+            (folder / POINTS_DONE).touch()
 
         def on_save(average: Autoencoder, step: int, size: int = phase.crop_size, folder: Path = folder) -> None:
             error = save_preview(average, clips, folder / f"preview-{size}-{step:05d}.png")

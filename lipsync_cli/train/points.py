@@ -1,0 +1,102 @@
+"""Stage 1b: the mouth encoder alone, so that its points are right on faces it has never met.
+
+The encoder costs a hundredth of the renderer, so it can see many more frames than a joint phase shows it. A pull
+towards its former states keeps what z says beyond geometry, and keeps the renderer's understanding of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lipsync_cli.nn.landmark_flow import INNER_LIPS, POINTS
+from lipsync_cli.nn.mouth_encoder import MouthEncoder, mouth_window
+from lipsync_cli.train.autoencoder import disturb
+from lipsync_cli.train.data import ClipData, jitter_colour, mirror_points, speaker_weights
+
+
+@dataclass(frozen=True, slots=True)
+class PointsRecipe:
+    """``clips`` × ``frames`` frames a step; ``keep`` weighs the pull towards the former states."""
+
+    steps: int = 1500
+    clips: int = 16
+    frames: int = 6
+    learning_rate: float = 1e-3
+    keep: float = 0.02
+    seed: int = 0
+
+
+def points_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Smooth L1 over all points plus, four times as strong, over the three inner-lip distances."""
+
+    def gaps(points: Tensor) -> Tensor:
+        inner = points[:, INNER_LIPS]
+        return torch.linalg.vector_norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]] + 1e-6, dim=-1)
+
+    position = F.smooth_l1_loss(predicted, target, beta=0.01)
+    opening = F.smooth_l1_loss(gaps(predicted), gaps(target), beta=0.01)
+    return 20 * (position + 4 * opening)
+
+
+def train_points(
+    encoder: MouthEncoder,
+    clips: list[ClipData],
+    recipe: PointsRecipe,
+    folder: Path,
+    *,
+    deadline: float | None = None,
+) -> MouthEncoder:
+    """Train ``encoder`` in place on frames drawn by speaker, and return it in evaluation mode."""
+    folder.mkdir(parents=True, exist_ok=True)
+    former = copy.deepcopy(encoder).eval().requires_grad_(False)
+    encoder.train().requires_grad_(True)
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
+    batches = _batches(clips, recipe)
+    began, running = time.monotonic(), 0.0
+    with (folder / "points.jsonl").open("a") as log:
+        for step in range(recipe.steps):
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            windows, target = next(batches)
+            # Disturbing the window rather than the crop is a tenth of the work.
+            noise = torch.Generator().manual_seed(recipe.seed + step)
+            z = encoder.encode_window(disturb(windows, noise))
+            kept = (z - former.encode_window(windows)).pow(2).mean()
+            loss = points_loss(encoder.landmarks(z), target) + recipe.keep * kept
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.learning_rate * min(1, (step + 1) / 100) * max(0.03, 1 - step / recipe.steps)
+            optimiser.step()
+            running = 0.98 * running + 0.02 * float(loss.detach())
+            if step % 50 == 0:
+                log.write(json.dumps({"step": step, "s": round(time.monotonic() - began), "loss": running}) + "\n")
+                log.flush()
+    return encoder.eval()
+
+
+def _batches(clips: list[ClipData], recipe: PointsRecipe) -> Iterator[tuple[Tensor, Tensor]]:
+    rng = np.random.default_rng(recipe.seed)
+    weights = speaker_weights(clips)
+    while True:
+        samples = [_sample(clips[i], recipe.frames, rng) for i in rng.choice(len(clips), recipe.clips, p=weights)]
+        yield torch.cat([pixels for pixels, _ in samples]), torch.cat([points for _, points in samples])
+
+
+def _sample(clip: ClipData, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    at = rng.integers(0, len(clip.crops), frames)
+    pixels = torch.from_numpy(np.array(clip.crops[at])).permute(0, 3, 1, 2).float() / 255
+    points = torch.from_numpy(clip.landmarks[at][:, POINTS] + 0.5) / clip.crops.shape[1]
+    windows = jitter_colour(mouth_window(pixels), rng)
+    # The window lies in the middle of the crop, so it may be mirrored by itself.
+    return (windows.flip(-1), mirror_points(points)) if rng.random() < 0.5 else (windows, points)

@@ -1,0 +1,178 @@
+"""Every training stage runs for a few steps, resumes to the bit, and ends in weights that the generator loads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync_cli.errors import InputError
+from lipsync_cli.generate.mini import MiniConfig, load_networks
+from lipsync_cli.train import autoencoder, flow
+from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
+from lipsync_cli.train.data import load_clips, mirror_points, render_batches
+from lipsync_cli.train.flow import FlowRecipe
+from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
+from lipsync_cli.train.points import PointsRecipe, points_loss
+from lipsync_cli.train.prepare import MEL_MARGIN, Prepared, read_clips
+from lipsync_cli.train.run import MiniRecipe, train_all
+
+FRAMES = 32
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips of two speakers and one held-out: noise for pictures, but shaped like the real thing."""
+    folder = tmp_path_factory.mktemp("prepared")
+    rng = np.random.default_rng(0)
+    with (folder / "index.jsonl").open("w") as index:
+        for number, (split, speaker) in enumerate(
+            [("train", "a"), ("train", "a"), ("train", "b"), ("val", "c"), ("train", "b")]
+        ):
+            np.save(folder / f"{number:05d}.crops.npy", rng.integers(0, 256, (FRAMES, 192, 192, 3), dtype=np.uint8))
+            landmarks = rng.uniform(60, 130, (FRAMES, 68, 2)).astype(np.float32)
+            mel = rng.normal(0, 1, (2 * MEL_MARGIN + 4 * FRAMES, 80)).astype(np.float32)
+            np.savez(folder / f"{number:05d}.npz", landmarks=landmarks, mel=mel)
+            record = Prepared(number, f"{number}.mp4", split, speaker, "MIT", FRAMES, 1.0)
+            index.write(json.dumps(asdict(record)) + "\n")
+    return folder
+
+
+def tiny(size: int, steps: int, **changes) -> AutoencoderRecipe:
+    values = {"crop_size": size, "steps": steps, "sequences": 1, "targets": 2, "references": 2, "save_every": 2}
+    return AutoencoderRecipe(**(values | changes))
+
+
+def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in module.state_dict().items()}
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    for key, value in a.items():
+        assert torch.equal(value, b[key]), key
+
+
+def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path) -> None:
+    recipe = MiniRecipe(
+        joint=(tiny(32, 2),),
+        points=PointsRecipe(steps=2, clips=2, frames=2),
+        fine=tiny(48, 2, freeze_encoder=True),
+        flow=FlowRecipe(steps=2, batch=2, frames=(8, 16)),
+    )
+    said: list[str] = []
+    path = train_all(prepared, tmp_path / "runs", tmp_path / "model", recipe, say=said.append)
+    networks = load_networks(path, MiniConfig.model_validate({}))
+    assert all(torch.isfinite(value).all() for value in networks.state_dict().values())
+    assert any("held-out" in line for line in said)
+    assert list((tmp_path / "runs" / "autoencoder").glob("preview-*.png"))
+    again = train_all(prepared, tmp_path / "runs", tmp_path / "again", recipe, say=said.append)
+    assert again.read_bytes() == path.read_bytes(), "a finished run trains nothing more"
+
+
+def test_a_stopped_and_resumed_renderer_equals_an_unbroken_one(prepared: Path, tmp_path: Path) -> None:
+    clips = load_clips(prepared, "train")
+
+    def fresh() -> Autoencoder:
+        torch.manual_seed(0)
+        return Autoencoder()
+
+    whole = autoencoder.train(fresh(), clips, tiny(32, 4), tmp_path / "whole")
+    resumed = fresh()
+    with pytest.raises(KeyboardInterrupt):
+        autoencoder.train(resumed, clips, tiny(32, 4), tmp_path / "parts", on_save=_stop)
+    finished = autoencoder.train(fresh(), clips, tiny(32, 4), tmp_path / "parts")
+    assert_same(weights_of(whole), weights_of(finished))
+
+
+def _stop(model: Autoencoder, step: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_frozen_encoder_stays_as_it_was(prepared: Path, tmp_path: Path) -> None:
+    clips = load_clips(prepared, "train")
+    model = Autoencoder()
+    before = weights_of(model.encoder)
+    after = autoencoder.train(model, clips, tiny(32, 2, freeze_encoder=True), tmp_path)
+    assert_same(before, weights_of(after.encoder))
+
+
+def test_a_stopped_and_resumed_flow_equals_an_unbroken_one(prepared: Path, tmp_path: Path) -> None:
+    config = MiniConfig.model_validate({"width": 16, "layers": 2, "heads": 2, "window": 8}).flow()
+    torch.manual_seed(1)
+    encoder = Autoencoder().encoder.eval()
+    states = encode_clips(encoder, load_clips(prepared, "train"))
+    recipe = FlowRecipe(steps=4, batch=2, frames=(8, 16), save_every=2)
+
+    def train(folder: Path, steps_before_stop: int | None = None) -> dict[str, torch.Tensor]:
+        network = flow.new_network(config, states, encoder)
+        if steps_before_stop is not None:
+            with pytest.raises(KeyboardInterrupt):
+                flow.train(network, states, recipe, folder, on_save=_stop_flow)
+            network = flow.new_network(config, states, encoder, seed=9)
+        return weights_of(flow.train(network, states, recipe, folder))
+
+    assert_same(train(tmp_path / "whole"), train(tmp_path / "parts", steps_before_stop=2))
+
+
+def _stop_flow(step: int) -> None:
+    raise KeyboardInterrupt
+
+
+def test_batches_are_a_function_of_their_seed(prepared: Path) -> None:
+    clips = load_clips(prepared, "train")
+    one, two = (next(render_batches(clips, size=48, sequences=2, targets=2, references=3, seed=7)) for _ in range(2))
+    assert torch.equal(one.targets, two.targets) and torch.equal(one.reference_points, two.reference_points)
+    assert one.targets.shape == (2, 2, 3, 48, 48) and one.references.shape == (2, 3, 3, 48, 48)
+    assert one.target_points.shape == (2, 2, 29, 2)
+
+
+def test_audio_windows_are_centred_on_their_frames(prepared: Path) -> None:
+    clip = load_clips(prepared, "train")[0]
+    windows = audio_windows(clip.mel, 3, 5)
+    assert windows.shape == (5, 32, 80)
+    for i in range(5):
+        assert np.array_equal(windows[i, 16].numpy(), clip.mel[MEL_MARGIN + 4 * (3 + i)])
+
+
+def test_flow_batches_take_references_of_the_same_speaker(prepared: Path) -> None:
+    states = encode_clips(Autoencoder().encoder.eval(), load_clips(prepared, "train"))
+    batch = next(flow_batches(long_enough(states, 8), size=6, references=3, seed=0))
+    assert (
+        batch.z.shape == (6, 8, 24) and batch.audio.shape == (6, 8, 32, 80) and batch.references.shape == (6, 3, 24)
+    )
+    by_speaker = {s: torch.cat([c.z for c in states if c.speaker == s]) for s in ("a", "b")}
+    for z, reference in zip(batch.z, batch.references, strict=True):
+        owners = [s for s, all_z in by_speaker.items() if (all_z == z[0]).all(1).any()]
+        assert all((by_speaker[owners[0]] == r).all(1).any() for r in reference)
+
+
+def test_mirroring_twice_changes_nothing() -> None:
+    points = torch.rand(3, 29, 2)
+    torch.testing.assert_close(mirror_points(mirror_points(points)), points)
+
+
+def test_points_loss_is_zero_for_the_truth_and_minds_the_opening() -> None:
+    points = torch.rand(2, 29, 2)
+    assert points_loss(points, points) == 0
+    shifted, opened = points + 0.02, points.clone()
+    opened[:, 17:20, 1] += 0.02
+    assert points_loss(opened, points) > 0
+    assert points_loss(shifted, points) > 0
+
+
+def test_a_folder_without_clips_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no prepared clips"):
+        train_all(tmp_path, tmp_path, tmp_path, MiniRecipe(), say=print)
+
+
+def test_clips_are_capped_by_speaker_and_wild_lags_ignored(tmp_path: Path) -> None:
+    header = "path,split,speaker,licence,duration_s,sync_lag_frames\n"
+    rows = [f"clips/x/{i}.mp4,train,a,MIT,3.0,{lag}\n" for i, lag in enumerate(["2", "-12", "", "0"])]
+    (tmp_path / "clips.csv").write_text(header + "".join(rows))
+    everything = read_clips(tmp_path / "clips.csv", seconds_per_speaker=100)
+    assert [clip.lag_frames for clip in everything] == [2, 0, 0, 0]
+    assert len(read_clips(tmp_path / "clips.csv", seconds_per_speaker=5)) == 2
