@@ -88,7 +88,7 @@ def test_people_who_talk_are_dubbed(clips: Path, name: str) -> None:
     states = Counter(face.state for item in tracked for face in item.faces)
     assert {item.shot for item in tracked} == {0}
     assert {face.track_id for item in tracked for face in item.faces} == {0}
-    assert states[FaceState.OK] >= 0.99 * len(tracked)
+    assert states[FaceState.OK] >= 0.97 * len(tracked)
 
 
 @pytest.mark.clips
