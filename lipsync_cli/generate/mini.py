@@ -42,8 +42,8 @@ class MiniConfig(BaseModel):
     crop_size: int = Field(192, ge=64, multiple_of=16)
     template: str = "lower-face"
     latent: int = Field(24, ge=1)
-    width: int = Field(192, ge=8)
-    layers: int = Field(6, ge=1)
+    width: int = Field(128, ge=8)
+    layers: int = Field(4, ge=1)
     heads: int = Field(4, ge=1)
     chunk: int = Field(4, ge=1)
     window: int = Field(24, ge=4)

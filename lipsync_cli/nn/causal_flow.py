@@ -25,8 +25,8 @@ class FlowConfig:
     """Sizes of the network. ``chunk`` and ``window`` are in latent frames of 40 ms; ``window`` in whole chunks."""
 
     latent: int = 24
-    width: int = 192
-    layers: int = 6
+    width: int = 128
+    layers: int = 4
     heads: int = 4
     chunk: int = 4
     window: int = 24
@@ -42,8 +42,8 @@ class AudioWindowEncoder(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.convs = nn.Sequential(
-            nn.Conv1d(N_MELS, 128, 5, 1, 2), nn.SiLU(), nn.Conv1d(128, 128, 4, 2, 1), nn.SiLU(),
-            nn.Conv1d(128, 128, 4, 2, 1), nn.SiLU(), nn.Conv1d(128, 96, 4, 2, 1), nn.SiLU(),
+            nn.Conv1d(N_MELS, 64, 5, 1, 2), nn.SiLU(), nn.Conv1d(64, 96, 4, 2, 1), nn.SiLU(),
+            nn.Conv1d(96, 96, 4, 2, 1), nn.SiLU(), nn.Conv1d(96, 96, 4, 2, 1), nn.SiLU(),
         )  # fmt: skip
         self.out = nn.Linear(96 * MEL_ROWS // 8, width)
 

@@ -27,11 +27,11 @@ from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, flow
 class FlowRecipe:
     """Sizes and rates of the stage. ``frames`` alternates between short and long windows."""
 
-    steps: int = 4000
-    batch: int = 32
-    frames: tuple[int, int] = (28, 64)
+    steps: int = 1800
+    batch: int = 16
+    frames: tuple[int, int] = (28, 48)
     references: int = 3
-    learning_rate: float = 6e-4
+    learning_rate: float = 1e-3
     warmup: int = 200
     schedule: tuple[float, ...] = (0.999, 0.769)
     context_noise: float = 0.25

@@ -98,7 +98,8 @@ def _sample(
     # References of another clip of the speaker where there is one: they must not tell what this window does.
     donor = own[rng.integers(len(own))]
     chosen = choose_references(donor.landmarks, references, rng)
-    audio = audio_windows(disturb_mel(clip.mel, rng), start, frames)
+    heard = clip.mel[ROWS_PER_FRAME * start : ROWS_PER_FRAME * (start + frames) + 2 * MEL_MARGIN]
+    audio = audio_windows(disturb_mel(heard, rng), 0, frames)
     return clip.z[start : start + frames], audio, donor.z[torch.from_numpy(chosen)]
 
 
