@@ -222,7 +222,10 @@ def _track_options(job: Job) -> TrackOptions:
         lookahead_frames=settings.lookahead_frames,
         detect_every=settings.detect_every,
         detect_size=settings.detect_size,
-        quality=QualityOptions(min_face_px=settings.min_face_px, max_yaw=settings.max_yaw),
+        landmark_samples=settings.landmark_samples,
+        quality=QualityOptions(
+            min_face_px=settings.min_face_px, max_yaw=settings.max_yaw, covered=settings.spare_covered
+        ),
     )
 
 

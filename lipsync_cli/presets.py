@@ -50,6 +50,12 @@ class DubSettings(BaseModel):
         default=0.55, gt=0, le=1, description="Faces turned further pass untouched; 1 is full profile."
     )
     lookahead_frames: int = Field(default=3, ge=0, le=15, description="Frames the tracker may look ahead.")
+    landmark_samples: int = Field(
+        default=4, ge=1, le=16, description="Readings averaged for each face: more are calmer and slower."
+    )
+    spare_covered: bool = Field(
+        default=True, description="Leave frames alone in which a hand or an object covers the mouth."
+    )
     reference_frames: int = Field(
         default=25, ge=1, le=125, description="Frames at a segment's start that references are chosen from."
     )

@@ -1,0 +1,101 @@
+"""Print, for clips of many shapes, what a dub keeps: ``python -m tests.bench.conformance``.
+
+Frames, the largest difference of time stamps, the distance between picture and sound at the start, and the tags,
+before and after; then the PSNR of everything outside the lower face at crf 14 and in a lossless file.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import numpy as np
+
+from lipsync_cli.media.probe import probe, require_video
+from lipsync_cli.media.video import open_frames
+from tests.e2e.conftest import PORTRAIT, dub_to, portrait_variant
+from tests.synthetic import make_rotated, run_ffmpeg
+
+X264 = ("-c:v", "libx264", "-crf", "16", "-preset", "fast")
+CLIPS = {
+    "29.97 mp4": ("mp4", ("-r", "30000/1001", *X264)),
+    "VFR mp4": ("mp4", ("-vf", "setpts='PTS+if(mod(N,2),0.01/TB,0)'", "-fps_mode", "vfr", *X264)),
+    "odd size mkv": ("mkv", ("-vf", "crop=477:475", "-c:v", "ffv1")),
+    "10 bit mp4": ("mp4", ("-pix_fmt", "yuv420p10le", *X264)),
+    "bt601 full mp4": ("mp4", ("-vf", "scale=out_range=pc:out_color_matrix=bt601", "-color_range", "pc", *X264)),
+    "anamorphic mp4": ("mp4", ("-vf", "scale=352:480,setsar=15/11", *X264)),
+}
+FIELDS = ("frames", "max Δt", "start offset", "size", "pix_fmt", "matrix", "range", "rotation", "SAR")
+
+
+def times(path: Path) -> list[float]:
+    """Presentation times of all frames, from the first on."""
+    with open_frames(probe(path), with_rgb=False) as source:
+        stamps = [frame.time for frame in source]
+    return [float(stamp - stamps[0]) for stamp in stamps]
+
+
+def start_offset(path: Path) -> float:
+    """Seconds between the first picture and the first sound that is played."""
+    starts = []
+    with av.open(str(path)) as container:
+        for kind in (container.streams.video, container.streams.audio):
+            first = next(container.decode(kind[0]), None) if kind else None
+            starts.append(float(first.time or 0.0) if first is not None else 0.0)
+            container.seek(0)
+    return starts[1] - starts[0]
+
+
+def row(path: Path, reference: list[float]) -> list[str]:
+    """One line of the table."""
+    video, stamps = require_video(probe(path)), times(path)
+    worst = max(abs(a - b) for a, b in zip(stamps, reference, strict=False))
+    color = video.color
+    return [
+        str(len(stamps)), f"{1000 * worst:.3f} ms", f"{1000 * start_offset(path):.3f} ms",
+        f"{video.width}×{video.height}", video.pix_fmt, str(color.tag_matrix), str(color.tag_range),
+        str(video.rotation), str(video.sample_aspect_ratio),
+    ]  # fmt: skip
+
+
+def psnr_outside(source: Path, result: Path) -> float:
+    """PSNR of luma outside the box of the lower face, over all frames."""
+    errors = []
+    with open_frames(probe(source), with_rgb=False) as a, open_frames(probe(result), with_rgb=False) as b:
+        for before, after in zip(a, b, strict=True):
+            difference = before.planes[0].astype(float) - after.planes[0].astype(float)
+            difference[150:330, 140:350] = np.nan
+            errors.append(np.nanmean(difference**2))
+    return float(10 * np.log10(255**2 / np.mean(errors))) if np.mean(errors) else float("inf")
+
+
+def main() -> None:
+    """Make the clips, dub them and print."""
+    folder = Path(tempfile.mkdtemp())
+    sources = {
+        name: portrait_variant(folder / f"{number}.{suffix}", *options)
+        for number, (name, (suffix, options)) in enumerate(CLIPS.items())
+    }
+    turned = portrait_variant(folder / "turned.mp4", "-vf", "transpose=2", *X264)
+    make_rotated(folder / "rotated.mp4", 90, turned)
+    sources["rotated mp4"] = folder / "rotated.mp4"
+    write = sys.stdout.write
+    write(f"{'':24}" + "  ".join(f"{field:>13}" for field in FIELDS) + "\n")
+    for name, source in sources.items():
+        result = folder / f"{source.stem}.dub{source.suffix}"
+        dub_to(result, source, codec="ffv1" if source.suffix == ".mkv" else "auto")
+        reference = times(source)
+        for when, path in (("before", source), ("after", result)):
+            write(f"{name:16}{when:8}" + "  ".join(f"{cell:>13}" for cell in row(path, reference)) + "\n")
+    lossy, exact = folder / "crf14.mp4", folder / "exact.mkv"
+    dub_to(lossy, PORTRAIT, crf=14, encoder_preset="medium", end=2)
+    dub_to(exact, PORTRAIT, codec="ffv1", end=2)
+    run_ffmpeg("-i", str(PORTRAIT), "-t", "2", "-c:v", "ffv1", "-an", str(folder / "first2.mkv"))
+    write(f"PSNR outside the lower face: {psnr_outside(folder / 'first2.mkv', lossy):.1f} dB at crf 14, ")
+    write(f"{psnr_outside(folder / 'first2.mkv', exact):.1f} dB in ffv1\n")
+
+
+if __name__ == "__main__":
+    main()
