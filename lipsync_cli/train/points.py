@@ -41,11 +41,13 @@ def points_loss(predicted: Tensor, target: Tensor) -> Tensor:
 
     def gaps(points: Tensor) -> Tensor:
         inner = points[:, INNER_LIPS]
-        return torch.linalg.vector_norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]] + 1e-6, dim=-1)
+        gap: Tensor = torch.linalg.vector_norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]] + 1e-6, dim=-1)
+        return gap
 
     position = F.smooth_l1_loss(predicted, target, beta=0.01)
     opening = F.smooth_l1_loss(gaps(predicted), gaps(target), beta=0.01)
-    return 20 * (position + 4 * opening)
+    loss: Tensor = 20 * (position + 4 * opening)
+    return loss
 
 
 def train_points(
