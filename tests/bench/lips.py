@@ -1,0 +1,60 @@
+"""Print how well the shipped model speaks held-out clips: ``python -m tests.bench.lips PREPARED [SPLIT]``.
+
+PREPARED comes from ``lipsync train prepare``. For every clip of the split the states are spoken from its audio
+alone, with references from its first second, and compared with the dlib openings of the real lips: correlation of the
+aperture, its spread against what the encoder reads, and the correlation of that reading itself, which is the bound.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lipsync_cli import hub
+from lipsync_cli.generate.mini import load_networks, read_config
+from lipsync_cli.train.data import choose_references, load_clips
+from lipsync_cli.train.flow import rollout_clip
+from lipsync_cli.train.latents import LatentClip, encode_clips
+
+SCHEDULES = ((0.999,), (0.999, 0.769), (0.999, 0.5))
+
+
+def dlib_aperture(clip: LatentClip) -> np.ndarray:
+    """Mean inner-lip distance of the real lips, crop pixels."""
+    inner = clip.landmarks[:, 60:68]
+    return np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1)
+
+
+@torch.no_grad()
+def main() -> None:
+    """One line per schedule, for all clips and for those of at least two seconds."""
+    split = sys.argv[2] if len(sys.argv) > 2 else "test"
+    card = hub.load_card("lip-forcing-mini")
+    networks = load_networks(
+        hub.resolve_weights(card, "networks"), read_config(card.generator, model=card.name)
+    ).eval()
+    clips = encode_clips(networks.encoder, load_clips(Path(sys.argv[1]), split))
+    rng = np.random.default_rng(0)
+    chosen = [clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))] for clip in clips]
+    for schedule in SCHEDULES:
+        rows = []
+        for clip, references in zip(clips, chosen, strict=True):
+            spoken = networks.encoder.aperture(rollout_clip(networks.flow, clip, references, schedule)).numpy()
+            read, real = networks.encoder.aperture(clip.z).numpy(), dlib_aperture(clip)
+            if real.std() > 0 and spoken.std() > 0:
+                figures = (np.corrcoef(real, spoken)[0, 1], spoken.std() / read.std(), np.corrcoef(real, read)[0, 1])
+                rows.append((len(real), *figures))
+        table = np.array(rows)
+        for name, part in (("all", table), ("2 s and longer", table[table[:, 0] >= 50])):
+            corr, spread, bound = part[:, 1:].mean(0)
+            sys.stdout.write(
+                f"{split}, {name:15} {len(part):4d} clips, schedule {schedule}: "
+                f"aperture correlation {corr:.3f}, spread {spread:.2f}, encoder's own correlation {bound:.3f}\n"
+            )
+
+
+if __name__ == "__main__":
+    main()
