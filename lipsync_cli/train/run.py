@@ -26,18 +26,14 @@ POINTS_DONE = "points.done"
 
 @dataclass(frozen=True, slots=True)
 class MiniRecipe:
-    """Joint phases at small crops, the points, the renderer at full size under a frozen encoder, the flow."""
+    """Joint phases at small crops, the points, if wanted the renderer alone at full size, and the flow."""
 
     joint: tuple[AutoencoderRecipe, ...] = (
         AutoencoderRecipe(crop_size=96, steps=900, learning_rate=8e-4, warmup=50),
-        AutoencoderRecipe(crop_size=128, steps=1000, learning_rate=6e-4, warmup=50),
+        AutoencoderRecipe(crop_size=128, steps=600, learning_rate=6e-4, warmup=50),
     )
     points: PointsRecipe = field(default_factory=PointsRecipe)
-    fine: AutoencoderRecipe = field(
-        default_factory=lambda: AutoencoderRecipe(
-            crop_size=192, steps=900, learning_rate=5e-4, warmup=50, freeze_encoder=True
-        )
-    )
+    fine: AutoencoderRecipe | None = None
     flow: FlowRecipe = field(default_factory=FlowRecipe)
 
 
@@ -63,23 +59,38 @@ def train_all(
 def train_autoencoder(
     clips: list[ClipData], runs: Path, recipe: MiniRecipe, *, minutes: float | None, say: Say
 ) -> Autoencoder:
-    """Joint phases, points, fine phase, each from the last one's weights, with a preview picture at every save."""
-    torch.manual_seed(recipe.fine.seed)
-    model = Autoencoder(recipe.fine.latent)
+    """Joint phases, points, fine phase, each from the last one's weights."""
+    torch.manual_seed(recipe.joint[0].seed)
+    model = Autoencoder(recipe.joint[0].latent)
     folder = runs / "autoencoder"
-    for phase in (*recipe.joint, recipe.fine):
-        if phase is recipe.fine and not (folder / POINTS_DONE).exists():
-            train_points(model.encoder, clips, recipe.points, folder, deadline=_deadline(minutes))
-            autoencoder.replace_weights(folder, model)
-            (folder / POINTS_DONE).touch()
-
-        def on_save(average: Autoencoder, step: int, size: int = phase.crop_size, folder: Path = folder) -> None:
-            error = save_preview(average, clips, folder / f"preview-{size}-{step:05d}.png")
-            say(f"autoencoder {size} px, step {step}: mean error {error:.4f}")
-
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        model = autoencoder.train(model, clips, phase, folder, on_save=on_save, deadline=_deadline(minutes))
+    for phase in recipe.joint:
+        model = _renderer_phase(model, clips, phase, folder, minutes=minutes, say=say)
+    if not (folder / POINTS_DONE).exists():
+        train_points(model.encoder, clips, recipe.points, folder, deadline=_deadline(minutes))
+        autoencoder.replace_weights(folder, model)
+        (folder / POINTS_DONE).touch()
+    if recipe.fine is not None:
+        model = _renderer_phase(model, clips, recipe.fine, folder, minutes=minutes, say=say)
     return model
+
+
+def _renderer_phase(
+    model: Autoencoder,
+    clips: list[ClipData],
+    phase: AutoencoderRecipe,
+    folder: Path,
+    *,
+    minutes: float | None,
+    say: Say,
+) -> Autoencoder:
+    """One phase, with a preview picture at every save."""
+
+    def on_save(average: Autoencoder, step: int) -> None:
+        error = save_preview(average, clips, folder / f"preview-{phase.crop_size}-{step:05d}.png")
+        say(f"autoencoder {phase.crop_size} px, step {step}: mean error {error:.4f}")
+
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return autoencoder.train(model, clips, phase, folder, on_save=on_save, deadline=_deadline(minutes))
 
 
 def train_flow(
