@@ -84,7 +84,7 @@ def test_border_region_keeps_its_quality_through_the_one_encode(tmp_path: Path) 
     ("name", "options", "codec"),
     [
         ("ntsc.mp4", ("-r", "30000/1001", "-c:v", "libx264"), "auto"),
-        ("odd.mkv", ("-vf", "crop=477:475", "-c:v", "ffv1"), "ffv1"),
+        ("odd.mkv", ("-vf", "crop=477:475:exact=1", "-c:v", "ffv1"), "ffv1"),
         ("ten_bit.mkv", ("-pix_fmt", "yuv420p10le", "-c:v", "ffv1"), "ffv1"),
         ("anamorphic.mp4", ("-vf", "scale=352:480,setsar=15/11", "-c:v", "libx264"), "auto"),
         ("full_range.mp4", ("-vf", "scale=out_range=pc", "-color_range", "pc", "-c:v", "libx264"), "auto"),
