@@ -18,13 +18,17 @@ from lipsync_cli.media.video import open_frames
 from tests.e2e.conftest import PORTRAIT, dub_to, portrait_variant
 from tests.synthetic import make_rotated, passthrough, run_ffmpeg
 
+BT601 = ("-colorspace", "smpte170m")
 X264 = ("-c:v", "libx264", "-crf", "16", "-preset", "fast")
 CLIPS = {
     "29.97 mp4": ("mp4", ("-r", "30000/1001", *X264)),
     "VFR mp4": ("mp4", ("-vf", "setpts='(N+2*floor(N/3))/(25*TB)'", *passthrough(), *X264)),
     "odd size mkv": ("mkv", ("-vf", "crop=477:475:exact=1", "-c:v", "ffv1")),
     "10 bit mp4": ("mp4", ("-pix_fmt", "yuv420p10le", *X264)),
-    "bt601 full mp4": ("mp4", ("-vf", "scale=out_range=pc:out_color_matrix=bt601", "-color_range", "pc", "-colorspace", "smpte170m", *X264)),
+    "bt601 full mp4": (
+        "mp4",
+        ("-vf", "scale=out_range=pc:out_color_matrix=bt601", "-color_range", "pc", *BT601, *X264),
+    ),
     "anamorphic mp4": ("mp4", ("-vf", "scale=352:480,setsar=15/11", *X264)),
 }
 FIELDS = ("frames", "max Δt", "start offset", "size", "pix_fmt", "matrix", "range", "rotation", "SAR")
