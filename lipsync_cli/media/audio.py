@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.errors import InputError, UsageError
-from lipsync_cli.media.probe import opened, probe, require_audio, second_zero
+from lipsync_cli.media.probe import opened, probe, readable_packets, require_audio, second_zero
 from lipsync_cli.types import AudioSpan, Float32
 
 SPEECH_RATE = 16_000
@@ -206,7 +206,7 @@ def duration_of(path: Path | str, stream: int = 0) -> Fraction:
     with opened(path) as container:
         source = container.streams[info.index]
         origin = second_zero(container)
-        for packet in _packets(container, source):
+        for packet in readable_packets(container, source):
             if packet.pts is None or packet.is_discard:
                 continue
             # Ogg gives the duration of what is left, the others of the whole packet.
@@ -214,20 +214,6 @@ def duration_of(path: Path | str, stream: int = 0) -> Fraction:
             length = (packet.duration or 0) * packet.time_base - trimmed
             end = max(end, packet.pts * packet.time_base + length - origin)
     return end if end > 0 else _decoded_duration(path, stream)
-
-
-def _packets(
-    container: av.container.InputContainer, stream: av.stream.Stream
-) -> Iterator[av.Packet[av.stream.Stream]]:
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:
-            return
-        if packet is None:
-            return
-        yield packet
 
 
 def _trimmed(packet: av.Packet[av.stream.Stream], rate: int) -> Fraction:

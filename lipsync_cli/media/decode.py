@@ -14,7 +14,7 @@ import av.error
 
 from lipsync_cli.errors import InputError
 from lipsync_cli.media.pixels import nearest_supported, without_j
-from lipsync_cli.media.probe import opened
+from lipsync_cli.media.probe import opened, readable_packets
 from lipsync_cli.types import VideoInfo
 
 
@@ -165,21 +165,9 @@ def measure_video(path: Path, info: VideoInfo) -> Fraction:
     stamps: list[int] = []  # of the first and the last picture only
     seen = 0
     with opened(path) as container:
-        for packet in _packets(container, info.index):
+        for packet in readable_packets(container, container.streams[info.index]):
             seen += bool(packet.size)
             if packet.pts is not None and not packet.is_discard:
                 both = [*stamps, packet.pts, packet.pts + (packet.duration or step)]
                 stamps = [min(both), max(both)]
     return (stamps[1] - stamps[0]) * info.time_base if stamps else seen / info.rate
-
-
-def _packets(container: av.container.InputContainer, index: int) -> Iterator[av.Packet[av.stream.Stream]]:
-    packets = container.demux(container.streams[index])
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:
-            return
-        if packet is None:
-            return
-        yield packet

@@ -58,7 +58,7 @@ def require_audio(info: MediaInfo, stream: int = 0) -> AudioInfo:
     if info.audio:
         raise InputError(f"{info.path.name} has {len(info.audio)} audio streams, so there is no number {stream}.")
     has = f"only video ({info.video.codec})" if info.video else "nothing that can be decoded"
-    raise InputError(f"{info.path.name} has no audio stream, {has}.", hint="Give a file with sound to --audio.")
+    raise InputError(f"{info.path.name} has no audio stream, {has}.", hint="Give a file with sound as AUDIO.")
 
 
 @contextmanager
@@ -79,6 +79,21 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
 def second_zero(container: av.container.InputContainer) -> Fraction:
     """The time stamp, in seconds, at which players begin: the earliest one, but encoder priming lies before it."""
     return max(Fraction(container.start_time or 0, av.time_base), Fraction(0))
+
+
+def readable_packets(
+    container: av.container.InputContainer, stream: av.stream.Stream
+) -> Iterator[av.Packet[av.stream.Stream]]:
+    """Packets of one stream, up to where the file stops being readable."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.error.FFmpegError:
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def check_readable(path: Path) -> None:
