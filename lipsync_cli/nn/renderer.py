@@ -7,6 +7,7 @@ The references' features are computed once per segment (``encode_references``), 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import ResidualBlock, conv
 from lipsync_cli.nn.landmark_flow import displacement, heat_maps, nearness, point_weights
-from lipsync_cli.region import generation_region
+from lipsync_cli.region import LOWER_FACE_REGION, generation_region
 
 LEVELS = (24, 48, 96, 128)
 # Furthest correction of the points' displacement, in crop widths.
@@ -35,7 +36,9 @@ class ReferenceFeatures(NamedTuple):
 
 
 class Rendering(NamedTuple):
-    """``image`` is the result, ``warped`` what the references alone gave; both ``[b 3 s s]`` in about [0, 1]."""
+    """``image`` is the result, ``warped`` what the references alone gave; both ``[b 3 s s]`` in about [0, 1].
+
+    Outside the generated region both are the frame."""
 
     image: Tensor
     warped: Tensor
@@ -97,31 +100,37 @@ class Renderer(nn.Module):
         h = self.trunk2(self.join2(torch.cat([_up(h), f2, references.quarter.mean(1)], 1)), z)
         heats = heat_maps(points, f1.shape[-1])
         h = self.trunk1(self.join1(torch.cat([_up(h), f1, references.half.mean(1), heats], 1)), z)
-        warped = self._take(h, z, points, references)
-        image = self._paint(h, z, warped, masked)
-        return Rendering(torch.where(keep > 0.5, frames, image), warped)
+        window = RegionWindow.of(frames.shape[-1])
+        h = window.coarse(h)
+        warped = self._take(h, z, points, references, window)
+        image = self._paint(h, z, warped, window.fine(masked))
+        image = torch.where(window.fine(keep) > 0.5, window.fine(frames), image)
+        return Rendering(window.paste(image, frames), window.paste(warped, frames))
 
-    def _take(self, h: Tensor, z: Tensor, points: Tensor, references: ReferenceFeatures) -> Tensor:
+    def _take(
+        self, h: Tensor, z: Tensor, points: Tensor, references: ReferenceFeatures, window: RegionWindow
+    ) -> Tensor:
         """Displace each reference and mix them with per-pixel weights that sum to one."""
         b, k = references.pixels.shape[:2]
         size = references.pixels.shape[-1]
         repeated = h[:, None].expand(-1, k, -1, -1, -1).flatten(0, 1)
         states = torch.cat([z[:, None].expand(-1, k, -1), references.z], -1).flatten(0, 1)
-        coarse = h.shape[-1]
+        coarse = references.half.shape[-1]
         guess = displacement(point_weights(points, coarse), points, references.points).flatten(0, 1)
-        x = self.head_in(_layout(torch.cat([repeated, references.half.flatten(0, 1), guess * 10], 1)))
+        guess, features = window.coarse(guess), window.coarse(references.half.flatten(0, 1))
+        x = self.head_in(_layout(torch.cat([repeated, features, guess * 10], 1)))
         out = self.head_out(F.silu(self.head_block(x, states)))
         # grid_sample counts the crop from −1 to 1, hence twice the displacement.
         out = torch.cat([2 * (guess + MAX_CORRECTION * torch.tanh(out[:, :2])), out[:, 2:]], 1)
-        out = F.interpolate(out, (size, size), mode="bilinear", align_corners=False)
-        grid = identity_grid(size, out) + out[:, :2].permute(0, 2, 3, 1)
+        out = F.interpolate(out, scale_factor=4, mode="bilinear", align_corners=False)
+        grid = identity_grid(size, out)[:, window.rows, window.columns] + out[:, :2].permute(0, 2, 3, 1)
         taken = F.grid_sample(
             references.pixels.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
         )
         # The reference whose lips are nearest to the wanted ones leads from the start; logits refine that per pixel.
         lead = nearness(points, references.points)[:, :, None, None, None]
-        weights = torch.softmax(lead + out[:, 2:].reshape(b, k, 1, size, size), 1)
-        return (taken.reshape(b, k, 3, size, size) * weights).sum(1)
+        weights = torch.softmax(lead + out[:, 2:].unflatten(0, (b, k)), 1)
+        return (taken.unflatten(0, (b, k)) * weights).sum(1)
 
     def _paint(self, h: Tensor, z: Tensor, warped: Tensor, masked: Tensor) -> Tensor:
         """Correct the mixture at half resolution: a painted colour and, per pixel, how much of it to use."""
@@ -130,6 +139,35 @@ class Renderer(nn.Module):
         out = self.paint_out(F.silu(self.paint_block(self.paint_in(x), z)))
         colour, gate = F.pixel_shuffle(out[:, :12], 2), torch.sigmoid(F.pixel_shuffle(out[:, 12:], 2))
         return gate * (warped + 0.25 * colour) + (1 - gate) * (0.5 + 0.5 * colour)
+
+
+@dataclass(frozen=True, slots=True)
+class RegionWindow:
+    """The rows and columns around the generated region, whole coarse pixels of four; only they cost full size."""
+
+    rows: slice
+    columns: slice
+
+    @classmethod
+    def of(cls, size: int) -> RegionWindow:
+        """The window of a crop of ``size`` pixels."""
+        spans = LOWER_FACE_REGION.window(size)
+        return cls(*(slice(span.start // 4 * 4, min(size, -(-span.stop // 4) * 4)) for span in spans))
+
+    def fine(self, maps: Tensor) -> Tensor:
+        """The window of maps ``[... s s]``."""
+        return maps[..., self.rows, self.columns]
+
+    def coarse(self, maps: Tensor) -> Tensor:
+        """The window of maps at a quarter of the crop's size."""
+        rows, columns = (slice(span.start // 4, span.stop // 4) for span in (self.rows, self.columns))
+        return maps[..., rows, columns]
+
+    def paste(self, inner: Tensor, frames: Tensor) -> Tensor:
+        """``frames`` with the window replaced by ``inner``."""
+        out = frames.to(inner.dtype, copy=True)
+        out[..., self.rows, self.columns] = inner
+        return out
 
 
 def region_keep(size: int, like: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from lipsync_cli.nn.landmark_flow import LIPS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import Renderer, region_keep
+from lipsync_cli.nn.renderer import Renderer, Rendering
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.losses import gradient_l1, region_weights, structural_dissimilarity, weighted_l1
 
@@ -55,10 +55,23 @@ class Autoencoder(nn.Module):
         self.renderer = Renderer(latent)
 
 
-def losses(
-    model: Autoencoder, batch: RenderBatch, recipe: AutoencoderRecipe, generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Named, weighted loss terms of one batch."""
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A rendered batch: ``targets`` ``[n 3 s s]``, what came ``out``, mouth states ``z`` and the target points.
+
+    ``image`` is ``out.image`` as the compositor will show it, through the ``mask`` ``[n 1 s s]``.
+    """
+
+    targets: Tensor
+    out: Rendering
+    image: Tensor
+    mask: Tensor
+    z: Tensor
+    points: Tensor
+
+
+def render(model: Autoencoder, batch: RenderBatch, generator: torch.Generator, *, latent_noise: float) -> Shot:
+    """Encode the targets' mouths from disturbed copies and render them from the references."""
     t = batch.targets.shape[1]
     targets = batch.targets.flatten(0, 1)
     # One pass for both, so that they share their statistics.
@@ -68,17 +81,31 @@ def losses(
     points_references = model.encoder.landmarks(z_references)
     features = model.renderer.encode_references(batch.references, z_references, points_references)
     features = type(features)(*(x.repeat_interleave(t, 0) for x in features))
-    noisy = z + recipe.latent_noise * torch.randn(z.shape, generator=generator)
+    noisy = z + latent_noise * torch.randn(z.shape, generator=generator)
     out = model.renderer(targets, noisy, model.encoder.landmarks(noisy), features)
-    region = 1 - region_keep(targets.shape[-1], targets)
-    weights = region_weights(region, batch.target_points.flatten(0, 1)[:, :LIP_COUNT])
+    mask = batch.masks.flatten(0, 1)
+    return Shot(targets, out, torch.lerp(targets, out.image, mask), mask, z, batch.target_points.flatten(0, 1))
+
+
+def picture_terms(shot: Shot) -> dict[str, Tensor]:
+    """Named, weighted reconstruction losses of the picture and of what the references alone gave."""
+    image, warped, targets = shot.image, shot.out.warped, shot.targets
+    weights = region_weights((shot.mask > 0).float(), shot.points[:, :LIP_COUNT])
     return {
-        "l1": 4 * weighted_l1(out.image, targets, weights),
-        "gradient": 6 * gradient_l1(out.image, targets, weights),
-        "ssim": 0.5 * structural_dissimilarity(out.image, targets, weights),
-        "warped": 2 * weighted_l1(out.warped, targets, weights) + 2 * gradient_l1(out.warped, targets, weights),
-        "points": 5 * F.smooth_l1_loss(model.encoder.landmarks(z), batch.target_points.flatten(0, 1), beta=0.01),
+        "l1": 4 * weighted_l1(image, targets, weights),
+        "gradient": 6 * gradient_l1(image, targets, weights),
+        "ssim": 0.5 * structural_dissimilarity(image, targets, weights),
+        "warped": 2 * weighted_l1(warped, targets, weights) + 2 * gradient_l1(warped, targets, weights),
     }
+
+
+def losses(
+    model: Autoencoder, batch: RenderBatch, recipe: AutoencoderRecipe, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Named, weighted loss terms of one batch."""
+    shot = render(model, batch, generator, latent_noise=recipe.latent_noise)
+    points = F.smooth_l1_loss(model.encoder.landmarks(shot.z), shot.points, beta=0.01)
+    return picture_terms(shot) | {"points": 5 * points}
 
 
 def disturb(images: Tensor, generator: torch.Generator) -> Tensor:

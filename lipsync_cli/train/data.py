@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lipsync_cli.composite.mask import blend_mask
 from lipsync_cli.nn.landmark_flow import POINTS
 from lipsync_cli.train.prepare import MIN_FRAMES, Prepared, read_index
 from lipsync_cli.types import Float32, UInt8
@@ -19,6 +20,8 @@ from lipsync_cli.types import Float32, UInt8
 # A clip whose source is no larger than the crop shows true detail; upsampled ones teach blur and are drawn less.
 SHARP_SCALE = 0.75
 UPSAMPLED_WEIGHT = 0.35
+# Mean step in code values between neighbouring rows below which the lower one repeats the upper.
+CONTINUED_STEP = 0.6
 OPEN_LICENCES = ("CC BY 4.0 (GRID corpus)", "MIT")
 
 
@@ -47,12 +50,17 @@ def load_clips(folder: Path, split: str, *, open_only: bool = False) -> list[Cli
 
 @dataclass(frozen=True, slots=True)
 class RenderBatch:
-    """Targets ``[b t 3 s s]``, references ``[b k 3 s s]``, points of both ``[b · 29 2]`` in crop fractions."""
+    """Targets ``[b t 3 s s]``, references ``[b k 3 s s]``, points of both ``[b · 29 2]`` in crop fractions.
+
+    ``masks`` ``[b t 1 s s]`` is what the compositor will show of each rendered target, 0 where the crop reached
+    beyond the source picture.
+    """
 
     targets: Tensor
     references: Tensor
     target_points: Tensor
     reference_points: Tensor
+    masks: Tensor
 
 
 def render_batches(
@@ -84,19 +92,36 @@ def speaker_weights(clips: list[ClipData]) -> Float32:
 
 def _render_sample(
     clip: ClipData, size: int, targets: int, references: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     count = len(clip.crops)
     at = rng.integers(0, count, targets)
     refs = choose_references(clip.landmarks, references, rng)
     picked = np.concatenate([at, refs])
-    pixels = torch.from_numpy(np.array(clip.crops[picked])).permute(0, 3, 1, 2).float() / 255
+    crops = np.array(clip.crops[picked])
+    masks = torch.from_numpy(
+        np.stack([shown(crop, marks, size) for crop, marks in zip(crops[:targets], clip.landmarks[at], strict=True)])
+    )[:, None]
+    pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     points = torch.from_numpy(clip.landmarks[picked][:, POINTS] + 0.5) / clip.crops.shape[1]
     if pixels.shape[-1] != size:
         pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
     pixels = jitter_colour(pixels, rng)
     if rng.random() < 0.5:
-        pixels, points = pixels.flip(-1), mirror_points(points)
-    return pixels[:targets], pixels[targets:], points[:targets], points[targets:]
+        pixels, masks, points = pixels.flip(-1), masks.flip(-1), mirror_points(points)
+    return pixels[:targets], pixels[targets:], points[:targets], points[targets:], masks
+
+
+def shown(crop: UInt8, landmarks: Float32, size: int) -> Float32:
+    """The compositor's mask ``[size size]`` for a crop ``[s s 3]`` with landmarks ``[68 2]`` in its pixels.
+
+    0 in the rows that were continued beyond the lower edge of the source picture, where there is nothing to learn.
+    """
+    scale = size / len(crop)
+    mask = blend_mask((landmarks + 0.5) * scale - 0.5, size)
+    steps = np.abs(np.diff(crop.astype(np.int16), axis=0)).mean((1, 2))
+    real = int(np.flatnonzero(steps > CONTINUED_STEP)[-1]) + 1 if (steps > CONTINUED_STEP).any() else len(crop)
+    mask[int(real * scale) :] = 0
+    return mask
 
 
 def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

@@ -1,0 +1,113 @@
+"""The loop of every stage: steps that are functions of their number, a log, averaged weights, exact resumption."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a stage runs and how often it saves and logs; ``average`` is the highest momentum of the mean weights.
+
+    ``deadline`` is in ``time.monotonic`` seconds and ends a stage early; it then resumes at the same step.
+    """
+
+    steps: int
+    save_every: int = 200
+    log_every: int = 25
+    average: float = 0.998
+    deadline: float | None = None
+
+
+class Stage:
+    """Named modules and optimisers that are saved together, one of the modules averaged over the steps.
+
+    ``advance(step)`` does one optimisation step and returns what to log. It must draw everything random from
+    (seed, step): then a stopped and resumed run equals an unbroken one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        modules: Mapping[str, nn.Module],
+        optimisers: Mapping[str, torch.optim.Optimizer],
+        *,
+        averaged: str,
+    ) -> None:
+        self.checkpoint, self.log = folder / "checkpoint.pt", folder / "metrics.jsonl"
+        self.modules, self.optimisers, self.averaged = modules, optimisers, averaged
+        self.average = {key: value.clone() for key, value in modules[averaged].state_dict().items()}
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.exists():
+            self._load()
+
+    def run(
+        self, advance: Callable[[int], Values], pace: Pace, *, on_save: Callable[[int], None] | None = None
+    ) -> dict[str, Tensor]:
+        """Advance to ``pace.steps`` or the deadline; returns the averaged module's state dict."""
+        began = time.monotonic()
+        with self.log.open("a") as log:
+            while self.step < pace.steps and (pace.deadline is None or time.monotonic() < pace.deadline):
+                values = advance(self.step)
+                self.step += 1
+                self._update_average(min(pace.average, self.step / (self.step + 9)))
+                if self.step % pace.log_every == 1:
+                    row = {"step": self.step, "s": round(time.monotonic() - began, 1)}
+                    log.write(json.dumps(row | {key: round(float(value), 5) for key, value in values.items()}) + "\n")
+                    log.flush()
+                if self.step % pace.save_every == 0:
+                    self.save()
+                    if on_save is not None:
+                        on_save(self.step)
+        self.save()
+        return self.average
+
+    def save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        state = {
+            "step": self.step,
+            "average": self.average,
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
+        }
+        partial = self.checkpoint.with_suffix(".part")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _load(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+        self.average, self.step = state["average"], state["step"]
+
+    @torch.no_grad()
+    def _update_average(self, momentum: float) -> None:
+        for key, value in self.modules[self.averaged].state_dict().items():
+            if value.is_floating_point():
+                self.average[key].lerp_(value, 1 - momentum)
+            else:
+                self.average[key].copy_(value)
+
+
+def learning_rate(step: int, steps: int, *, peak: float, warmup: int) -> float:
+    """Linear warm-up, constant, then linear to 5 % over the last third."""
+    decay = max(0.05, min(1.0, (steps - step) / (steps / 3)))
+    return peak * min(1.0, (step + 1) / max(1, warmup)) * decay
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set every group's learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
