@@ -16,6 +16,9 @@ Data = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with clips.csv
 Prepared = Annotated[Path, typer.Option("--prepared", metavar="DIR", help="Where the prepared crops are.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where checkpoints, logs and previews go.")]
 ModelFolder = Annotated[Path, typer.Option("--model", metavar="DIR", help="Model folder that gets the weights.")]
+Recipe = Annotated[
+    str, typer.Option("--recipe", metavar="NAME|FILE", help="What each stage does: a file of presets/train.")
+]
 Minutes = Annotated[float | None, typer.Option("--minutes", min=0.01, help="Stop each stage after so many minutes.")]
 Seconds = Annotated[float, typer.Option("--seconds-per-speaker", min=1, help="Use at most so much of one speaker.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read clips.")]
@@ -48,12 +51,14 @@ def prepare(
 @app.command("mini")
 def train_mini(
     prepared: Prepared = Path("runs/prepared"),
+    recipe: Recipe = "mini",
     runs: Runs = Path("runs/mini"),
     model: ModelFolder = Path("models/lip-forcing-mini"),
     minutes: Minutes = None,
     debug: o.Debug = False,
 ) -> None:
     """Train every stage of lip-forcing-mini on prepared clips and write its weights. Resumes where it stopped."""
-    from lipsync_cli.train.run import MiniRecipe, train_all
+    from lipsync_cli.train.recipe import load_recipe
+    from lipsync_cli.train.run import Run, train_all
 
-    train_all(prepared, runs, model, MiniRecipe(), minutes=minutes, say=stderr().print)
+    train_all(Run(prepared, runs, load_recipe(recipe), stderr().print, minutes), model)

@@ -25,7 +25,8 @@ from lipsync_cli.errors import ModelError
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.landmarks import mouth_aperture
-from lipsync_cli.nn.causal_flow import MEL_ROWS, ROWS_BEFORE, CausalFlow, FlowCache, FlowConfig
+from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
+from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, FlowConfig
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Float32, GeneratorSpec

@@ -129,8 +129,8 @@ class Renderer(nn.Module):
         )
         # The reference whose lips are nearest to the wanted ones leads from the start; logits refine that per pixel.
         lead = nearness(points, references.points)[:, :, None, None, None]
-        weights = torch.softmax(lead + out[:, 2:].unflatten(0, (b, k)), 1)
-        return (taken.unflatten(0, (b, k)) * weights).sum(1)
+        weights = torch.softmax(lead + out[:, 2:].reshape(b, k, 1, *out.shape[2:]), 1)
+        return (taken.reshape(b, k, *taken.shape[1:]) * weights).sum(1)
 
     def _paint(self, h: Tensor, z: Tensor, warped: Tensor, masked: Tensor) -> Tensor:
         """Correct the mixture at half resolution: a painted colour and, per pixel, how much of it to use."""

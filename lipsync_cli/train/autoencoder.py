@@ -1,4 +1,4 @@
-"""Stage 1: the mouth encoder and the renderer together, from pairs of frames of the same person.
+"""Stage: the mouth encoder and the renderer together, from pairs of frames of the same person.
 
 The encoder sees a colour-shifted, slightly moved copy of the target's mouth, so that z cannot carry the picture;
 noise on z keeps neighbouring states alike. References come from the same clip but are chosen without regard to
@@ -7,8 +7,6 @@ the target.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from lipsync_cli.nn.landmark_flow import LIPS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer, Rendering
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
 from lipsync_cli.train.losses import gradient_l1, region_weights, structural_dissimilarity, weighted_l1
 
 
@@ -37,13 +36,11 @@ class AutoencoderRecipe:
     warmup: int = 200
     latent: int = 24
     latent_noise: float = 0.1
-    freeze_encoder: bool = False
     seed: int = 0
     save_every: int = 200
 
 
 LIP_COUNT = len(LIPS)
-CHECKPOINT = "autoencoder.pt"
 
 
 class Autoencoder(nn.Module):
@@ -136,105 +133,35 @@ def train(
     on_save: Callable[[Autoencoder, int], None] | None = None,
     deadline: float | None = None,
 ) -> Autoencoder:
-    """Run one phase, resuming from ``folder/autoencoder.pt`` if that phase was begun; returns the EMA weights.
+    """Train ``model`` for one phase, resuming from ``folder``; it ends with the averaged weights."""
+    model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
+    stage = Stage(folder, {"model": model}, {"model": optimiser}, averaged="model")
 
-    Batches and noise are functions of (seed, step), so a stopped and resumed run equals an unbroken one.
-    ``deadline`` (monotonic seconds) ends the phase early.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    model.train().encoder.requires_grad_(not recipe.freeze_encoder).train(not recipe.freeze_encoder)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    average = {key: value.clone() for key, value in model.state_dict().items()}
-    checkpoint, first = folder / CHECKPOINT, 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        average = saved["average"]
-        if saved["crop_size"] > recipe.crop_size:
-            return _with(average, recipe)
-        if saved["crop_size"] == recipe.crop_size:
-            model.load_state_dict(saved["model"])
-            optimiser.load_state_dict(saved["optimiser"])
-            first = saved["step"]
-        else:  # a new phase starts from the averaged weights, and keeps that encoder if it is frozen
-            model.load_state_dict(average)
-    log = (folder / "metrics.jsonl").open("a")
-    began = time.monotonic()
-    done = first
-    for step in range(first, recipe.steps):
-        if deadline is not None and time.monotonic() > deadline:
-            break
+    def advance(step: int) -> Values:
+        seed = (recipe.seed * 1_000_003 + recipe.crop_size) * 1_000_003 + step
         batch = next(
             render_batches(
                 clips, size=recipe.crop_size, sequences=recipe.sequences, targets=recipe.targets,
-                references=recipe.references, seed=(recipe.seed * 1_000_003 + recipe.crop_size) * 1_000_003 + step,
+                references=recipe.references, seed=seed,
             )
         )  # fmt: skip
-        noise = torch.Generator().manual_seed(recipe.seed + step)
-        terms = losses(model, batch, recipe, noise)
-        total = torch.stack(list(terms.values())).sum()
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        rate = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup) * _decay(step, recipe.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        optimiser.step()
-        done = step + 1
-        _update_average(average, model, min(0.998, (step + 1) / (step + 10)))
-        if step % 25 == 0:
-            values = {name: round(float(value.detach()), 4) for name, value in terms.items()}
-            row = {
-                "crop_size": recipe.crop_size,
-                "step": step,
-                "s": round(time.monotonic() - began),
-                "norm": float(norm),
-            }
-            log.write(json.dumps(row | values) + "\n")
-            log.flush()
-        if done % recipe.save_every == 0:
-            _save(checkpoint, model, average, optimiser, recipe, done)
-            if on_save is not None:
-                on_save(_with(average, recipe), done)
-    _save(checkpoint, model, average, optimiser, recipe, done)
-    return _with(average, recipe)
+        terms = losses(model, batch, recipe, torch.Generator().manual_seed(recipe.seed + step))
+        rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
+        norm = descend(optimiser, torch.stack(list(terms.values())).sum(), rate)
+        return {name: float(value.detach()) for name, value in terms.items()} | {"norm": norm}
 
+    def saved(step: int) -> None:
+        if on_save is not None:
+            on_save(averaged(model, stage.average), step)
 
-def replace_weights(folder: Path, model: Autoencoder) -> None:
-    """Make the next phase start from ``model`` instead of what the last one saved."""
-    saved = torch.load(folder / CHECKPOINT, weights_only=True)
-    saved["model"] = saved["average"] = model.state_dict()
-    torch.save(saved, folder / CHECKPOINT)
-
-
-def _decay(step: int, steps: int) -> float:
-    """Constant, then linear to 5 % over the last third."""
-    return max(0.05, min(1.0, (steps - step) / (steps / 3)))
-
-
-def _update_average(average: dict[str, Tensor], model: nn.Module, momentum: float) -> None:
-    with torch.no_grad():
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                average[key].lerp_(value, 1 - momentum)
-            else:
-                average[key].copy_(value)
-
-
-def _with(average: dict[str, Tensor], recipe: AutoencoderRecipe) -> Autoencoder:
-    model = Autoencoder(recipe.latent)
-    model.load_state_dict(average)
+    pace = Pace(recipe.steps, recipe.save_every, deadline=deadline)
+    model.load_state_dict(stage.run(advance, pace, on_save=saved))
     return model.eval()
 
 
-def _save(
-    path: Path,
-    model: nn.Module,
-    average: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
-    recipe: AutoencoderRecipe,
-    step: int,
-) -> None:
-    state = {"model": model.state_dict(), "average": average, "optimiser": optimiser.state_dict()}
-    torch.save(state | {"step": step, "crop_size": recipe.crop_size}, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+def averaged(model: Autoencoder, average: dict[str, Tensor]) -> Autoencoder:
+    """A copy of ``model`` in evaluation mode with other weights."""
+    copy = Autoencoder(model.encoder.head.out_features)
+    copy.load_state_dict(average)
+    return copy.eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.audio.mel import LOG_MEAN, LOG_SPREAD
-from lipsync_cli.nn.causal_flow import MEL_ROWS, ROWS_BEFORE
+from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import ClipData, choose_references
 from lipsync_cli.train.prepare import MEL_MARGIN
@@ -89,6 +89,12 @@ def flow_batches(pool: ClipPool, *, size: int, references: int, seed: int) -> It
             own = pool.by_speaker[index]
             samples.append(_sample(own[rng.integers(len(own))], own, pool.frames, references, rng))
         yield FlowBatch(*(torch.stack(column) for column in zip(*samples, strict=True)))
+
+
+def batch_at(pools: Sequence[ClipPool], seed: int, step: int, *, size: int, references: int) -> FlowBatch:
+    """The batch of a step: the pools' window lengths take turns. A function of its arguments."""
+    pool = pools[step % len(pools)]
+    return next(flow_batches(pool, size=size, references=references, seed=seed * 1_000_003 + step))
 
 
 def _sample(

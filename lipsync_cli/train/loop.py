@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 Values = Mapping[str, float]
 
@@ -56,10 +57,16 @@ class Stage:
     ) -> dict[str, Tensor]:
         """Advance to ``pace.steps`` or the deadline; returns the averaged module's state dict."""
         began = time.monotonic()
-        with self.log.open("a") as log:
+        name = self.checkpoint.parent.name
+        with (
+            self.log.open("a") as log,
+            # Shown to people only: on a terminal, on stderr.
+            tqdm(total=pace.steps, initial=self.step, desc=name, unit="step", disable=None, leave=False) as bar,
+        ):
             while self.step < pace.steps and (pace.deadline is None or time.monotonic() < pace.deadline):
                 values = advance(self.step)
                 self.step += 1
+                bar.update()
                 self._update_average(min(pace.average, self.step / (self.step + 9)))
                 if self.step % pace.log_every == 1:
                     row = {"step": self.step, "s": round(time.monotonic() - began, 1)}
@@ -107,7 +114,13 @@ def learning_rate(step: int, steps: int, *, peak: float, warmup: int) -> float:
     return peak * min(1.0, (step + 1) / max(1, warmup)) * decay
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set every group's learning rate."""
+def descend(optimiser: torch.optim.Optimizer, loss: Tensor, rate: float, *, clip: float = 1.0) -> float:
+    """One step down ``loss`` at learning rate ``rate``, the gradient clipped to ``clip``; returns its norm."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
     for group in optimiser.param_groups:
         group["lr"] = rate
+    optimiser.step()
+    return float(norm)

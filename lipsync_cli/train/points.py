@@ -1,4 +1,4 @@
-"""Stage 1b: the mouth encoder alone, so that its points are right on faces it has never met.
+"""Stage: the mouth encoder alone, so that its points are right on faces it has never met.
 
 The encoder costs a hundredth of the renderer, so it can see many more frames than a joint phase shows it. A pull
 towards its former states keeps what z says beyond geometry, and keeps the renderer's understanding of it.
@@ -7,9 +7,6 @@ towards its former states keeps what z says beyond geometry, and keeps the rende
 from __future__ import annotations
 
 import copy
-import json
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +19,8 @@ from lipsync_cli.nn.landmark_flow import INNER_LIPS, POINTS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder, mouth_window
 from lipsync_cli.train.autoencoder import disturb
 from lipsync_cli.train.data import ClipData, jitter_colour, mirror_points, speaker_weights
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.types import Float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +57,30 @@ def train_points(
     *,
     deadline: float | None = None,
 ) -> MouthEncoder:
-    """Train ``encoder`` in place on frames drawn by speaker, and return it in evaluation mode."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Train ``encoder`` in place on frames drawn by speaker, resuming from ``folder``; ends with averaged weights."""
     former = copy.deepcopy(encoder).eval().requires_grad_(False)
     encoder.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
-    batches = _batches(clips, recipe)
-    began, running = time.monotonic(), 0.0
-    with (folder / "points.jsonl").open("a") as log:
-        for step in range(recipe.steps):
-            if deadline is not None and time.monotonic() > deadline:
-                break
-            windows, target = next(batches)
-            # Disturbing the window rather than the crop is a tenth of the work.
-            noise = torch.Generator().manual_seed(recipe.seed + step)
-            z = encoder.encode_window(disturb(windows, noise))
-            kept = (z - former.encode_window(windows)).pow(2).mean()
-            loss = points_loss(encoder.landmarks(z), target) + recipe.keep * kept
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * min(1, (step + 1) / 100) * max(0.03, 1 - step / recipe.steps)
-            optimiser.step()
-            running = 0.98 * running + 0.02 * float(loss.detach())
-            if step % 50 == 0:
-                log.write(json.dumps({"step": step, "s": round(time.monotonic() - began), "loss": running}) + "\n")
-                log.flush()
+    stage = Stage(folder, {"encoder": encoder, "former": former}, {"encoder": optimiser}, averaged="encoder")
+    weights = speaker_weights(clips)
+
+    def advance(step: int) -> Values:
+        windows, target = _batch(clips, weights, recipe, step)
+        # Disturbing the window rather than the crop is a tenth of the work.
+        z = encoder.encode_window(disturb(windows, torch.Generator().manual_seed(recipe.seed + step)))
+        kept = (z - former.encode_window(windows)).pow(2).mean()
+        loss = points_loss(encoder.landmarks(z), target) + recipe.keep * kept
+        descend(optimiser, loss, learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=100))
+        return {"loss": float(loss.detach()), "kept": float(kept.detach())}
+
+    encoder.load_state_dict(stage.run(advance, Pace(recipe.steps, deadline=deadline)))
     return encoder.eval()
 
 
-def _batches(clips: list[ClipData], recipe: PointsRecipe) -> Iterator[tuple[Tensor, Tensor]]:
-    rng = np.random.default_rng(recipe.seed)
-    weights = speaker_weights(clips)
-    while True:
-        samples = [_sample(clips[i], recipe.frames, rng) for i in rng.choice(len(clips), recipe.clips, p=weights)]
-        yield torch.cat([pixels for pixels, _ in samples]), torch.cat([points for _, points in samples])
+def _batch(clips: list[ClipData], weights: Float32, recipe: PointsRecipe, step: int) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(recipe.seed * 1_000_003 + step)
+    samples = [_sample(clips[i], recipe.frames, rng) for i in rng.choice(len(clips), recipe.clips, p=weights)]
+    return torch.cat([pixels for pixels, _ in samples]), torch.cat([points for _, points in samples])
 
 
 def _sample(clip: ClipData, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

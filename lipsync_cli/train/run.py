@@ -4,125 +4,139 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from lipsync_cli.errors import InputError
 from lipsync_cli.generate.mini import MiniConfig, MiniNetworks
-from lipsync_cli.train import autoencoder, flow
-from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
+from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.state_sync import StateSync
+from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.train import autoencoder, causal
+from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.export import export
-from lipsync_cli.train.flow import FlowRecipe
-from lipsync_cli.train.latents import encode_clips
-from lipsync_cli.train.points import PointsRecipe, train_points
+from lipsync_cli.train.latents import LatentClip, encode_clips
+from lipsync_cli.train.points import train_points
 from lipsync_cli.train.previews import save_preview
+from lipsync_cli.train.recipe import MiniRecipe
+from lipsync_cli.train.sharpen import sharpen
+from lipsync_cli.train.state_sync import train_state_sync
+from lipsync_cli.train.student import train_student
+from lipsync_cli.train.teacher import train_teacher
 
 Say = Callable[[str], None]
-POINTS_DONE = "points.done"
 
 
 @dataclass(frozen=True, slots=True)
-class MiniRecipe:
-    """Joint phases at small crops, the points, if wanted the renderer alone at full size, and the flow."""
+class Run:
+    """One training run: prepared clips in ``data``, checkpoints under ``runs``, at most ``minutes`` a stage."""
 
-    joint: tuple[AutoencoderRecipe, ...] = (
-        AutoencoderRecipe(crop_size=96, steps=900, learning_rate=8e-4, warmup=50),
-        AutoencoderRecipe(crop_size=128, steps=600, learning_rate=6e-4, warmup=50),
-    )
-    points: PointsRecipe = field(default_factory=PointsRecipe)
-    fine: AutoencoderRecipe | None = None
-    flow: FlowRecipe = field(default_factory=FlowRecipe)
+    data: Path
+    runs: Path
+    recipe: MiniRecipe
+    say: Say
+    minutes: float | None = None
+
+    def deadline(self) -> float | None:
+        """When a stage that begins now has to stop, in ``time.monotonic`` seconds."""
+        return None if self.minutes is None else time.monotonic() + 60 * self.minutes
+
+    def clips(self, split: str) -> list[ClipData]:
+        """The prepared clips of a split that the recipe may use."""
+        return load_clips(self.data, split, open_only=self.recipe.open_only)
 
 
-def train_all(
-    data: Path, runs: Path, model: Path, recipe: MiniRecipe, *, minutes: float | None = None, say: Say
-) -> Path:
-    """Train every stage on ``data`` (prepared) under ``runs`` and export to ``model``; returns the weights' path.
+def train_all(run: Run, model: Path) -> Path:
+    """Train every stage and export to ``model``; returns the weights' path.
 
-    ``minutes`` bounds each stage. Raises InputError when the folder holds no usable clips.
+    Raises InputError when the folder holds no usable clips.
     """
-    clips = _clips(data, "train")
+    clips = _training_clips(run)
     config = MiniConfig.model_validate({})
     networks = MiniNetworks(config)
-    pair = train_autoencoder(clips, runs, recipe, minutes=minutes, say=say)
+    pair = train_pictures(run, clips)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
-    train_flow(networks, clips, load_clips(data, "val"), runs, config, recipe.flow, minutes=minutes, say=say)
+    networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
     path = export(networks, model)
-    say(f"wrote {path}")
+    run.say(f"wrote {path}")
     return path
 
 
-def train_autoencoder(
-    clips: list[ClipData], runs: Path, recipe: MiniRecipe, *, minutes: float | None, say: Say
-) -> Autoencoder:
-    """Joint phases, points, fine phase, each from the last one's weights."""
-    torch.manual_seed(recipe.joint[0].seed)
-    model = Autoencoder(recipe.joint[0].latent)
-    folder = runs / "autoencoder"
-    for phase in recipe.joint:
-        model = _renderer_phase(model, clips, phase, folder, minutes=minutes, say=say)
-    if not (folder / POINTS_DONE).exists():
-        train_points(model.encoder, clips, recipe.points, folder, deadline=_deadline(minutes))
-        autoencoder.replace_weights(folder, model)
-        (folder / POINTS_DONE).touch()
-    if recipe.fine is not None:
-        model = _renderer_phase(model, clips, recipe.fine, folder, minutes=minutes, say=say)
-    return model
+def train_pictures(run: Run, clips: list[ClipData]) -> Autoencoder:
+    """Mouth encoder and renderer: joint phases, points, and the renderer alone against a critic."""
+    recipe = run.recipe
+    torch.manual_seed(recipe.autoencoder[0].seed)
+    model = Autoencoder(recipe.autoencoder[0].latent)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for phase in recipe.autoencoder:
+        folder = run.runs / f"autoencoder-{phase.crop_size}"
+        on_save = _previews(run, clips, folder)
+        model = autoencoder.train(model, clips, phase, folder, on_save=on_save, deadline=run.deadline())
+    train_points(model.encoder, clips, recipe.points, run.runs / "points", deadline=run.deadline())
+    if recipe.sharpen is not None:
+        folder = run.runs / "sharpen"
+        on_save = _previews(run, clips, folder)
+        model = sharpen(model, clips, recipe.sharpen, folder, on_save=on_save, deadline=run.deadline())
+    return model.eval()
 
 
-def _renderer_phase(
-    model: Autoencoder,
-    clips: list[ClipData],
-    phase: AutoencoderRecipe,
-    folder: Path,
-    *,
-    minutes: float | None,
-    say: Say,
-) -> Autoencoder:
-    """One phase, with a preview picture at every save."""
+def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config: MiniConfig) -> CausalFlow:
+    """From sound to mouth states: causal network, and if wanted teacher, sync expert and distilled student."""
+    recipe, encoder = run.recipe, networks.encoder
+    states = encode_clips(encoder, clips)
+    held_out = encode_clips(encoder, run.clips("val"))
+    run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
+    network = causal.new_network(config.flow(), states, encoder, seed=recipe.causal.seed)
+    network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", deadline=run.deadline())
+    _report(run, "causal", networks, network, held_out, config)
+    if recipe.student is None:
+        return network
+    expert, teacher = train_judges(run, network, states)
+    network = train_student(
+        network, teacher, expert, states, recipe.student, run.runs / "student", deadline=run.deadline()
+    )
+    _report(run, "student", networks, network, held_out, config)
+    return network
+
+
+def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple[StateSync, WindowFlow]:
+    """The sync expert and the teacher, both in the units of ``units``."""
+    recipe, latent = run.recipe, units.config.latent
+    torch.manual_seed(recipe.sync.seed)
+    expert = StateSync(latent)
+    expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", deadline=run.deadline())
+    torch.manual_seed(recipe.teacher.seed)
+    teacher = WindowFlow(recipe.teacher.config(latent))
+    teacher.share_units(units)
+    return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", deadline=run.deadline())
+
+
+def _report(
+    run: Run, name: str, networks: MiniNetworks, network: CausalFlow, held_out: list[LatentClip], config: MiniConfig
+) -> None:
+    if held_out:
+        figures = causal.validate(network, networks.encoder, held_out, config.schedule)
+        run.say(f"{name}, held-out speakers: " + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
+
+
+def _previews(run: Run, clips: list[ClipData], folder: Path) -> Callable[[Autoencoder, int], None]:
+    """A picture and a line at every save."""
 
     def on_save(average: Autoencoder, step: int) -> None:
-        error = save_preview(average, clips, folder / f"preview-{phase.crop_size}-{step:05d}.png")
-        say(f"autoencoder {phase.crop_size} px, step {step}: mean error {error:.4f}")
+        error = save_preview(average, clips, folder / f"preview-{step:05d}.png")
+        run.say(f"{folder.name}, step {step}: mean error {error:.4f}")
 
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return autoencoder.train(model, clips, phase, folder, on_save=on_save, deadline=_deadline(minutes))
-
-
-def train_flow(
-    networks: MiniNetworks,
-    clips: list[ClipData],
-    held_out: list[ClipData],
-    runs: Path,
-    config: MiniConfig,
-    recipe: FlowRecipe,
-    *,
-    minutes: float | None,
-    say: Say,
-) -> None:
-    """Encode the clips, train the flow on their states and put it into ``networks``."""
-    states = encode_clips(networks.encoder, clips)
-    say(f"flow: {sum(len(clip.z) for clip in states)} states of {len(states)} clips")
-    network = flow.new_network(config.flow(), states, networks.encoder, seed=recipe.seed)
-    trained = flow.train(network, states, recipe, runs / "flow", deadline=_deadline(minutes))
-    networks.flow.load_state_dict(trained.state_dict())
-    if held_out:
-        figures = flow.validate(trained, networks.encoder, encode_clips(networks.encoder, held_out), config.schedule)
-        say("flow, held-out speakers: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
+    return on_save
 
 
-def _clips(data: Path, split: str) -> list[ClipData]:
-    if not (data / "index.jsonl").exists():
-        raise InputError(f"{data} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
-    clips = load_clips(data, split)
+def _training_clips(run: Run) -> list[ClipData]:
+    if not (run.data / "index.jsonl").exists():
+        raise InputError(f"{run.data} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
+    clips = run.clips("train")
     if not clips:
-        raise InputError(f"{data} has no usable clip in its {split} split.", hint="Add clips of talking people.")
+        raise InputError(f"{run.data} has no usable clip in its train split.", hint="Add clips of talking people.")
     return clips
-
-
-def _deadline(minutes: float | None) -> float | None:
-    return None if minutes is None else time.monotonic() + 60 * minutes

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from lipsync_cli.nn.patch_critic import Judgement, PatchCritic, view
 from lipsync_cli.train.autoencoder import Autoencoder, picture_terms, render
 from lipsync_cli.train.data import ClipData, render_batches
-from lipsync_cli.train.loop import Pace, Stage, Values, learning_rate, set_rate
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +66,20 @@ def sharpen(
 
     def advance(step: int) -> Values:
         rate = learning_rate(step, recipe.steps, peak=1.0, warmup=recipe.warmup)
-        set_rate(optimiser, rate * recipe.learning_rate)
-        set_rate(judging, rate * recipe.critic_rate)
-        return _advance(model, critic, optimiser, judging, clips, recipe, step)
+        rates = rate * recipe.learning_rate, rate * recipe.critic_rate
+        return _advance(model, critic, optimiser, judging, clips, recipe, step, rates)
 
     def saved(step: int) -> None:
         if on_save is not None:
-            on_save(averaged(model, stage.average), step)
+            on_save(with_renderer(model, stage.average), step)
 
     pace = Pace(recipe.steps, save_every=recipe.save_every, deadline=deadline)
     model.renderer.load_state_dict(stage.run(advance, pace, on_save=saved))
     return model
 
 
-def averaged(model: Autoencoder, average: dict[str, Tensor]) -> Autoencoder:
-    """A copy of ``model`` with the averaged renderer."""
+def with_renderer(model: Autoencoder, average: dict[str, Tensor]) -> Autoencoder:
+    """A copy of ``model`` in evaluation mode with other weights of the renderer."""
     copy = Autoencoder(model.encoder.head.out_features)
     copy.encoder.load_state_dict(model.encoder.state_dict())
     copy.renderer.load_state_dict(average)
@@ -95,6 +94,7 @@ def _advance(
     clips: list[ClipData],
     recipe: SharpenRecipe,
     step: int,
+    rates: tuple[float, float],
 ) -> Values:
     """One step of the renderer, then one of the critic on the same pictures."""
     seed = (recipe.seed * 1_000_003 + 7) * 1_000_003 + step
@@ -115,18 +115,13 @@ def _advance(
     adversarial = -weighted_mean(fake.realness, region)
     share = 0.0 if step < recipe.critic_only else recipe.pull
     balance = gradient_balance(torch.stack(list(terms.values())).sum(), adversarial, shot.image)
-    optimiser.zero_grad(set_to_none=True)
-    (torch.stack(list(terms.values())).sum() + share * balance * adversarial).backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(model.renderer.parameters(), 1.0)
-    optimiser.step()
+    norm = descend(optimiser, torch.stack(list(terms.values())).sum() + share * balance * adversarial, rates[0])
     critic.requires_grad_(True)
-    judging.zero_grad(set_to_none=True)
     cost = hinge(critic(shot.targets).realness, critic(shot.image.detach()).realness, region)
-    cost.backward()  # type: ignore[no-untyped-call]
-    judging.step()
+    descend(judging, cost, rates[1], clip=10.0)
     values = {name: float(value.detach()) for name, value in terms.items()}
-    more = {"adversarial": adversarial, "critic": cost, "balance": balance, "norm": norm}
-    return values | {name: float(value.detach()) for name, value in more.items()}
+    more = {"adversarial": adversarial, "critic": cost, "balance": balance}
+    return values | {name: float(value.detach()) for name, value in more.items()} | {"norm": norm}
 
 
 def hinge(real: Tensor, fake: Tensor, region: Tensor) -> Tensor:
@@ -142,11 +137,15 @@ def feature_matching(fake: Judgement, real: Judgement, region: Tensor) -> Tensor
 
 def weighted_mean(maps: Tensor, region: Tensor) -> Tensor:
     """Mean of ``[b c h w]`` under a mask ``[b 1 H W]`` brought to its size."""
-    weights = F.adaptive_avg_pool2d(region, maps.shape[-2:])
-    return (maps * weights).sum() / (weights.sum() * maps.shape[1])
+    weights = F.adaptive_avg_pool2d(region, (maps.shape[-2], maps.shape[-1]))
+    mean: Tensor = (maps * weights).sum() / (weights.sum() * maps.shape[1])
+    return mean
 
 
 def gradient_balance(reconstruction: Tensor, adversarial: Tensor, image: Tensor) -> Tensor:
     """Factor that gives both losses the same gradient norm on ``image``; at most 100."""
-    pulls = [torch.autograd.grad(loss, image, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial)]
-    return (pulls[0] / (pulls[1] + 1e-8)).clamp(max=100.0).detach()
+    wanted, given = (
+        torch.autograd.grad(loss, image, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial)
+    )
+    balance: Tensor = (wanted / (given + 1e-8)).clamp(max=100.0).detach()
+    return balance

@@ -15,8 +15,8 @@ import torch
 
 from lipsync_cli import hub
 from lipsync_cli.generate.mini import load_networks, read_config
+from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips
-from lipsync_cli.train.flow import rollout_clip
 from lipsync_cli.train.latents import LatentClip, encode_clips
 
 SCHEDULES = ((0.999,), (0.999, 0.769), (0.999, 0.5))

@@ -12,14 +12,19 @@ import torch
 
 from lipsync_cli.errors import InputError
 from lipsync_cli.generate.mini import MiniConfig, load_networks
-from lipsync_cli.train import autoencoder, flow
+from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
+from lipsync_cli.train.causal import CausalRecipe
 from lipsync_cli.train.data import load_clips, mirror_points, render_batches
-from lipsync_cli.train.flow import FlowRecipe
 from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
 from lipsync_cli.train.points import PointsRecipe, points_loss
 from lipsync_cli.train.prepare import MEL_MARGIN, Prepared, read_clips
-from lipsync_cli.train.run import MiniRecipe, train_all
+from lipsync_cli.train.recipe import MiniRecipe
+from lipsync_cli.train.run import Run, train_all
+from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
+from lipsync_cli.train.state_sync import StateSyncRecipe
+from lipsync_cli.train.student import StudentRecipe
+from lipsync_cli.train.teacher import TeacherRecipe
 
 FRAMES = 32
 
@@ -57,19 +62,26 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path) -> None:
+    windows = {"steps": 2, "batch": 2, "frames": (16, 20)}
     recipe = MiniRecipe(
-        joint=(tiny(32, 2),),
+        autoencoder=(tiny(32, 2),),
         points=PointsRecipe(steps=2, clips=2, frames=2),
-        fine=tiny(48, 2, freeze_encoder=True),
-        flow=FlowRecipe(steps=2, batch=2, frames=(8, 16)),
+        sharpen=SharpenRecipe(
+            crop_size=64, steps=2, sequences=1, targets=2, references=2, critic_only=1, save_every=2
+        ),
+        sync=StateSyncRecipe(**windows),
+        teacher=TeacherRecipe(**windows, width=16, layers=1, heads=2),
+        causal=CausalRecipe(**windows),
+        student=StudentRecipe(**(windows | {"steps": 3})),
     )
     said: list[str] = []
-    path = train_all(prepared, tmp_path / "runs", tmp_path / "model", recipe, say=said.append)
+    run = Run(prepared, tmp_path / "runs", recipe, said.append)
+    path = train_all(run, tmp_path / "model")
     networks = load_networks(path, MiniConfig.model_validate({}))
     assert all(torch.isfinite(value).all() for value in networks.state_dict().values())
-    assert any("held-out" in line for line in said)
-    assert list((tmp_path / "runs" / "autoencoder").glob("preview-*.png"))
-    again = train_all(prepared, tmp_path / "runs", tmp_path / "again", recipe, say=said.append)
+    assert [line.split(",")[0] for line in said if "held-out" in line] == ["causal", "student"]
+    assert list((tmp_path / "runs" / "sharpen").glob("preview-*.png"))
+    again = train_all(run, tmp_path / "again")
     assert again.read_bytes() == path.read_bytes(), "a finished run trains nothing more"
 
 
@@ -81,23 +93,32 @@ def test_a_stopped_and_resumed_renderer_equals_an_unbroken_one(prepared: Path, t
         return Autoencoder()
 
     whole = autoencoder.train(fresh(), clips, tiny(32, 4), tmp_path / "whole")
-    resumed = fresh()
     with pytest.raises(KeyboardInterrupt):
-        autoencoder.train(resumed, clips, tiny(32, 4), tmp_path / "parts", on_save=_stop)
+        autoencoder.train(fresh(), clips, tiny(32, 4), tmp_path / "parts", on_save=_stop)
     finished = autoencoder.train(fresh(), clips, tiny(32, 4), tmp_path / "parts")
     assert_same(weights_of(whole), weights_of(finished))
 
 
-def _stop(model: Autoencoder, step: int) -> None:
+def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_frozen_encoder_stays_as_it_was(prepared: Path, tmp_path: Path) -> None:
+def test_sharpening_resumes_to_the_bit_and_leaves_the_encoder_alone(prepared: Path, tmp_path: Path) -> None:
     clips = load_clips(prepared, "train")
-    model = Autoencoder()
-    before = weights_of(model.encoder)
-    after = autoencoder.train(model, clips, tiny(32, 2, freeze_encoder=True), tmp_path)
-    assert_same(before, weights_of(after.encoder))
+    recipe = SharpenRecipe(crop_size=64, steps=4, sequences=1, targets=1, references=2, critic_only=1, save_every=2)
+
+    def fresh() -> Autoencoder:
+        torch.manual_seed(0)
+        return Autoencoder()
+
+    whole = sharpen(fresh(), clips, recipe, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        sharpen(fresh(), clips, recipe, tmp_path / "parts", on_save=_stop)
+    finished = sharpen(fresh(), clips, recipe, tmp_path / "parts")
+    assert_same(weights_of(whole), weights_of(finished))
+    assert_same(weights_of(whole.encoder), weights_of(fresh().encoder))
+    first, second = weights_of(whole.renderer), weights_of(fresh().renderer)
+    assert any(not torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_stopped_and_resumed_flow_equals_an_unbroken_one(prepared: Path, tmp_path: Path) -> None:
@@ -105,21 +126,17 @@ def test_a_stopped_and_resumed_flow_equals_an_unbroken_one(prepared: Path, tmp_p
     torch.manual_seed(1)
     encoder = Autoencoder().encoder.eval()
     states = encode_clips(encoder, load_clips(prepared, "train"))
-    recipe = FlowRecipe(steps=4, batch=2, frames=(8, 16), save_every=2)
+    recipe = CausalRecipe(steps=4, batch=2, frames=(8, 16), save_every=2)
 
-    def train(folder: Path, steps_before_stop: int | None = None) -> dict[str, torch.Tensor]:
-        network = flow.new_network(config, states, encoder)
-        if steps_before_stop is not None:
+    def train(folder: Path, *, stop: bool = False) -> dict[str, torch.Tensor]:
+        network = causal.new_network(config, states, encoder)
+        if stop:
             with pytest.raises(KeyboardInterrupt):
-                flow.train(network, states, recipe, folder, on_save=_stop_flow)
-            network = flow.new_network(config, states, encoder, seed=9)
-        return weights_of(flow.train(network, states, recipe, folder))
+                causal.train_causal(network, states, recipe, folder, on_save=_stop)
+            network = causal.new_network(config, states, encoder, seed=9)
+        return weights_of(causal.train_causal(network, states, recipe, folder))
 
-    assert_same(train(tmp_path / "whole"), train(tmp_path / "parts", steps_before_stop=2))
-
-
-def _stop_flow(step: int) -> None:
-    raise KeyboardInterrupt
+    assert_same(train(tmp_path / "whole"), train(tmp_path / "parts", stop=True))
 
 
 def test_batches_are_a_function_of_their_seed(prepared: Path) -> None:
@@ -166,7 +183,7 @@ def test_points_loss_is_zero_for_the_truth_and_minds_the_opening() -> None:
 
 def test_a_folder_without_clips_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no prepared clips"):
-        train_all(tmp_path, tmp_path, tmp_path, MiniRecipe(), say=print)
+        train_all(Run(tmp_path, tmp_path, MiniRecipe(), print), tmp_path)
 
 
 def test_clips_are_capped_by_speaker_and_wild_lags_ignored(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stage 2: the causal flow over mouth states, by teacher forcing on real sequences.
+"""Stage: the causal flow over mouth states, by teacher forcing on real sequences.
 
 Every chunk is denoised given the clean states before it, slightly disturbed, because at run time they will be the
 network's own. Half of the times t are those of the run-time schedule, the rest uniform.
@@ -6,8 +6,6 @@ network's own. Half of the times t are those of the run-time schedule, the rest 
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +15,16 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
-from lipsync_cli.nn.causal_flow import CausalFlow, FlowConfig
+from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import choose_references
-from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, flow_batches, long_enough
+from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, batch_at, long_enough
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
 
 
 @dataclass(frozen=True, slots=True)
-class FlowRecipe:
+class CausalRecipe:
     """Sizes and rates of the stage. ``frames`` alternates between short and long windows."""
 
     steps: int = 1800
@@ -49,7 +49,7 @@ def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: Mou
     network.rest.copy_(z[aperture <= aperture.quantile(0.1)].mean(0))
 
 
-def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: FlowRecipe, generator: torch.Generator) -> Tensor:
+def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: CausalRecipe, generator: torch.Generator) -> Tensor:
     """Mean squared error of the velocity, per chunk-wise time."""
     clean, references = network.normalise(batch.z), network.normalise(batch.references)
     b, n, _ = clean.shape
@@ -64,78 +64,38 @@ def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: FlowRecipe, generat
     return error.mean()
 
 
-def _times(b: int, chunks: int, recipe: FlowRecipe, generator: torch.Generator) -> Tensor:
+def _times(b: int, chunks: int, recipe: CausalRecipe, generator: torch.Generator) -> Tensor:
     uniform = torch.rand(b, chunks, generator=generator).clamp(0.001, 0.999)
     index = torch.randint(len(recipe.schedule), (b, chunks), generator=generator)
     scheduled = torch.tensor(recipe.schedule)[index]
     return torch.where(torch.rand(b, chunks, generator=generator) < 0.5, scheduled, uniform)
 
 
-def train(
+def train_causal(
     network: CausalFlow,
     clips: list[LatentClip],
-    recipe: FlowRecipe,
+    recipe: CausalRecipe,
     folder: Path,
     *,
-    on_save: Callable[[int], None] = lambda step: None,
+    on_save: Callable[[int], None] | None = None,
     deadline: float | None = None,
 ) -> CausalFlow:
-    """Run the stage, resuming from ``folder/flow.pt``; returns a network with the averaged weights.
-
-    Batches and noise depend on (seed, step) alone. ``deadline`` (monotonic seconds) ends it early.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+    """Run the stage, resuming from ``folder``; returns a network with the averaged weights."""
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    average = {key: value.clone() for key, value in network.state_dict().items()}
-    checkpoint, first = folder / "flow.pt", 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        network.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        average, first = saved["average"], saved["step"]
-    pool = {frames: long_enough(clips, frames) for frames in recipe.frames}
-    log = (folder / "metrics.jsonl").open("a")
-    began, running, done = time.monotonic(), 0.0, first
-    for step in range(first, recipe.steps):
-        if deadline is not None and time.monotonic() > deadline:
-            break
-        frames = recipe.frames[step % len(recipe.frames)]
-        batch = next(
-            flow_batches(
-                pool[frames], size=recipe.batch, references=recipe.references, seed=recipe.seed * 1_000_003 + step
-            )
-        )
+    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network")
+    pools = [long_enough(clips, frames) for frames in recipe.frames]
+
+    def advance(step: int) -> Values:
+        batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references)
         loss = flow_loss(network, batch, recipe, torch.Generator().manual_seed(recipe.seed + step))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        progress = step / recipe.steps
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * min(1, (step + 1) / recipe.warmup) * (0.05 + 0.95 * (1 - progress))
-        optimiser.step()
-        done = step + 1
-        with torch.no_grad():
-            for key, value in network.state_dict().items():
-                average[key].lerp_(value, max(0.002, 1 / (step + 2)))
-        running = 0.98 * running + 0.02 * float(loss.detach())
-        if step % 50 == 0:
-            log.write(json.dumps({"step": step, "s": round(time.monotonic() - began), "loss": running}) + "\n")
-            log.flush()
-        if done % recipe.save_every == 0:
-            _save(checkpoint, network, average, optimiser, done)
-            on_save(done)
-    _save(checkpoint, network, average, optimiser, done)
+        rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
+        descend(optimiser, loss, rate)
+        return {"loss": float(loss.detach())}
+
+    average = stage.run(advance, Pace(recipe.steps, recipe.save_every, deadline=deadline), on_save=on_save)
     result = CausalFlow(network.config)
     result.load_state_dict(average)
     return result.eval()
-
-
-def _save(
-    path: Path, network: CausalFlow, average: dict[str, Tensor], optimiser: torch.optim.Optimizer, step: int
-) -> None:
-    state = {"model": network.state_dict(), "average": average, "optimiser": optimiser.state_dict(), "step": step}
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
 
 
 @torch.no_grad()

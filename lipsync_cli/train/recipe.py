@@ -1,0 +1,78 @@
+"""What a training run does, stage by stage; a TOML file may change any number of it."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lipsync_cli.errors import UsageError
+from lipsync_cli.presets import presets_dir
+from lipsync_cli.train.autoencoder import AutoencoderRecipe
+from lipsync_cli.train.causal import CausalRecipe
+from lipsync_cli.train.points import PointsRecipe
+from lipsync_cli.train.sharpen import SharpenRecipe
+from lipsync_cli.train.state_sync import StateSyncRecipe
+from lipsync_cli.train.student import StudentRecipe
+from lipsync_cli.train.teacher import TeacherRecipe
+
+JOINT = (
+    AutoencoderRecipe(crop_size=96, steps=900, learning_rate=8e-4, warmup=50),
+    AutoencoderRecipe(crop_size=128, steps=600, learning_rate=6e-4, warmup=50),
+)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class MiniRecipe:
+    """Every stage of lip-forcing-mini in order; ``student`` unset ships the causal network itself.
+
+    ``open_only`` trains on the clearly licensed clips alone.
+    """
+
+    autoencoder: tuple[AutoencoderRecipe, ...] = JOINT
+    points: PointsRecipe = field(default_factory=PointsRecipe)
+    sharpen: SharpenRecipe | None = None
+    sync: StateSyncRecipe = field(default_factory=StateSyncRecipe)
+    teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
+    causal: CausalRecipe = field(default_factory=CausalRecipe)
+    student: StudentRecipe | None = None
+    open_only: bool = False
+
+
+def recipe_names() -> list[str]:
+    """Recipes that come with the tool."""
+    return sorted(path.stem for path in (presets_dir() / "train").glob("*.toml"))
+
+
+def load_recipe(name_or_file: str) -> MiniRecipe:
+    """A recipe by name or by the path of a TOML file; UsageError names what is wrong with it."""
+    path = presets_dir() / "train" / f"{name_or_file}.toml"
+    if not path.is_file():
+        path = Path(name_or_file)
+    if not path.is_file():
+        raise UsageError(
+            f"There is no training recipe called {name_or_file!r}.",
+            hint=f"Use one of {', '.join(recipe_names())}, or the path of a TOML file.",
+        )
+    try:
+        return read_recipe(tomllib.loads(path.read_text()), path)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is no TOML file: {error}.") from error
+
+
+def read_recipe(table: dict[str, Any], path: Path) -> MiniRecipe:
+    """Defaults with the table's values over them. Unknown names are errors."""
+    values = dict(table)
+    values.pop("summary", None)
+    try:
+        return TypeAdapter(MiniRecipe).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"The recipe {path.name} is wrong at {where}: {first['msg']}.", hint="See presets/train for the names."
+        ) from error

@@ -1,0 +1,91 @@
+"""Stage: the bidirectional teacher, by flow matching over windows with dropped sound.
+
+It sees the whole window at every step and may take fifty of them, so it is what the two-step causal student is
+distilled from. Dropping the sound now and then is what makes guidance possible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lipsync_cli.nn.flow_backbone import FlowConfig
+from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherRecipe:
+    """Sizes and rates. ``dropped`` is the share of sequences without sound."""
+
+    steps: int = 2500
+    batch: int = 16
+    frames: tuple[int, ...] = (28, 48)
+    references: int = 3
+    width: int = 160
+    layers: int = 5
+    heads: int = 4
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    dropped: float = 0.12
+    seed: int = 0
+    save_every: int = 250
+
+    def config(self, latent: int) -> FlowConfig:
+        """Sizes of the network: distances are told apart over the longest window."""
+        longest = max(self.frames)
+        return FlowConfig(latent, self.width, self.layers, self.heads, chunk=4, window=longest)
+
+
+def window_loss(network: WindowFlow, batch: FlowBatch, dropped: float, generator: torch.Generator) -> Tensor:
+    """Mean squared error of the velocity at one uniform time per sequence."""
+    clean, references = network.normalise(batch.z), network.normalise(batch.references)
+    b = len(clean)
+    t = torch.rand(b, generator=generator).clamp(0.001, 0.999)
+    noise = torch.randn(clean.shape, generator=generator)
+    noisy = torch.lerp(clean, noise, t[:, None, None])
+    heard = (torch.rand(b, 1, 1, generator=generator) >= dropped).float()
+    velocity = network(noisy, t, network.audio(batch.audio) * heard, references)
+    loss: Tensor = (velocity - (noise - clean)).pow(2).mean()
+    return loss
+
+
+def train_teacher(
+    network: WindowFlow,
+    clips: list[LatentClip],
+    recipe: TeacherRecipe,
+    folder: Path,
+    *,
+    on_save: Callable[[WindowFlow, int], None] | None = None,
+    deadline: float | None = None,
+) -> WindowFlow:
+    """Run the stage, resuming from ``folder``; returns a network with the averaged weights."""
+    optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
+    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network")
+    pools = [long_enough(clips, frames) for frames in recipe.frames]
+
+    def advance(step: int) -> Values:
+        batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references)
+        loss = window_loss(network, batch, recipe.dropped, torch.Generator().manual_seed(recipe.seed + step))
+        rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
+        descend(optimiser, loss, rate)
+        return {"loss": float(loss.detach())}
+
+    def saved(step: int) -> None:
+        if on_save is not None:
+            on_save(averaged(network, stage.average), step)
+
+    pace = Pace(recipe.steps, save_every=recipe.save_every, deadline=deadline)
+    return averaged(network, stage.run(advance, pace, on_save=saved))
+
+
+def averaged(network: WindowFlow, average: dict[str, Tensor]) -> WindowFlow:
+    """A copy of ``network`` in evaluation mode with other weights."""
+    copy = WindowFlow(network.config)
+    copy.load_state_dict(average)
+    return copy.eval()

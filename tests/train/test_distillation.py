@@ -1,0 +1,221 @@
+"""The parts of Sync-Window DMD do what the paper's formulas say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lipsync_cli.errors import UsageError
+from lipsync_cli.generate.rollout import roll_chunk
+from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.flow_backbone import FlowConfig
+from lipsync_cli.nn.state_sync import SPAN, StateSync, confidence
+from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
+from lipsync_cli.train.prepare import MEL_MARGIN
+from lipsync_cli.train.recipe import load_recipe, read_recipe, recipe_names
+from lipsync_cli.train.state_sync import NEAR, StateSyncRecipe, contrast, train_state_sync
+from lipsync_cli.train.student import (
+    Judges,
+    StudentRecipe,
+    matching_gradient,
+    rollout_window,
+    shifted_times,
+    train_student,
+)
+
+LATENT, FRAMES = 6, 20
+SMALL = FlowConfig(LATENT, 16, 2, 2, chunk=4, window=8)
+
+
+def awake(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Layers that start at zero would make every comparison trivially true."""
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+def a_batch(count: int = 3, frames: int = FRAMES) -> FlowBatch:
+    generator = torch.Generator().manual_seed(5)
+    return FlowBatch(
+        torch.randn(count, frames, LATENT, generator=generator),
+        torch.randn(count, frames, 32, 80, generator=generator),
+        torch.randn(count, 2, LATENT, generator=generator),
+    )
+
+
+def clips() -> list[LatentClip]:
+    rng = np.random.default_rng(0)
+    return [
+        LatentClip(
+            torch.from_numpy(rng.normal(size=(40, LATENT)).astype(np.float32)),
+            rng.normal(size=(2 * MEL_MARGIN + 160, 80)).astype(np.float32),
+            rng.uniform(60, 130, (40, 68, 2)).astype(np.float32),
+            speaker,
+        )
+        for speaker in "aab"
+    ]
+
+
+@torch.no_grad()
+def test_guidance_one_is_the_teacher_and_zero_ignores_the_sound() -> None:
+    teacher = awake(WindowFlow(SMALL))
+    batch = a_batch()
+    audio, t = teacher.audio(batch.audio), torch.tensor([0.2, 0.5, 0.9])
+    arguments = (batch.z, t, audio, batch.references)
+    torch.testing.assert_close(teacher.guided(*arguments, 1.0), teacher.clean(*arguments))
+    silent = teacher.clean(batch.z, t, torch.zeros_like(audio), batch.references)
+    torch.testing.assert_close(teacher.guided(*arguments, 0.0), silent)
+    doubled = teacher.guided(*arguments, torch.tensor([1.0, 2.0, 1.0]))
+    plain = teacher.clean(*arguments)
+    torch.testing.assert_close(doubled[[0, 2]], plain[[0, 2]])
+    torch.testing.assert_close(doubled[1], 2 * plain[1] - silent[1])
+
+
+@torch.no_grad()
+def test_the_teacher_sees_the_future() -> None:
+    teacher = awake(WindowFlow(SMALL))
+    batch = a_batch()
+    audio, t = teacher.audio(batch.audio), torch.full((3,), 0.5)
+    changed = batch.z.clone()
+    changed[:, -1] += 1
+    before, after = (teacher(z, t, audio, batch.references)[:, 0] for z in (batch.z, changed))
+    assert (before - after).abs().max() > 1e-4
+
+
+def test_the_rollout_of_training_is_the_rollout_of_dubbing() -> None:
+    student = awake(CausalFlow(SMALL))
+    batch, schedule = a_batch(count=1), (0.999, 0.769)
+    said = rollout_window(student, batch, schedule, torch.Generator().manual_seed(3), exit_step=1)
+    with torch.no_grad():
+        cache, generator = student.begin(batch.references), torch.Generator().manual_seed(3)
+        audio = student.audio(batch.audio)
+        for first in range(0, FRAMES, 4):
+            noises = [torch.randn(1, 4, LATENT, generator=generator) for _ in schedule]
+            alone = roll_chunk(student, cache, audio[:, first : first + 4], noises, schedule)
+            torch.testing.assert_close(said[:, first : first + 4], alone)
+
+
+@pytest.mark.parametrize("exit_step", [0, 1])
+def test_only_the_exit_step_carries_a_gradient(exit_step: int) -> None:
+    student = awake(CausalFlow(SMALL))
+    calls = []
+    predict = student.predict
+    student.predict = lambda *a: calls.append(torch.is_grad_enabled()) or predict(*a)
+    rollout_window(student, a_batch(), (0.999, 0.769), torch.Generator(), exit_step=exit_step)
+    per_chunk = [False] * exit_step + [True]
+    assert calls == per_chunk * (FRAMES // 4)
+
+
+def test_a_critic_that_equals_the_teacher_pulls_nowhere_outside_the_window() -> None:
+    teacher = awake(WindowFlow(SMALL))
+    judges = Judges(teacher, teacher, StateSync(LATENT))
+    batch, recipe = a_batch(), StudentRecipe(guidance=3.0, sync_window=(0.5, 0.8))
+    t = torch.tensor([0.3, 0.6, 0.9])
+    pull = matching_gradient(batch.z, batch, judges, t, recipe, torch.Generator().manual_seed(0))
+    assert pull[0].abs().max() < 1e-4 and pull[2].abs().max() < 1e-4
+    assert pull[1].abs().max() > 1e-3, "inside the window guidance makes the teacher another one"
+
+
+def test_the_pull_is_the_critic_minus_the_teacher_over_the_distance() -> None:
+    teacher, critic = awake(WindowFlow(SMALL), 1), awake(WindowFlow(SMALL), 2)
+    batch, t = a_batch(), torch.tensor([0.3, 0.6, 0.9])
+    recipe = StudentRecipe(guidance=1.0)
+    judges = Judges(teacher, critic, StateSync(LATENT))
+    pull = matching_gradient(batch.z, batch, judges, t, recipe, torch.Generator().manual_seed(0))
+    noise = torch.randn(batch.z.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        noisy = (1 - t[:, None, None]) * batch.z + t[:, None, None] * noise
+        real = teacher.clean(noisy, t, teacher.audio(batch.audio), batch.references)
+        fake = critic.clean(noisy, t, critic.audio(batch.audio), batch.references)
+        for i in range(3):
+            weight = 1 / ((batch.z[i] - real[i]).abs().mean() + 1e-6)
+            torch.testing.assert_close(pull[i], weight * (fake[i] - real[i]), rtol=1e-3, atol=1e-4)
+
+
+def test_times_are_pushed_towards_noise() -> None:
+    plain, pushed = (shifted_times(2000, s, torch.Generator().manual_seed(0)) for s in (1.0, 3.0))
+    assert abs(float(plain.mean()) - 0.5) < 0.03 < float(pushed.mean()) - float(plain.mean())
+    assert float(pushed.min()) > 0.0009 and float(pushed.max()) < 0.9991
+
+
+def test_confidence_knows_lips_from_shifted_lips() -> None:
+    m = 16
+    agreement = torch.eye(m)[None] + 0.0
+    shifted = torch.roll(agreement, 4, 2)
+    assert float(confidence(agreement)) == pytest.approx(1.0)
+    assert float(confidence(shifted)) == pytest.approx(0.0)
+
+
+def test_neighbours_do_not_count_against_the_right_offset() -> None:
+    m = 12
+    right = 5 * torch.eye(m)[None]
+    beside = right.clone()
+    index = torch.arange(m)
+    gap = (index[:, None] - index[None]).abs()
+    beside[0, (gap > 0) & (gap <= NEAR)] = 5
+    temperature = torch.tensor(0.0)
+    torch.testing.assert_close(contrast(right, temperature), contrast(beside, temperature))
+    assert contrast(torch.roll(right, 5, 2), temperature) > contrast(right, temperature) + 1
+
+
+def test_the_expert_embeds_stretches(tmp_path: Path) -> None:
+    expert = StateSync(LATENT)
+    lips, sound = expert.lips(a_batch().z), expert.sound(a_batch().audio)
+    assert lips.shape == sound.shape == (3, FRAMES - SPAN + 1, 64)
+    torch.testing.assert_close(lips.norm(dim=-1), torch.ones(3, FRAMES - SPAN + 1))
+    moved = expert.lips(a_batch().z + 3.0)
+    torch.testing.assert_close(lips, moved, rtol=1e-3, atol=1e-4)
+    before = {key: value.clone() for key, value in expert.state_dict().items()}
+    recipe = StateSyncRecipe(steps=2, batch=2, frames=(16,))
+    train_state_sync(expert, CausalFlow(SMALL), clips(), recipe, tmp_path)
+    assert any(not torch.equal(value, before[key]) for key, value in expert.state_dict().items())
+
+
+def test_a_stopped_and_resumed_student_equals_an_unbroken_one(tmp_path: Path) -> None:
+    recipe = StudentRecipe(steps=6, batch=2, frames=(16,), references=2, every=3, save_every=3, truth=0.1)
+
+    def train(folder: Path, recipe: StudentRecipe = recipe, **more) -> dict[str, torch.Tensor]:
+        student, teacher = awake(CausalFlow(SMALL)), awake(WindowFlow(SMALL), 1)
+        torch.manual_seed(0)
+        return train_student(student, teacher, StateSync(LATENT).eval(), clips(), recipe, folder, **more).state_dict()
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", on_save=stop)
+    parts = train(tmp_path / "parts")
+    assert all(torch.equal(value, parts[key]) for key, value in whole.items())
+    unrewarded = train(tmp_path / "plain", replace(recipe, reward=0.0))
+    assert any(not torch.equal(value, unrewarded[key]) for key, value in whole.items())
+
+
+def test_window_lengths_take_turns() -> None:
+    pools = [long_enough(clips(), frames) for frames in (12, 16)]
+    lengths = [batch_at(pools, 0, step, size=2, references=1).z.shape[1] for step in range(4)]
+    assert lengths == [12, 16, 12, 16]
+
+
+def test_every_recipe_that_comes_with_the_tool_is_read() -> None:
+    assert "mini" in recipe_names()
+    recipe = load_recipe("mini")
+    assert recipe.student is not None and recipe.sharpen is not None
+    assert [phase.crop_size for phase in recipe.autoencoder] == [96, 128]
+
+
+@pytest.mark.parametrize(
+    ("table", "where"),
+    [({"teacher": {"stepz": 1}}, "teacher.stepz"), ({"points": {"steps": "many"}}, "points.steps")],
+)
+def test_a_wrong_recipe_says_where(table: dict, where: str) -> None:
+    with pytest.raises(UsageError, match=where):
+        read_recipe(table, Path("mine.toml"))
+    with pytest.raises(UsageError, match="no training recipe"):
+        load_recipe("nothing")
