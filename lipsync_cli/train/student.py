@@ -174,7 +174,8 @@ def _distil(
     t = shifted_times(len(said), recipe.shift, generator)
     pull = matching_gradient(said.detach(), batch, judges, t, recipe, generator)
     loss = 0.5 * (said - (said - pull).detach()).pow(2).mean((1, 2))
-    liked = confidence(judges.expert.agreement(said.detach(), batch.audio))
+    with torch.no_grad():
+        liked = confidence(judges.expert.agreement(said, batch.audio))
     weights = torch.softmax(recipe.reward * liked, 0) * len(said)
     away = (said - student.normalise(batch.z)).pow(2).mean((1, 2))
     total = (weights * loss).mean() + recipe.truth * away.mean()
