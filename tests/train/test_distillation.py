@@ -178,7 +178,7 @@ def test_the_expert_embeds_stretches(tmp_path: Path) -> None:
 
 
 def test_a_stopped_and_resumed_student_equals_an_unbroken_one(tmp_path: Path) -> None:
-    recipe = StudentRecipe(steps=6, batch=2, frames=(16,), references=2, every=3, save_every=3, truth=0.1)
+    recipe = StudentRecipe(steps=6, batch=3, frames=(16,), every=2, save_every=3, learning_rate=0.01, warmup=1)
 
     def train(folder: Path, recipe: StudentRecipe = recipe, **more) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
