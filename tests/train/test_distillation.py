@@ -36,7 +36,7 @@ def awake(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Layers that start at zero would make every comparison trivially true."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
-        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     return network
 
 
@@ -182,8 +182,8 @@ def test_a_stopped_and_resumed_student_equals_an_unbroken_one(tmp_path: Path) ->
 
     def train(folder: Path, recipe: StudentRecipe = recipe, **more) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        student, teacher = awake(CausalFlow(SMALL)), awake(WindowFlow(SMALL), 1)
-        return train_student(student, teacher, StateSync(LATENT).eval(), clips(), recipe, folder, **more).state_dict()
+        student, teacher, expert = (awake(n) for n in (CausalFlow(SMALL), WindowFlow(SMALL), StateSync(LATENT)))
+        return train_student(student, teacher, expert, clips(), recipe, folder, **more).state_dict()
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
