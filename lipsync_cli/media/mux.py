@@ -105,6 +105,8 @@ class FrameSink:
         if not self._container.variable_rate:
             rate = f"{float(self._video.rate):g}"
             said.append(f"{self._container.name} files have one frame rate, so {rate} frames are shown per second.")
+        if self.reader_left:
+            said.append(f"Whoever read stdout left after {self.frames_written} frames; the rest was not made.")
         return tuple(said)
 
     def _keeps_rotation(self) -> bool:
