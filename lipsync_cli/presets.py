@@ -41,12 +41,7 @@ class DubSettings(BaseModel):
         default="largest", min_length=1, description="Face to dub: largest, all, left, right, a number, a picture."
     )
     detector: Literal["dlib", "dlib-mmod", "face-alignment"] = Field(default="dlib", description="Face detector.")
-    detect_every: int = Field(
-        default=5,
-        ge=1,
-        le=30,
-        description="Frames between two searches for faces.",
-    )
+    detect_every: int = Field(default=5, ge=1, le=30, description="Frames between two searches for faces.")
     detect_size: int = Field(
         default=640, ge=240, le=2160, description="Longer side in pixels at which faces are searched."
     )
