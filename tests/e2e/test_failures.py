@@ -85,7 +85,10 @@ def test_interrupted_in_the_middle(tmp_path: Path, number: signal.Signals) -> No
 
 
 # The least work a dub can be: nothing generated, faces looked for rarely and read once.
-QUICK = ("--model", "passthrough", "--preset", "realtime", "--set", "landmark_samples=1", "--length", "video")
+QUICK = (
+    "--model", "passthrough", "--device", "cpu", "--preset", "realtime", "--set", "landmark_samples=1",
+    "--length", "video",
+)  # fmt: skip
 
 
 def test_the_disk_fills_up_in_the_middle(tmp_path: Path, tiny_disk: Path) -> None:
