@@ -108,7 +108,7 @@ class Scene:
             return False
         if self._surroundings.changed(state.searched, thumbnail, [reading.box for reading in readings.values()]):
             return False
-        seen = {track.track_id: self._seen_in_patch(readings[track.track_id]) for track in state.tracks}
+        seen = {track.track_id: self._seen_in_patch(readings[track.track_id], _SLIPPED_IOU) for track in state.tracks}
         if not all(seen.values()):
             return False
         for track in state.tracks:
@@ -168,20 +168,20 @@ class Scene:
 
     def _confirm_alone(self, track: Track, readings: dict[int, Reading], time: float) -> None:
         """The detector missed the face in the frame; look at its upright patch. Without that it may stay a while."""
-        near = self._seen_in_patch(readings[track.track_id])
+        near = self._seen_in_patch(readings[track.track_id], _MATCH_IOU)
         if near:
             track.confirmed, track.score = time, near[0].score
         elif time - track.confirmed > self._options.unconfirmed_s:
             del readings[track.track_id]
 
-    def _seen_in_patch(self, reading: Reading) -> list[Detection]:
+    def _seen_in_patch(self, reading: Reading, overlap: float) -> list[Detection]:
         """What the detector finds in a reading's upright patch about where the face should be, best first."""
         side = (PATCH_PX - 1) / 2
         corners = transform_points(UNIT_TO_PATCH, [[0.0, 0.0], [1.0, 1.0]]).ravel().tolist()
         return [
             d
             for d in self._detector.detect(reading.patch.rgb, thorough=False)
-            if iou(d.box, (corners[0], corners[1], corners[2], corners[3])) >= _MATCH_IOU and d.box[0] < side
+            if iou(d.box, (corners[0], corners[1], corners[2], corners[3])) >= overlap and d.box[0] < side
         ]
 
     def _welcome(
