@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -111,6 +114,21 @@ def _write_talking_head(path: Path, frames: int = 50, rate: int = 25) -> None:
         container.mux(sound.encode(samples))
         for stream in (video, sound):
             container.mux(stream.encode(None))
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty disk of 100 kB. Only root may mount one, and only on Linux; elsewhere the test is skipped."""
+    mount, umount = (shutil.which(name, path="/bin:/usr/bin:/sbin") for name in ("mount", "umount"))
+    if not (sys.platform == "linux" and os.geteuid() == 0 and mount and umount):
+        pytest.skip("needs root on Linux to mount a tiny disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = [mount, "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    subprocess.run([umount, "-l", str(disk)], check=False)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ HOP = SAMPLE_RATE // MEL_RATE
 WINDOW = 400
 N_FFT = 512
 N_MELS = 80
+LOWEST_HZ, HIGHEST_HZ = 55.0, 7600.0
 LOG_FLOOR = 1e-5
 # Centre and spread of log-mel values of speech, so that rows come out near [−1, 1]; constants rather than
 # per-clip statistics, because a stream does not know its future loudness.
@@ -24,18 +25,27 @@ Rows = npt.NDArray[np.float32]
 
 @functools.cache
 def _filters() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Slaney-style mel bank ``[80 257]`` and periodic Hann window ``[400]``, librosa's to the last bit.
+
+    librosa has functions for both, but they live in a module that imports scipy.signal, and with it two thirds of
+    what every dub would wait for librosa. Its frequency scales are all that is needed.
+    """
     import librosa
 
-    bank = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=55.0, fmax=7600.0)
-    window = librosa.filters.get_window("hann", WINDOW).astype(np.float32)
-    return bank.astype(np.float32), window
+    edges = librosa.mel_frequencies(N_MELS + 2, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
+    slopes = np.subtract.outer(edges, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT))
+    widths = np.diff(edges)[:, None]
+    triangles = np.maximum(0, np.minimum(-slopes[:-2] / widths[:-1], slopes[2:] / widths[1:])).astype(np.float32)
+    # Every band gets the same area, so that noise of even energy gives even rows.
+    bank = triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
+    return bank.astype(np.float32), np.hanning(WINDOW + 1)[:-1].astype(np.float32)
 
 
 def log_mel(samples: npt.NDArray[np.float32]) -> Rows:
     """Rows ``[n 80]`` from mono samples ``[(n − 1)·160 + 400]`` at 16 kHz in [−1, 1]; no padding is added.
 
     Row i covers samples i·160 … i·160 + 399. The caller decides what lies before the start and after the end.
-    Slaney-style mel bank of librosa, natural logarithm, shifted and scaled to about [−1, 1].
+    librosa's Slaney-style mel bank, natural logarithm, shifted and scaled to about [−1, 1].
     """
     if samples.ndim != 1:
         raise ValueError(f"log_mel takes mono samples [n], got shape {samples.shape}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from lipsync_cli.cli.progress import OnProgress
 from lipsync_cli.face.detect import create_detector
+from lipsync_cli.face.numbering import Numbering
 from lipsync_cli.face.options import QualityOptions, TrackOptions
 from lipsync_cli.face.summary import ShotSummary, TrackSummary, summarise
 from lipsync_cli.face.track import Tracker
@@ -49,12 +50,12 @@ def survey(
     """Track every face from ``part[0]`` to ``part[1]`` seconds. Holds thumbnails, no frames."""
     detector = create_detector(settings.detector, device="cpu" if settings.device == "auto" else settings.device)
     tracker = Tracker(video, detector, _options(settings))
-    persons: list[int] = []
+    numbering = Numbering(tracker.identities)
     still = STILL_S if video.is_still else None
     with open_frames(info, start=part[0], end=part[1], still_duration=still) as frames:
         counted = _counted(frames, video.frames if part == (None, None) else None, on_progress)
-        shots = tuple(summarise(_in_order(tracker.run(counted), tracker, persons), tracker))
-    return Survey(shots, tuple(persons))
+        shots = tuple(summarise(_numbered(tracker.run(counted), numbering), tracker))
+    return Survey(shots, tuple(numbering.persons))
 
 
 def _options(settings: DubSettings) -> TrackOptions:
@@ -72,13 +73,10 @@ def _counted(frames: Iterable[Frame], total: int | None, on_progress: OnProgress
         yield frame
 
 
-def _in_order(tracked: Iterable[TrackedFrame], tracker: Tracker, persons: list[int]) -> Iterator[TrackedFrame]:
-    """Pass frames on and note persons as ``--face N`` counts them: as they appear, from left to right."""
+def _numbered(tracked: Iterable[TrackedFrame], numbering: Numbering) -> Iterator[TrackedFrame]:
+    """Pass frames on and number the persons in them."""
     for item in tracked:
-        for face in sorted(item.faces, key=lambda face: face.box[0] + face.box[2]):
-            person = tracker.identities.person(face.track_id)
-            if person is not None and person not in persons:
-                persons.append(person)
+        numbering.meet(item)
         yield item
 
 

@@ -1,4 +1,4 @@
-"""Pixel formats and the affine map from RGB to the code values of their planes.
+"""The affine map from RGB to the code values of a pixel format's planes.
 
 RGB is nonlinear (gamma-encoded) R'G'B' in [0, 1], so every format is one 3 × 3 matrix, one offset and one sampling
 grid per plane. Sources: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance) and, for chroma positions,
@@ -9,89 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, cast
+from typing import cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.errors import InputError
+from lipsync_cli.pixel_formats import PixelFormat, Siting
 from lipsync_cli.types import ColorInfo, Float32, Float64, Plane
 
-Siting = Literal["left", "center"]
 LEFT_SITED_CODECS = frozenset({"h264", "hevc", "mpeg2video", "mpeg4"})
 """Codecs whose decoders declare left-sited chroma unless the stream says otherwise (measured with ffmpeg 8)."""
 LUMA_WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}
-
-
-@dataclass(frozen=True, slots=True)
-class PixelFormat:
-    """How ffmpeg lays out a planar format.
-
-    ``family`` names the planes in storage order (yuv, gbr or y), ``shift`` the log2 of horizontal and vertical
-    chroma subsampling, ``depth`` the bits per sample; ``full_range`` is True where the format's name implies it.
-    """
-
-    name: str
-    family: Literal["yuv", "gbr", "y"]
-    shift: tuple[int, int]
-    depth: int
-    full_range: bool = False
-
-    @property
-    def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        """Sample type of the planes."""
-        return np.uint8 if self.depth == 8 else np.uint16
-
-    @property
-    def peak(self) -> int:
-        """Largest code value."""
-        return int((1 << self.depth) - 1)
-
-    def plane_shift(self, plane: int) -> tuple[int, int]:
-        """Log2 subsampling, horizontal and vertical, of one plane."""
-        return self.shift if self.family == "yuv" and plane > 0 else (0, 0)
-
-    def plane_shapes(self, width: int, height: int) -> list[tuple[int, int]]:
-        """Rows and columns of each plane of a ``width`` × ``height`` picture; odd sizes round up."""
-        shifts = [self.plane_shift(plane) for plane in range(len(self.family))]
-        return [(-(-height >> sy), -(-width >> sx)) for sx, sy in shifts]
-
-    def to_luma(self, plane: int, siting: Siting = "center") -> Float64:
-        """Affine ``[2 3]`` map from the sample positions of ``plane`` to luma (storage) pixel centres."""
-        sx, sy = (1 << shift for shift in self.plane_shift(plane))
-        return np.array([[sx, 0.0, (sx - 1) / 2 if siting == "center" else 0.0], [0.0, sy, (sy - 1) / 2]])
-
-
-def _table() -> dict[str, PixelFormat]:
-    formats = [PixelFormat("gray", "y", (0, 0), 8), PixelFormat("gbrp", "gbr", (0, 0), 8, True)]
-    for depth in (10, 12):
-        formats += [
-            PixelFormat(f"gray{depth}le", "y", (0, 0), depth),
-            PixelFormat(f"gbrp{depth}le", "gbr", (0, 0), depth, True),
-        ]
-    for layout, shift in {"420": (1, 1), "422": (1, 0), "444": (0, 0)}.items():
-        formats += [
-            PixelFormat(f"yuv{layout}p", "yuv", shift, 8),
-            PixelFormat(f"yuvj{layout}p", "yuv", shift, 8, True),
-            PixelFormat(f"yuv{layout}p10le", "yuv", shift, 10),
-            PixelFormat(f"yuv{layout}p12le", "yuv", shift, 12),
-        ]
-    return {item.name: item for item in formats}
-
-
-PIXEL_FORMATS = _table()
-
-
-def pixel_format(name: str) -> PixelFormat:
-    """The format ffmpeg calls ``name``. Raises InputError for one that cannot be composited in place."""
-    try:
-        return PIXEL_FORMATS[name]
-    except KeyError:
-        raise InputError(
-            f"The pixel format {name!r} cannot be edited in place; known are {', '.join(sorted(PIXEL_FORMATS))}.",
-            hint="Convert the video first, for example with ffmpeg -pix_fmt yuv420p.",
-        ) from None
 
 
 def chroma_siting(codec: str) -> Siting:
@@ -131,7 +61,7 @@ def rgb_to_planes(fmt: PixelFormat, color: ColorInfo) -> RgbToPlanes:
     unit = 1 << (fmt.depth - 8)
     scale = np.array([fmt.peak] * 3 if full else [219 * unit, 224 * unit, 224 * unit], np.float64)
     offset = np.array([0 if full else 16 * unit, 128 * unit, 128 * unit], np.float32)
-    planes = len(fmt.family)
+    planes = fmt.planes
     return RgbToPlanes((linear * scale[:, None])[:planes].astype(np.float32), offset[:planes])
 
 

@@ -9,19 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.composite.colorspace import (
-    PixelFormat,
-    RgbToPlanes,
-    Siting,
-    chroma_siting,
-    pixel_format,
-    rgb_to_planes,
-    to_codes,
-)
+from lipsync_cli.composite.colorspace import RgbToPlanes, chroma_siting, rgb_to_planes, to_codes
 from lipsync_cli.composite.mask import FEATHER, blend_mask
 from lipsync_cli.composite.match import color_field, with_detail
 from lipsync_cli.composite.warp import covering_window, sample_layer
 from lipsync_cli.geometry import compose_affine, transform_points
+from lipsync_cli.pixel_formats import PixelFormat, Siting, pixel_format
 from lipsync_cli.region import LOWER_FACE_REGION, Region
 from lipsync_cli.types import Alignment, Float32, Float64, Frame, Patch, Plane, VideoInfo
 

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from lipsync_cli.errors import NoFaceError
 from lipsync_cli.face.identity import Identities
+from lipsync_cli.face.numbering import Numbering, centre_x
 from lipsync_cli.types import Face, FaceState, Float64, TrackedFrame
 
 Rank = Literal["largest", "left", "right"]
@@ -90,38 +91,29 @@ class ByRank:
     def _best(self, present: Sequence[Face]) -> Face:
         if self._rank == "largest":
             return max(present, key=lambda face: (face.width_px, -face.track_id))
-        return min(present, key=_centre_x) if self._rank == "left" else max(present, key=_centre_x)
+        return min(present, key=centre_x) if self._rank == "left" else max(present, key=centre_x)
 
     def _clearly_better(self, face: Face, current: Face) -> bool:
         if self._rank == "largest":
             return face.width_px > _LARGER * current.width_px
-        further = _centre_x(face) - _centre_x(current)
+        further = centre_x(face) - centre_x(current)
         return (further if self._rank == "right" else -further) > _FURTHER_OUT * current.width_px
 
 
 class ByNumber:
-    """The person with a number: counted from 0 in order of appearance, from left to right among simultaneous ones."""
+    """The person with a number; see Numbering."""
 
     def __init__(self, number: int, identities: Identities) -> None:
-        self._number, self._identities = number, identities
-        self._order: list[int] = []
+        self._number, self._numbering = number, Numbering(identities)
 
     def choose(self, item: TrackedFrame) -> int | None:
         """See Chooser."""
-        chosen = None
-        for face in sorted(item.faces, key=_centre_x):
-            person = self._identities.person(face.track_id)
-            if person is None:
-                continue
-            if person not in self._order:
-                self._order.append(person)
-            if self._order.index(person) == self._number:
-                chosen = face.track_id
-        return chosen
+        numbered = [face.track_id for face, number in self._numbering.meet(item) if number == self._number]
+        return numbered[-1] if numbered else None
 
     def finish(self) -> None:
         """See Chooser."""
-        count = len(self._order)
+        count = len(self._numbering.persons)
         if self._number >= count:
             seen = {0: "no face was seen", 1: "only face 0 was seen"}.get(
                 count, f"only faces 0 to {count - 1} were seen"
@@ -162,7 +154,3 @@ class ByReference:
     def _distance(self, track_id: int) -> float:
         known = self._apart.get(track_id)
         return self._identities.distance(track_id, self._embedding) if known is None else known
-
-
-def _centre_x(face: Face) -> float:
-    return (face.box[0] + face.box[2]) / 2

@@ -61,6 +61,7 @@ class Sighting:
     index: int
     time: float
     landmarks: Float64
+    pose: Float64
     yaw: float
     score: float
     hindrance: FaceState
@@ -123,7 +124,7 @@ class Reader:
 def plausible(reading: Reading, before: Float64, display: tuple[int, int]) -> bool:
     """Whether a reading can be the face that had the pose ``before``: shape, size and place all fit."""
     growth = reading.width_px / max(float(np.linalg.norm(before[:, 0])), 1e-6)
-    if not 1 / _MAX_GROWTH < growth < _MAX_GROWTH or shape_residual(reading.landmarks) > _MAX_RESIDUAL:
+    if not 1 / _MAX_GROWTH < growth < _MAX_GROWTH or shape_residual(reading.landmarks, reading.pose) > _MAX_RESIDUAL:
         return False
     x, y = transform_points(reading.pose, [[0.5, 0.5]])[0].tolist()
     return bool(0 <= x < display[0] and 0 <= y < display[1])

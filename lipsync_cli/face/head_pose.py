@@ -13,6 +13,8 @@ from lipsync_cli.types import Float64
 # Contour landmarks slide along the cheek as a head turns and the mouth talks, so both count less.
 _WEIGHTS = np.r_[np.full(17, 0.3), np.full(31, 1.0), np.full(20, 0.3)]
 _STEPS = 10
+# Radians. The steps shrink at least tenfold each, so what the next one would add is less than yaw is ever judged by.
+_CLOSE_ENOUGH = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def head_pose(landmarks: npt.ArrayLike) -> HeadPose:
         turned = model @ rotation.T
         step = _gauss_newton(image - scale * turned[:, :2], turned, scale, weights)
         rotation, scale = _turn(step[:3]) @ rotation, scale + step[3]
-        if np.abs(step[:3]).max() < 1e-6:
+        if np.abs(step[:3]).max() < _CLOSE_ENOUGH:
             break
     misfit = image - scale * (model @ rotation.T)[:, :2]
     residual = float(np.sqrt(weights @ (misfit**2).sum(1))) / max(scale, 1e-9)
@@ -61,12 +63,13 @@ def _gauss_newton(misfit: Float64, turned: Float64, scale: float, weights: Float
     """Small rotation ``[3]`` and change of scale that reduce the ``misfit`` ``[68 2]``."""
     x, y, z = turned.T
     zero = np.zeros_like(x)
-    jacobian = np.stack(
-        [np.stack([zero, scale * z, -scale * y, x], 1), np.stack([-scale * z, zero, scale * x, y], 1)], 1
-    )
-    root = np.sqrt(weights)[:, None]
-    step = np.linalg.lstsq((jacobian * root[..., None]).reshape(-1, 4), (misfit * root).ravel(), rcond=None)[0]
-    return np.asarray(step, np.float64)
+    across = np.stack([zero, scale * z, -scale * y, x])
+    down = np.stack([-scale * z, zero, scale * x, y])
+    weighted_across, weighted_down = across * weights, down * weights
+    normal = weighted_across @ across.T + weighted_down @ down.T
+    slope = weighted_across @ misfit[:, 0] + weighted_down @ misfit[:, 1]
+    # The ridge only matters to points that no pose fits, where it means: stay.
+    return np.asarray(np.linalg.solve(normal + 1e-12 * np.trace(normal) * np.eye(4), slope), np.float64)
 
 
 def _turn(vector: Float64) -> Float64:

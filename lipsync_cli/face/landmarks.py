@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lipsync_cli.errors import ModelError
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.geometry import compose_affine, invert_affine, similarity_from_points, warp_to_crop
+from lipsync_cli.geometry import compose_affine, invert_affine, similarity_from_points, transform_points, warp_to_crop
 from lipsync_cli.types import Float64, UInt8
 
 PATCH_PX = 160
@@ -28,7 +28,7 @@ _MARGIN = (PATCH_PX - PATCH_FACE_PX) / 2
 # From the unit box of MEAN_FACE, whose corners are pixel edges, to pixel centres of the patch.
 UNIT_TO_PATCH: Float64 = np.array([[PATCH_FACE_PX, 0, _MARGIN - 0.5], [0, PATCH_FACE_PX, _MARGIN - 0.5]])
 # Brows, nose and eyes: what speech does not move.
-RIGID = tuple(range(17, 48))
+RIGID = slice(17, 48)
 _ENLARGE = 4
 
 
@@ -66,16 +66,13 @@ def pose_of_box(box: tuple[float, float, float, float]) -> Float64:
 def pose_of_landmarks(landmarks: npt.ArrayLike) -> Float64:
     """The similarity, unit box → display, that best lays the mean face's brows, eyes and nose on ``[68 2]``."""
     points = np.asarray(landmarks, np.float64)
-    return similarity_from_points(MEAN_FACE[list(RIGID), :2], points[list(RIGID)])
+    return similarity_from_points(MEAN_FACE[RIGID, :2], points[RIGID])
 
 
-def shape_residual(landmarks: npt.ArrayLike) -> float:
-    """RMS distance of the rigid landmarks ``[68 2]`` from the mean face laid on them, in box widths."""
-    points = np.asarray(landmarks, np.float64)
-    pose = invert_affine(pose_of_landmarks(points))
-    rigid = list(RIGID)
-    apart = points[rigid] @ pose[:, :2].T + pose[:, 2] - MEAN_FACE[rigid, :2]
-    return float(np.sqrt((apart**2).sum(1).mean()))
+def shape_residual(landmarks: npt.ArrayLike, pose: Float64) -> float:
+    """RMS distance of the rigid landmarks ``[68 2]`` from the mean face laid on them by ``pose``, in box widths."""
+    points = transform_points(invert_affine(pose), np.asarray(landmarks, np.float64)[RIGID])
+    return float(np.sqrt(((points - MEAN_FACE[RIGID, :2]) ** 2).sum(1).mean()))
 
 
 class DlibLandmarks:

@@ -15,8 +15,9 @@ from lipsync_cli.face.identity import SAME_PERSON, Identities
 from lipsync_cli.face.landmarks import PATCH_PX, UNIT_TO_PATCH, pose_of_box
 from lipsync_cli.face.options import TrackOptions
 from lipsync_cli.face.quality import hindrance
+from lipsync_cli.face.surroundings import Surroundings
 from lipsync_cli.geometry import transform_points
-from lipsync_cli.types import FaceState, Float64, Frame, VideoInfo
+from lipsync_cli.types import FaceState, Float32, Float64, Frame, VideoInfo
 
 _MATCH_IOU = 0.3
 # Below this overlap with its detection, landmarks have slipped and are read anew from the detection.
@@ -29,16 +30,24 @@ _LIKE_THERE, _LIKE_AGAIN = 0.5, 0.75
 _SAME_PERSON_THERE = 0.65
 _LIKE_BACKWARDS = 0.8
 _JUST_S = 0.1
+# The whole picture is searched at least every so many detections, whatever it shows.
+_MOST_SKIPPED = 4
 
 
 @dataclass(slots=True)
 class SceneState:
-    """What a shot's tracking remembers. Copied before a doubtful cut, so that it can be taken back."""
+    """What a shot's tracking remembers. Copied before a doubtful cut, so that it can be taken back.
+
+    ``searched`` is the thumbnail of the last frame that was searched as a whole, ``skipped`` how many searches
+    have been spared since.
+    """
 
     shot: int = 0
     tracks: list[Track] = field(default_factory=list)
     since_detection: int = 0
     frames: int = 0
+    searched: Float32 | None = None
+    skipped: int = 0
 
 
 class Scene:
@@ -55,6 +64,7 @@ class Scene:
         self._info, self._detector, self._reader, self._identities = info, detector, reader, identities
         self._options = options
         self._display = info.display_size
+        self._surroundings = Surroundings(info)
         self._next_id = 0
         self.state = SceneState()
 
@@ -62,8 +72,8 @@ class Scene:
         """An independent copy of what is remembered."""
         return copy.deepcopy(self.state)
 
-    def observe(self, frame: Frame, earlier: Sequence[Frame]) -> None:
-        """Follow and find the faces of the shot's next frame.
+    def observe(self, frame: Frame, thumbnail: Float32, earlier: Sequence[Frame]) -> None:
+        """Follow and find the faces of the shot's next frame, whose grey ``thumbnail`` shows what is new.
 
         ``earlier`` are the frames of the shot still held, oldest first: a newcomer is traced back through them.
         """
@@ -74,7 +84,9 @@ class Scene:
         doubtful = len(readings) < len(state.tracks)
         if state.frames == 0 or doubtful or state.since_detection >= self._options.detect_every:
             state.since_detection = 0
-            self._detect(frame, readings, earlier)
+            if doubtful or not self._confirm_all(thumbnail, readings, time):
+                state.searched, state.skipped = thumbnail, 0
+                self._detect(frame, readings, earlier)
         state.frames += 1
         for track in self._unrivalled(readings):
             self._accept(track, readings[track.track_id], frame)
@@ -88,6 +100,21 @@ class Scene:
             if reading.like >= LIKE and plausible(reading, expected, self._display):
                 readings[track.track_id] = reading
         return readings
+
+    def _confirm_all(self, thumbnail: Float32, readings: dict[int, Reading], time: float) -> bool:
+        """Spare a search: nothing is new around the faces, and each is seen in its own patch."""
+        state = self.state
+        if not readings or state.searched is None or state.skipped >= _MOST_SKIPPED:
+            return False
+        if self._surroundings.changed(state.searched, thumbnail, [reading.box for reading in readings.values()]):
+            return False
+        seen = {track.track_id: self._seen_in_patch(readings[track.track_id], _SLIPPED_IOU) for track in state.tracks}
+        if not all(seen.values()):
+            return False
+        for track in state.tracks:
+            track.confirmed, track.score = time, seen[track.track_id][0].score
+        state.skipped += 1
+        return True
 
     def _detect(self, frame: Frame, readings: dict[int, Reading], earlier: Sequence[Frame]) -> None:
         """Confirm, correct, find again and find: brings ``readings`` in line with what the detector sees."""
@@ -141,18 +168,21 @@ class Scene:
 
     def _confirm_alone(self, track: Track, readings: dict[int, Reading], time: float) -> None:
         """The detector missed the face in the frame; look at its upright patch. Without that it may stay a while."""
-        patch = readings[track.track_id].patch
-        side = (PATCH_PX - 1) / 2
-        corners = transform_points(UNIT_TO_PATCH, [[0.0, 0.0], [1.0, 1.0]]).ravel().tolist()
-        near = [
-            d
-            for d in self._detector.detect(patch.rgb, thorough=False)
-            if iou(d.box, (corners[0], corners[1], corners[2], corners[3])) >= _MATCH_IOU and d.box[0] < side
-        ]
+        near = self._seen_in_patch(readings[track.track_id], _MATCH_IOU)
         if near:
             track.confirmed, track.score = time, near[0].score
         elif time - track.confirmed > self._options.unconfirmed_s:
             del readings[track.track_id]
+
+    def _seen_in_patch(self, reading: Reading, overlap: float) -> list[Detection]:
+        """What the detector finds in a reading's upright patch about where the face should be, best first."""
+        side = (PATCH_PX - 1) / 2
+        corners = transform_points(UNIT_TO_PATCH, [[0.0, 0.0], [1.0, 1.0]]).ravel().tolist()
+        return [
+            d
+            for d in self._detector.detect(reading.patch.rgb, thorough=False)
+            if iou(d.box, (corners[0], corners[1], corners[2], corners[3])) >= overlap and d.box[0] < side
+        ]
 
     def _welcome(
         self, detection: Detection, frame: Frame, readings: dict[int, Reading], earlier: Sequence[Frame]
@@ -243,7 +273,9 @@ class Scene:
             self._options.quality,
             before=track.hindrance,
         )
-        return Sighting(frame.index, float(frame.time), reading.landmarks, reading.head.yaw, track.score, state)
+        return Sighting(
+            frame.index, float(frame.time), reading.landmarks, reading.pose, reading.head.yaw, track.score, state
+        )
 
 
 def _within_reach(track: Track, reading: Reading, time: float) -> bool:

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lipsync_cli.face.landmarks import pose_of_landmarks
-from lipsync_cli.geometry import invert_affine, transform_points
+from lipsync_cli.geometry import transform_points
 from lipsync_cli.types import Float64
 
 POSE_SIGMA_S = 0.08
@@ -24,20 +23,23 @@ MOUTH_SIGMA_S = 0.03
 MOVED_SIGMA = 0.04
 # How well the slope must be supported before it is believed: in seconds, small against the window.
 _SLOPE_RIDGE_S = 0.03
-_SPEECH = tuple(range(48, 68))
+_SPEECH = slice(48, 68)
 
 
-def smooth(readings: Sequence[Float64], times: Sequence[float], centre: int) -> Float64:
-    """Landmarks ``[68 2]`` at ``times[centre]`` from the raw ones around it; times in seconds, increasing."""
+def smooth(readings: Sequence[Float64], poses: Sequence[Float64], times: Sequence[float], centre: int) -> Float64:
+    """Landmarks ``[68 2]`` at ``times[centre]`` from the raw ones around it; times in seconds, increasing.
+
+    ``poses`` are those of the readings, ``pose_of_landmarks`` of each.
+    """
     if len(readings) == 1:
         return readings[0]
     apart = np.asarray(times, np.float64) - times[centre]
-    poses = [pose_of_landmarks(points) for points in readings]
-    near = _fall_off(_moved(poses, centre), MOVED_SIGMA)
-    pose = _pose(poses, apart, _fall_off(apart, POSE_SIGMA_S) * near)
-    shapes = np.stack([transform_points(invert_affine(p), r) for p, r in zip(poses, readings, strict=True)])
+    rows = np.stack(poses)
+    near = _fall_off(_moved(rows, centre), MOVED_SIGMA)
+    pose = _pose(rows, apart, _fall_off(apart, POSE_SIGMA_S) * near)
+    shapes = (np.stack(readings) - rows[:, None, :, 2]) @ np.linalg.inv(rows[:, :, :2]).transpose(0, 2, 1)
     shape = _mean(shapes, _fall_off(apart, SHAPE_SIGMA_S) * near)
-    shape[list(_SPEECH)] = _mean(shapes, _fall_off(apart, MOUTH_SIGMA_S))[list(_SPEECH)]
+    shape[_SPEECH] = _mean(shapes[:, _SPEECH], _fall_off(apart, MOUTH_SIGMA_S))
     return transform_points(pose, shape)
 
 
@@ -49,17 +51,16 @@ def _mean(values: Float64, weights: Float64) -> Float64:
     return np.asarray(np.tensordot(weights / weights.sum(), values, 1), np.float64)
 
 
-def _moved(poses: Sequence[Float64], centre: int) -> Float64:
+def _moved(poses: Float64, centre: int) -> Float64:
     """RMS distance of the unit box's corners from where they are in the centre frame, in box widths."""
     box = np.array([[0.0, 0.0], [1, 0], [0, 1], [1, 1]])
-    corners = np.stack([transform_points(pose, box) for pose in poses])
+    corners = box @ poses[:, :, :2].transpose(0, 2, 1) + poses[:, None, :, 2]
     width = float(np.linalg.norm(poses[centre][:, 0]))
     return np.asarray(np.sqrt(((corners - corners[centre]) ** 2).sum(2).mean(1)) / max(width, 1e-6), np.float64)
 
 
-def _pose(poses: Sequence[Float64], apart: Float64, weights: Float64) -> Float64:
+def _pose(rows: Float64, apart: Float64, weights: Float64) -> Float64:
     """Weighted straight line through the poses' numbers, at time 0. Where weights are even it is their mean."""
-    rows = np.stack(poses)
     share = weights / weights.sum()
     mean = np.tensordot(share, rows, 1)
     middle = float(share @ apart)

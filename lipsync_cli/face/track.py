@@ -24,7 +24,7 @@ from lipsync_cli.face.options import QualityOptions, TrackOptions
 from lipsync_cli.face.quality import settle
 from lipsync_cli.face.scene import Scene, SceneState
 from lipsync_cli.face.smooth import smooth
-from lipsync_cli.types import Face, FaceState, Float64, Frame, TrackedFrame, UInt8, VideoInfo
+from lipsync_cli.types import Face, FaceState, Float32, Float64, Frame, TrackedFrame, UInt8, VideoInfo
 
 __all__ = ["QualityOptions", "TrackOptions", "Tracker", "track"]
 
@@ -38,6 +38,7 @@ class _Held:
 
     frame: Frame
     shot: int
+    thumbnail: Float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Tracker:
         cut = self._cuts.push(new)
         if self._doubt and frame.index - self._doubt.index > self.options.lookahead_frames:
             self._doubt = None
-        self._held.append(_Held(frame, self._scene.state.shot))
+        self._held.append(_Held(frame, self._scene.state.shot, new.grey))
         if self._doubt and same_shot(self._doubt.before, self._doubt.flash, new):
             self._go_back(self._doubt, new)
             return
@@ -132,7 +133,7 @@ class Tracker:
         held.shot = self._scene.state.shot
         index = held.frame.index
         earlier = [other.frame for other in self._held if other.shot == held.shot and other.frame.index < index]
-        self._scene.observe(held.frame, earlier)
+        self._scene.observe(held.frame, held.thumbnail, earlier)
         self._showing.update((track.track_id, track) for track in self._scene.state.tracks)
 
     def _hand_on(self) -> TrackedFrame:
@@ -156,14 +157,14 @@ class Tracker:
             return self._seen_face(track, frame.index)
         if float(frame.time) - last.time > self.options.bridge_s:
             return None
-        box = box_of_pose(pose_of_landmarks(last.landmarks))
-        return Face(track.track_id, box, last.landmarks, 0.0, last.yaw, FaceState.MISSING)
+        return Face(track.track_id, box_of_pose(last.pose), last.landmarks, 0.0, last.yaw, FaceState.MISSING)
 
     def _seen_face(self, track: Track, index: int) -> Face:
         near = [seen for seen in track.sightings if self._reaches(seen, index)]
         centre = next(i for i, seen in enumerate(near) if seen.index == index)
         now = near[centre]
-        landmarks = smooth([seen.landmarks for seen in near], [seen.time for seen in near], centre)
+        readings, poses = [seen.landmarks for seen in near], [seen.pose for seen in near]
+        landmarks = smooth(readings, poses, [seen.time for seen in near], centre)
         past = [seen.hindrance for seen in near[:centre]]
         coming = [seen.hindrance for seen in near[centre:]]
         state = settle(self._shown.get(track.track_id), past, coming, self.options.quality.hold_frames)

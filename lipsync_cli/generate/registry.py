@@ -43,6 +43,8 @@ def load_generator(
 
 def choose_device(device: str) -> str:
     """``auto`` becomes cuda, then mps, then cpu; a device asked for by name must exist."""
+    if device == "cpu":
+        return device  # always there; a model without networks then needs no torch at all
     import torch
 
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

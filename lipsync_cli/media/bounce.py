@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from lipsync_cli.media.decode import Decoder, Picture
-from lipsync_cli.media.pixels import decoded_format, layout_of
+from lipsync_cli.media.pixels import decoded_format
+from lipsync_cli.pixel_formats import pixel_format
 
 _MOST_BYTES = 256 << 20
 _MOST_FRAMES = 32
@@ -51,5 +52,5 @@ def _backward(decoder: Decoder, first: int, before: int) -> Iterator[Picture]:
 
 def _span(decoder: Decoder) -> int:
     info = decoder.info
-    size = layout_of(decoded_format(info)).frame_bytes(info.width, info.height)
+    size = pixel_format(decoded_format(info)).frame_bytes(info.width, info.height)
     return max(2, min(_MOST_FRAMES, _MOST_BYTES // size))

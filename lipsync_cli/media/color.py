@@ -8,7 +8,8 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from lipsync_cli.media.pixels import LAYOUTS, packed_rgb, planes_of
+from lipsync_cli.media.pixels import packed_rgb, planes_of
+from lipsync_cli.pixel_formats import PIXEL_FORMATS
 from lipsync_cli.types import ColorInfo, UInt8
 
 _MATRICES = {
@@ -74,7 +75,7 @@ class RgbConverter:
 
     def rgb(self, frame: av.VideoFrame) -> UInt8:
         """uint8 ``[h w 3]`` of a frame in a delivered format."""
-        if LAYOUTS[frame.format.name].planes == 1:
+        if PIXEL_FORMATS[frame.format.name].planes == 1:
             return self._gray(frame)
         return packed_rgb(self.convert(frame, "rgb24", full_range=True))
 
@@ -98,10 +99,10 @@ class RgbConverter:
 
     def _gray(self, frame: av.VideoFrame) -> UInt8:
         # swscale takes any gray for full range, so gray goes through a table instead.
-        layout = LAYOUTS[frame.format.name]
+        fmt = PIXEL_FORMATS[frame.format.name]
         if self._table is None:
-            level = np.arange(1 << layout.bits, dtype=np.float64) / (1 << (layout.bits - 8))
+            level = np.arange(1 << fmt.depth, dtype=np.float64) / (1 << (fmt.depth - 8))
             shown = level if self._color.full_range else (level - 16) * (255 / 219)
             self._table = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
-        luma = self._table[planes_of(frame, layout)[0]]
+        luma = self._table[planes_of(frame, fmt)[0]]
         return np.ascontiguousarray(np.repeat(luma[:, :, None], 3, axis=2))

@@ -9,7 +9,8 @@ from fractions import Fraction
 from lipsync_cli.errors import UsageError
 from lipsync_cli.media.containers import Container
 from lipsync_cli.media.ffmpeg import Ffmpeg
-from lipsync_cli.media.pixels import LAYOUTS, PixelLayout, decoded_format, layout_of, without_j
+from lipsync_cli.media.pixels import decoded_format, without_j
+from lipsync_cli.pixel_formats import PIXEL_FORMATS, PixelFormat, pixel_format
 from lipsync_cli.types import ColorInfo, VideoInfo
 
 Arguments = dict[str, str]
@@ -80,7 +81,7 @@ def _encoder(ffmpeg: Ffmpeg, container: Container, wanted: str, options: EncodeO
             hint=f"Use one of {', '.join(container.video)}, or another extension.",
         )
     encoder = container.video[0] if options.codec == "auto" else options.codec
-    rgb8 = wanted in LAYOUTS and LAYOUTS[wanted].is_rgb and LAYOUTS[wanted].bits == 8
+    rgb8 = wanted in PIXEL_FORMATS and PIXEL_FORMATS[wanted].is_rgb and PIXEL_FORMATS[wanted].depth == 8
     if encoder == "libx264" and rgb8 and "libx264rgb" in ffmpeg.encoders:
         return "libx264rgb"
     ffmpeg.require_encoder(encoder)
@@ -99,7 +100,7 @@ def _formats(
     if target != wanted:
         warnings.append(f"{encoder} does not take {wanted}, so the picture is encoded as {target}.")
     piped = delivered
-    if encoder in _NEEDS_EVEN and target in LAYOUTS and _is_odd(info, LAYOUTS[target]):
+    if encoder in _NEEDS_EVEN and target in PIXEL_FORMATS and _is_odd(info, PIXEL_FORMATS[target]):
         whole = target.replace("420", "444").replace("422", "444")
         if whole not in taken:
             raise UsageError(
@@ -115,37 +116,37 @@ def _formats(
     return piped, target, tuple(warnings)
 
 
-def _is_odd(info: VideoInfo, layout: PixelLayout) -> bool:
-    return bool(info.width % layout.chroma[0] or info.height % layout.chroma[1])
+def _is_odd(info: VideoInfo, fmt: PixelFormat) -> bool:
+    return bool(info.width % fmt.chroma[0] or info.height % fmt.chroma[1])
 
 
 def nearest_taken(wanted: str, taken: tuple[str, ...]) -> str:
     """The format among ``taken`` that loses least of ``wanted``: first no RGB change, then chroma, then depth."""
-    layout = layout_of(wanted) if wanted in LAYOUTS else layout_of("yuv420p")
-    known = [LAYOUTS[name] for name in taken if name in LAYOUTS and not name.startswith("yuvj")]
+    fmt = pixel_format(wanted) if wanted in PIXEL_FORMATS else pixel_format("yuv420p")
+    known = [PIXEL_FORMATS[name] for name in taken if name in PIXEL_FORMATS and not name.startswith("yuvj")]
     if not known:
         return taken[0]
-    return min(known, key=_loss_from(layout)).name
+    return min(known, key=_loss_from(fmt)).name
 
 
-def _loss_from(layout: PixelLayout) -> Callable[[PixelLayout], tuple[int, ...]]:
-    def loss(other: PixelLayout) -> tuple[int, ...]:
-        area, other_area = (a.chroma[0] * a.chroma[1] for a in (layout, other))
-        lost_color = layout.planes > other.planes
+def _loss_from(fmt: PixelFormat) -> Callable[[PixelFormat], tuple[int, ...]]:
+    def loss(other: PixelFormat) -> tuple[int, ...]:
+        area, other_area = (a.chroma[0] * a.chroma[1] for a in (fmt, other))
+        lost_color = fmt.planes > other.planes
         return (
             int(lost_color),
-            int(layout.is_rgb and not other.is_rgb) + int(other.is_rgb and not layout.is_rgb),
-            max(0, other_area - area) if layout.planes == 3 else 0,
-            max(0, layout.bits - other.bits),
-            max(0, other.bits - layout.bits),
-            abs(other_area - area) if layout.planes == 3 else -other_area,
+            int(fmt.is_rgb and not other.is_rgb) + int(other.is_rgb and not fmt.is_rgb),
+            max(0, other_area - area) if fmt.planes == 3 else 0,
+            max(0, fmt.depth - other.depth),
+            max(0, other.depth - fmt.depth),
+            abs(other_area - area) if fmt.planes == 3 else -other_area,
         )
 
     return loss
 
 
 def _conversion(piped: str, pix_fmt: str) -> Arguments:
-    if layout_of(piped).is_rgb and pix_fmt in LAYOUTS and not LAYOUTS[pix_fmt].is_rgb:
+    if pixel_format(piped).is_rgb and pix_fmt in PIXEL_FORMATS and not PIXEL_FORMATS[pix_fmt].is_rgb:
         return {"vf": f"scale=out_color_matrix=bt709:out_range=tv,format={pix_fmt}"}
     return {"pix_fmt": pix_fmt}
 

@@ -16,10 +16,11 @@ from lipsync_cli.media.encode import EncodeOptions, choose_encoding
 from lipsync_cli.media.ffmpeg import FfmpegProcess, find_ffmpeg
 from lipsync_cli.media.nut import NutWriter
 from lipsync_cli.media.output import STDOUT, PartialFile, check_tags
-from lipsync_cli.media.pixels import decoded_format, doubled_chroma, layout_of
+from lipsync_cli.media.pixels import decoded_format, doubled_chroma
 from lipsync_cli.media.probe import require_video
 from lipsync_cli.media.rotation import write_rotation
 from lipsync_cli.media.tracks import DubTrack, KeptTracks, TrackPlan, harmless_metadata, plan_dub, plan_kept
+from lipsync_cli.pixel_formats import pixel_format
 from lipsync_cli.types import Frame, MediaInfo, Plane
 
 _CAN_ROTATE = ("mp4", "mov", "mkv", "webm")
@@ -60,7 +61,7 @@ class FrameSink:
         self._video = require_video(media)
         self._options = options or EncodeOptions()
         self._encoding = choose_encoding(self._ffmpeg, self._container, self._video, self._options)
-        self._layout = layout_of(decoded_format(self._video))
+        self._format = pixel_format(decoded_format(self._video))
         self._partial = None if self._live else PartialFile(Path(target))
         uneven = self._container.variable_rate
         self._time_base = self._video.time_base if uneven else 1 / self._video.rate
@@ -105,6 +106,8 @@ class FrameSink:
         if not self._container.variable_rate:
             rate = f"{float(self._video.rate):g}"
             said.append(f"{self._container.name} files have one frame rate, so {rate} frames are shown per second.")
+        if self.reader_left:
+            said.append(f"Whoever read stdout left after {self.frames_written} frames; the rest was not made.")
         return tuple(said)
 
     def _keeps_rotation(self) -> bool:
@@ -154,13 +157,13 @@ class FrameSink:
         self.frames_written += 1
 
     def _planes(self, frame: Frame) -> tuple[Plane, ...]:
-        shapes = self._layout.shapes(self._video.width, self._video.height)
-        if frame.pix_fmt != self._layout.name or tuple(plane.shape for plane in frame.planes) != shapes:
-            raise ValueError(f"expected {self._layout.name} planes of {shapes}, got {frame!r}")
-        if any(plane.dtype != self._layout.dtype for plane in frame.planes):
-            raise ValueError(f"expected {self._layout.dtype.__name__} planes, got {frame.planes[0].dtype}")
-        grown = layout_of(self._encoding.piped).chroma != self._layout.chroma
-        return doubled_chroma(frame.planes, self._layout) if grown else frame.planes
+        shapes = self._format.shapes(self._video.width, self._video.height)
+        if frame.pix_fmt != self._format.name or tuple(plane.shape for plane in frame.planes) != shapes:
+            raise ValueError(f"expected {self._format.name} planes of {shapes}, got {frame!r}")
+        if any(plane.dtype != self._format.dtype for plane in frame.planes):
+            raise ValueError(f"expected {self._format.dtype.__name__} planes, got {frame.planes[0].dtype}")
+        grown = pixel_format(self._encoding.piped).chroma != self._format.chroma
+        return doubled_chroma(frame.planes, self._format) if grown else frame.planes
 
     def _pts(self, frame: Frame) -> int:
         if not self._container.variable_rate:

@@ -13,8 +13,9 @@ from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.media.bounce import bounced
 from lipsync_cli.media.color import RGB_COLOR, RgbConverter, color_info
 from lipsync_cli.media.decode import Decoder, Picture
-from lipsync_cli.media.pixels import decoded_format, layout_of, planes_of
+from lipsync_cli.media.pixels import decoded_format, planes_of
 from lipsync_cli.media.probe import require_video
+from lipsync_cli.pixel_formats import pixel_format
 from lipsync_cli.types import Frame, MediaInfo
 
 
@@ -63,7 +64,7 @@ class FrameSource:
     ) -> None:
         self._media, self._video = info, require_video(info)
         self._start, self._end, self._until = start, end, until
-        self._layout = layout_of(decoded_format(self._video))
+        self._format = pixel_format(decoded_format(self._video))
         self._with_rgb = with_rgb
         self._color = RgbConverter(self._video.color)
         self._decoder = Decoder(info.path, self._video)
@@ -152,16 +153,16 @@ class FrameSource:
         frame = self._native(picture.frame)
         rgb = self._color.rgb(frame) if self._with_rgb else None
         index, self._delivered = self._delivered, self._delivered + 1
-        return Frame(index, pts, self._time_base, planes_of(frame, self._layout), self._layout.name, rgb)
+        return Frame(index, pts, self._time_base, planes_of(frame, self._format), self._format.name, rgb)
 
     def _native(self, frame: av.VideoFrame) -> av.VideoFrame:
         if not self._video.is_still:
-            same = frame.format.name == self._layout.name
-            return frame if same else self._color.convert(frame, self._layout.name)
+            same = frame.format.name == self._format.name
+            return frame if same else self._color.convert(frame, self._format.name)
         # By way of RGB, because swscale changes matrices only there.
         shown = RgbConverter(color_info(frame)).convert(frame, "rgb24", full_range=True)
         return RgbConverter(RGB_COLOR).convert(
-            shown, self._layout.name, full_range=False, matrix=self._video.color.matrix
+            shown, self._format.name, full_range=False, matrix=self._video.color.matrix
         )
 
     def _nothing(self) -> InputError:

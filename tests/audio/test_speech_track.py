@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipsync_cli.audio import mel
 from lipsync_cli.audio.mel import HOP, LOG_MEAN, LOG_SPREAD, N_FFT, SAMPLE_RATE, WINDOW, log_mel
 from lipsync_cli.audio.stream import KEEP_SECONDS, SpeechTrack
 from lipsync_cli.types import AudioSpan
@@ -40,6 +43,23 @@ def test_log_mel_equals_librosa():
     ours = log_mel(samples[(N_FFT - WINDOW) // 2 :])
     count = min(len(ours), expected.shape[1])
     np.testing.assert_allclose(ours[:count], expected.T[:count], atol=2e-3)
+
+
+def test_bank_and_window_are_librosas_to_the_last_bit():
+    librosa = pytest.importorskip("librosa")
+    bank, window = mel._filters()
+    expected = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=80, fmin=55.0, fmax=7600.0)
+    np.testing.assert_array_equal(bank, expected)
+    np.testing.assert_array_equal(window, librosa.filters.get_window("hann", WINDOW).astype(np.float32))
+
+
+def test_the_first_row_does_not_import_scipy_signal():
+    code = """if True:
+        import sys, numpy
+        from lipsync_cli.audio.mel import log_mel
+        log_mel(numpy.zeros(400, "float32"))
+        sys.exit("scipy.signal" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @settings(max_examples=25, deadline=None)

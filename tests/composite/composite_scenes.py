@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipsync_cli.composite.colorspace import chroma_siting, pixel_format, planes_from_rgb
+from lipsync_cli.composite.colorspace import chroma_siting, planes_from_rgb
 from lipsync_cli.geometry import compose_affine, warp_to_crop
+from lipsync_cli.pixel_formats import pixel_format
 from lipsync_cli.types import Alignment, ColorInfo, Crop, Float32, Float64, Frame, Patch, VideoInfo
 
 FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "gray", "gray10le", "gbrp")

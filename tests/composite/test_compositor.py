@@ -11,9 +11,10 @@ from composite_scenes import FORMATS, alignment, crop_of, frame_of, smooth_rgb, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.composite.colorspace import pixel_format, planes_from_rgb
+from lipsync_cli.composite.colorspace import planes_from_rgb
 from lipsync_cli.composite.compositor import Compositor, touched_region
 from lipsync_cli.errors import InputError
+from lipsync_cli.pixel_formats import pixel_format
 from lipsync_cli.types import Alignment, Frame, Patch, VideoInfo
 
 ORIENTED = [

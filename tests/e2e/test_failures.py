@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lipsync_cli import hub
+from lipsync_cli.media.ffmpeg import find_ffmpeg
 from tests.e2e.conftest import PORTRAIT, SPEECH, portrait_variant
 from tests.synthetic import run_ffmpeg
 
@@ -80,3 +82,56 @@ def test_interrupted_in_the_middle(tmp_path: Path, number: signal.Signals) -> No
     assert process.returncode == 130, said
     assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in said
+
+
+# The least work a dub can be: nothing generated, faces looked for rarely and read once.
+QUICK = (
+    "--model", "passthrough", "--device", "cpu", "--preset", "realtime", "--set", "landmark_samples=1",
+    "--length", "video",
+)  # fmt: skip
+
+
+def test_the_disk_fills_up_in_the_middle(tmp_path: Path, tiny_disk: Path) -> None:
+    done = lipsync("dub", PORTRAIT, SPEECH, "-o", tiny_disk / "out.mp4", *QUICK, "--crf", "1", cwd=tmp_path)
+    assert_refused(done, 7, "disk is full", tiny_disk)
+    assert list(tiny_disk.iterdir()) == []
+
+
+def test_ffmpeg_is_killed_in_the_middle(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    environ, pid_file = ffmpeg_that_notes_its_pid(tmp_path)
+    command = [sys.executable, "-m", "lipsync_cli", "dub", str(PORTRAIT), str(SPEECH), "-o", "out.mp4", *QUICK]
+    process = subprocess.Popen(command, cwd=here, env=environ, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(here.glob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 7, said
+    assert "ffmpeg was killed (signal 9)" in said
+    assert "Traceback" not in said
+    assert list(here.iterdir()) == []
+
+
+def ffmpeg_that_notes_its_pid(folder: Path) -> tuple[dict[str, str], Path]:
+    """An environment with the real ffmpeg behind a script on PATH, and the file with the pid of its latest run."""
+    script, pid_file = folder / "bin" / "ffmpeg", folder / "pid"
+    script.parent.mkdir()
+    script.write_text(f"""#!/bin/sh\necho $$ > '{pid_file}'\nexec '{find_ffmpeg().path}' "$@"\n""")
+    script.chmod(0o755)
+    return {**os.environ, "PATH": f"{script.parent}:{os.environ['PATH']}"}, pid_file
+
+
+def test_the_reader_of_stdout_leaves(tmp_path: Path) -> None:
+    """As with ``| head -c 2000``: no failure of ours, so exit code 0, and a note of what was not made."""
+    command = [sys.executable, "-m", "lipsync_cli", "dub", str(PORTRAIT), str(SPEECH), "-o", "-", *QUICK]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    assert len(process.stdout.read(2000)) == 2000
+    process.stdout.close()
+    said = process.stderr.read().decode()
+    assert process.wait(timeout=60) == 0, said
+    assert "left after" in said and "rest was not made" in said
+    assert "Traceback" not in said and "Error" not in said
+    assert list(tmp_path.iterdir()) == []

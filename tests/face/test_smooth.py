@@ -7,6 +7,7 @@ import pytest
 
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.jitter import corner_jitter
+from lipsync_cli.face.landmarks import pose_of_landmarks
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.face.smooth import smooth
 
@@ -18,7 +19,8 @@ def smoothed(readings: list[np.ndarray], span: int = SPAN) -> list[np.ndarray]:
     out = []
     for i in range(len(readings)):
         first, last = max(0, i - span), min(len(readings), i + span + 1)
-        out.append(smooth(readings[first:last], [j / RATE for j in range(first, last)], i - first))
+        near, times = readings[first:last], [j / RATE for j in range(first, last)]
+        out.append(smooth(near, [pose_of_landmarks(points) for points in near], times, i - first))
     return out
 
 
@@ -67,4 +69,4 @@ def test_the_mouth_opens_in_time() -> None:
 
 def test_one_reading_is_kept() -> None:
     only = face_at(10)
-    assert smooth([only], [0.0], 0) is only
+    assert smooth([only], [pose_of_landmarks(only)], [0.0], 0) is only

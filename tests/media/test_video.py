@@ -12,9 +12,10 @@ from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.media import bounce
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.decode import measure_video
-from lipsync_cli.media.pixels import LAYOUTS, doubled_chroma, layout_of, nearest_supported
+from lipsync_cli.media.pixels import doubled_chroma, nearest_supported
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
+from lipsync_cli.pixel_formats import PIXEL_FORMATS, pixel_format
 from lipsync_cli.timeline import bounce_index
 from lipsync_cli.types import ColorInfo
 from tests.synthetic import make_video, run_ffmpeg, time_stamps
@@ -40,7 +41,7 @@ def test_frames_have_the_files_own_times_and_contiguous_planes(clips, name):
     assert [float(frame.time) for frame in frames] == pytest.approx(time_stamps(clips / name), abs=1e-9)
     assert [frame.index for frame in frames] == list(range(len(frames)))
     for frame in frames[:2]:
-        layout = layout_of(frame.pix_fmt)
+        layout = pixel_format(frame.pix_fmt)
         height, width = frame.planes[0].shape
         assert tuple(plane.shape for plane in frame.planes) == layout.shapes(width, height)
         assert all(plane.flags.c_contiguous and plane.dtype == layout.dtype for plane in frame.planes)
@@ -191,9 +192,9 @@ def test_measured_durations_include_the_last_frame(clips):
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le", "yuv444p12le"])
 @pytest.mark.parametrize("width", [64, 101])
 def test_rgb_follows_matrix_and_range(matrix, full, pix_fmt, width):
-    layout, height = LAYOUTS[pix_fmt], 36
+    layout, height = PIXEL_FORMATS[pix_fmt], 36
     rng = np.random.default_rng(5)
-    unit = 1 << (layout.bits - 8)
+    unit = 1 << (layout.depth - 8)
     luma = rng.integers(90 * unit, 120 * unit, (height, width))
     frame = av.VideoFrame(width, height, pix_fmt)
     for plane, shape, values in zip(
@@ -212,7 +213,7 @@ def test_rgb_follows_matrix_and_range(matrix, full, pix_fmt, width):
 
 
 def test_doubled_chroma_can_be_read_back_exactly():
-    layout, rng = LAYOUTS["yuv420p"], np.random.default_rng(1)
+    layout, rng = PIXEL_FORMATS["yuv420p"], np.random.default_rng(1)
     planes = tuple(rng.integers(0, 256, shape, dtype=np.uint8) for shape in layout.shapes(65, 49))
     grown = doubled_chroma(planes, layout)
     assert {plane.shape for plane in grown} == {(49, 65)}
