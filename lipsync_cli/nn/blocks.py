@@ -7,10 +7,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def draw_normal(weight: Tensor, std: float) -> None:
+    """Fill a weight with normal numbers of deviation ``std``.
+
+    Not on the meta device, where weights have no values: torch would import its compiler to find that out, which
+    takes seconds.
+    """
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, gain: float = 1.0) -> nn.Conv2d:
     """A 'same' convolution with He initialisation times ``gain``; the networks carry no normalisation layers."""
     layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    draw_normal(layer.weight, (2 / (inputs * kernel**2)) ** 0.5)
     with torch.no_grad():
         layer.weight.mul_(gain)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -29,7 +39,7 @@ class ResidualBlock(nn.Module):
         self.second = conv(channels, channels, gain=0.2)
         self.film = nn.Linear(condition, 2 * channels) if condition else None
         if self.film is not None:
-            nn.init.normal_(self.film.weight, std=0.05)
+            draw_normal(self.film.weight, 0.05)
             nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:

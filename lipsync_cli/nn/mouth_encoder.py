@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lipsync_cli.nn.blocks import conv
+from lipsync_cli.nn.blocks import conv, draw_normal
 from lipsync_cli.nn.landmark_flow import INNER_LIPS, POINTS
 
 # The part of the unit crop the encoder sees: x0, y0, side. Lips and chin, not eyes, ears or background.
@@ -38,8 +38,8 @@ class MouthEncoder(nn.Module):
         # Unit variance per dimension whatever the weights: noise on z then has a meaning from the first step on.
         self.scale = nn.BatchNorm1d(latent, affine=False, momentum=0.02)
         self.points = nn.Linear(latent, 2 * len(POINTS))
-        nn.init.normal_(self.head.weight, std=0.02)
-        nn.init.normal_(self.points.weight, std=0.003)
+        draw_normal(self.head.weight, 0.02)
+        draw_normal(self.points.weight, 0.003)
         nn.init.constant_(self.points.bias, 0.5)  # lips start in the middle of the crop, not in its corner
 
     def forward(self, crops: Tensor) -> Tensor:

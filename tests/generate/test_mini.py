@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -179,3 +181,14 @@ def test_damaged_weights_are_refused(tmp_path):
 def test_unknown_hyper_parameters_are_refused():
     with pytest.raises(ModelError, match=r"wrong at colour"):
         read_config({"colour": 3}, model="m")
+
+
+def test_loading_does_not_import_torchs_compiler() -> None:
+    """It takes longer than all else that a dub waits for at its start."""
+    code = """if True:
+        import sys
+        from lipsync_cli import hub
+        from lipsync_cli.generate.registry import load_generator
+        load_generator(hub.load_card("lip-forcing-mini"), device="cpu")
+        sys.exit("torch._dynamo" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
