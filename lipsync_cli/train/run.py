@@ -26,6 +26,7 @@ from lipsync_cli.train.sharpen import sharpen
 from lipsync_cli.train.state_sync import train_state_sync
 from lipsync_cli.train.student import train_student
 from lipsync_cli.train.teacher import train_teacher
+from lipsync_cli.train.trajectory import analyse
 
 Say = Callable[[str], None]
 
@@ -96,6 +97,8 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     if recipe.student is None:
         return network
     expert, teacher = train_judges(run, network, states)
+    if held_out:
+        run.say(f"wrote {analyse(teacher, expert, held_out, run.runs / 'teacher')}")
     network = train_student(
         network, teacher, expert, states, recipe.student, run.runs / "student", deadline=run.deadline()
     )

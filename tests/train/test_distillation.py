@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from lipsync_cli.train.student import (
     shifted_times,
     train_student,
 )
+from lipsync_cli.train.trajectory import analyse, judged
 
 LATENT, FRAMES = 6, 20
 SMALL = FlowConfig(LATENT, 16, 2, 2, chunk=4, window=8)
@@ -195,6 +197,17 @@ def test_a_stopped_and_resumed_student_equals_an_unbroken_one(tmp_path: Path) ->
     assert all(torch.equal(value, parts[key]) for key, value in whole.items())
     unrewarded = train(tmp_path / "plain", replace(recipe, reward=0.0))
     assert any(not torch.equal(value, unrewarded[key]) for key, value in whole.items())
+
+
+def test_the_analysis_covers_the_trajectory(tmp_path: Path) -> None:
+    teacher, expert = awake(WindowFlow(SMALL)), awake(StateSync(LATENT))
+    path = analyse(teacher, expert, clips(), tmp_path, scales=(1.0, 2.0), frames=16, size=2)
+    rows = json.loads(path.read_text())
+    assert len(rows["trajectory"]) == 2 * 50 and len(rows["two_steps"]) == 4 * 15
+    assert rows["trajectory"][0]["time"] == pytest.approx(0.9997, abs=1e-3)
+    batch = a_batch()
+    perfect = judged(teacher, expert, batch, teacher.normalise(batch.z), (1.0,), 0.5)
+    assert perfect.distance == 0 and perfect.spread == pytest.approx(1)
 
 
 def test_window_lengths_take_turns() -> None:
