@@ -135,7 +135,7 @@ def _plot(solutions: dict[str, list[Point]], schedules: dict[str, list[Point]], 
     axes[1, 0].set_title("two steps, by guidance of the first and second")
     for row in axes:
         row[0].legend()
-        row[0].invert_xaxis()
+    axes[0, 0].invert_xaxis()  # the axes share it: time runs from noise to picture
     for axis in axes[1]:
         axis.set_xlabel("time of the prediction")
     figure.tight_layout()

@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from lipsync_cli.errors import InputError
+from lipsync_cli.face.align import LOWER_FACE
+from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import MiniConfig, load_networks
+from lipsync_cli.geometry import transform_points
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
-from lipsync_cli.train.data import load_clips, mirror_points, render_batches
+from lipsync_cli.train.data import load_clips, mirror_points, render_batches, shown
 from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
 from lipsync_cli.train.points import PointsRecipe, points_loss
 from lipsync_cli.train.prepare import MEL_MARGIN, Prepared, read_clips
@@ -145,6 +148,18 @@ def test_batches_are_a_function_of_their_seed(prepared: Path) -> None:
     assert torch.equal(one.targets, two.targets) and torch.equal(one.reference_points, two.reference_points)
     assert one.targets.shape == (2, 2, 3, 48, 48) and one.references.shape == (2, 3, 3, 48, 48)
     assert one.target_points.shape == (2, 2, 29, 2)
+
+
+def test_nothing_is_learnt_from_rows_beyond_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    crop = rng.integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    face = MEAN_FACE[:, :2]
+    landmarks = transform_points(LOWER_FACE.matrix(LOWER_FACE.anchors(face), 192), face)
+    whole = shown(crop, landmarks, 96)
+    assert whole.shape == (96, 96) and 0 < whole.max() <= 1 and whole[70, 48] > 0.9
+    crop[150:] = crop[149]
+    cut = shown(crop, landmarks, 96)
+    assert not cut[76:].any() and np.array_equal(cut[:74], whole[:74])
 
 
 def test_audio_windows_are_centred_on_their_frames(prepared: Path) -> None:
