@@ -68,7 +68,7 @@ class Stage:
                 self.step += 1
                 bar.update()
                 self._update_average(min(pace.average, self.step / (self.step + 9)))
-                if self.step % pace.log_every == 1:
+                if self.step % pace.log_every == 0 or self.step == 1:
                     row = {"step": self.step, "s": round(time.monotonic() - began, 1)}
                     log.write(json.dumps(row | {key: round(float(value), 5) for key, value in values.items()}) + "\n")
                     log.flush()
