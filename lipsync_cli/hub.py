@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -101,6 +102,12 @@ class FileCheck:
     file: str
     state: State
     detail: str = ""
+
+
+def cache_folder() -> Path:
+    """Where files that can be fetched or made again are kept; it need not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(base) / "lipsync"
 
 
 def models_dir() -> Path:

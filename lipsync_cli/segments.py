@@ -159,11 +159,12 @@ class Segment:
 
     def _step(self, items: list[_Item]) -> None:
         closing = self._options.silence == "close"
+        until = self._heard_until(items)
         chunk = CropChunk(
             crops=tuple(item.crop for item in items),
             times=tuple(item.time for item in items),
-            mel=self._mel(self._previous, items[-1].time) if self._generator.spec.audio == "mel" else NO_MEL,
-            wave=self._wave(self._previous, items[-1].time) if self._generator.spec.audio == "waveform" else NO_WAVE,
+            mel=self._mel(self._previous, until) if self._generator.spec.audio == "mel" else NO_MEL,
+            wave=self._wave(self._previous, until) if self._generator.spec.audio == "waveform" else NO_WAVE,
             silence=np.array([item.silence if closing else 0.0 for item in items], np.float32),
         )
         pictures = self._generator.step(self._state, chunk)
@@ -173,6 +174,13 @@ class Segment:
             item.patch = None if picture is None else Patch(picture, item.crop)
             self._unsealed.append(item)
         self._previous = items[-1].time
+
+    def _heard_until(self, items: list[_Item]) -> Fraction:
+        """Time of the chunk's end, which with a clock of its own need not be that of its last frame."""
+        spec = self._generator.spec
+        if spec.rate is None:
+            return items[-1].time
+        return self._start + chunk_end(spec, self._position(items[-1])) / spec.rate
 
     def _mel(self, first: Fraction, last: Fraction) -> MelSpan:
         spec = self._generator.spec

@@ -124,6 +124,10 @@ class Taew(nn.Module):
             nn.ReLU(), _conv(w, 3),
         )  # fmt: skip
 
+    def begin(self) -> TaewState:
+        """State of a stream, one for each direction."""
+        return TaewState()
+
     def encode(self, frames: Tensor, state: TaewState) -> Tensor:
         """Latents ``[b n 16 h/8 w/8]`` of frames ``[b t 3 h w]``: the first alone, then groups of four.
 

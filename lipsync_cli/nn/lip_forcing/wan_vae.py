@@ -39,6 +39,10 @@ class StreamingWanVae(nn.Module):
         self.register_buffer("mean", torch.tensor(vae.config.latents_mean).view(1, 1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(vae.config.latents_std).view(1, 1, -1, 1, 1), persistent=False)
 
+    def begin(self) -> WanState:
+        """State of a stream, one for each direction."""
+        return WanState()
+
     def encode(self, frames: Tensor, state: WanState) -> Tensor:
         """Latents ``[b n 16 h/8 w/8]`` of frames ``[b t 3 h w]``: the first alone, then groups of four.
 
