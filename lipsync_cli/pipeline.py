@@ -172,7 +172,9 @@ def compose(
 
 def _generator(job: Job) -> Generator[Any]:
     settings = job.request.settings
-    return load_generator(job.card, device=job.device, dtype=settings.dtype, threads=settings.threads)
+    return load_generator(
+        job.card, device=job.device, dtype=settings.dtype, threads=settings.threads, parity=settings.parity
+    )
 
 
 def _source(job: Job) -> Any:

@@ -75,6 +75,9 @@ class DubSettings(BaseModel):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where the model runs.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="Arithmetic of the model.")
+    parity: bool = Field(
+        default=False, description="Follow the numerics of the model's original release, its faults included."
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,12 +16,14 @@ from lipsync_cli import hub
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 from lipsync_cli.generate.lip_forcing.generator import Codec, LipForcingNetworks
-from lipsync_cli.nn.checkpoints import load_strictly, read_tensors
-from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder, create_wav2vec2, wav2vec2_tensors
-from lipsync_cli.nn.lip_forcing.taew import Taew, fit_time_grow
-from lipsync_cli.nn.lip_forcing.text import create_umt5, encode_tokens, tokenize, umt5_tensors
+from lipsync_cli.generate.lip_forcing.roles import ROLES, load_role
+from lipsync_cli.model_files import cache_folder
+from lipsync_cli.nn.checkpoints import read_tensors
+from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
+from lipsync_cli.nn.lip_forcing.taew import Taew
+from lipsync_cli.nn.lip_forcing.text import encode_tokens, tokenize
 from lipsync_cli.nn.lip_forcing.transformer import LipForcingTransformer
-from lipsync_cli.nn.lip_forcing.wan_vae import StreamingWanVae, create_wan_vae, diffusers_key
+from lipsync_cli.nn.lip_forcing.wan_vae import StreamingWanVae
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -33,12 +35,13 @@ def load_networks(
 
     The text comes first: its encoder is large and is let go before the transformer is loaded.
     """
+    for role in ("transformer", "speech", *_codec_roles(config)):
+        hub.resolve_weights(card, role)
     text = text_context(card, config, device=device)
-    speech = SpeechEncoder(_load(card, "speech", lambda: _wav2vec2(config), wav2vec2_tensors)).settle()
+    speech = SpeechEncoder(_load(card, "speech", config)).settle()
     codecs = {role: _codec(card, config, role, device, dtype) for role in {config.encoder, config.decoder}}
-    transformer = _load(card, "transformer", lambda: LipForcingTransformer(config.transformer()), dict)
     return LipForcingNetworks(
-        transformer=transformer.to(device, dtype),
+        transformer=_load(card, "transformer", config).to(device, dtype),
         encoder=codecs[config.encoder],
         decoder=codecs[config.decoder],
         speech=speech.to(device),
@@ -54,14 +57,14 @@ def random_networks(
         torch.manual_seed(seed)
         codecs: dict[str, Codec] = {}
         if "wan" in (config.encoder, config.decoder):
-            codecs["wan"] = _settled(StreamingWanVae(create_wan_vae(config.vae_width)), dtype)
+            codecs["wan"] = _settled(StreamingWanVae(ROLES["wan-vae"].create(config)), dtype)
         if "taew" in (config.encoder, config.decoder):
             codecs["taew"] = _settled(Taew(config.taew_width), taew_type(device, dtype))
         return LipForcingNetworks(
             transformer=_random(lambda: LipForcingTransformer(config.transformer()), device, dtype),
             encoder=codecs[config.encoder],
             decoder=codecs[config.decoder],
-            speech=_settled(SpeechEncoder(_wav2vec2(config)).settle(), torch.float32),
+            speech=_settled(SpeechEncoder(ROLES["speech"].create(config)).settle(), torch.float32),
             text=torch.randn(1, config.text_tokens, config.text_width),
         )
 
@@ -85,14 +88,13 @@ def text_cache(card: hub.ModelCard, config: LipForcingConfig) -> Path:
     """Where the encoded prompt is kept: its name follows from the encoder's files and the prompt."""
     parts = [config.prompt, str(config.text_tokens)]
     parts += sorted(weights.sha256 for weights in card.weights if weights.role in ("umt5", "tokenizer"))
-    return hub.cache_folder() / "text" / (hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24] + ".safetensors")
+    return cache_folder() / "text" / (hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24] + ".safetensors")
 
 
 def encode_text(card: hub.ModelCard, config: LipForcingConfig, *, device: torch.device) -> Tensor:
     """The prompt read by UMT5, float32 ``[1 l d]`` on the CPU; needs room for the encoder's weights on ``device``."""
     ids = tokenize(config.prompt, hub.resolve_weights(card, "tokenizer"))
-    network = _load(card, "umt5", lambda: create_umt5(config.text()), umt5_tensors).to(device)
-    return encode_tokens(network, ids, config.text_tokens).cpu()
+    return encode_tokens(_load(card, "umt5", config).to(device), ids, config.text_tokens).cpu()
 
 
 def taew_type(device: torch.device, dtype: torch.dtype) -> torch.dtype:
@@ -100,31 +102,21 @@ def taew_type(device: torch.device, dtype: torch.dtype) -> torch.dtype:
     return torch.float16 if device.type == "cuda" and dtype != torch.float32 else dtype
 
 
+def _codec_roles(config: LipForcingConfig) -> set[str]:
+    return {"wan-vae" if codec == "wan" else "taew" for codec in (config.encoder, config.decoder)}
+
+
 def _codec(
     card: hub.ModelCard, config: LipForcingConfig, role: str, device: torch.device, dtype: torch.dtype
 ) -> StreamingWanVae | Taew:
     if role == "taew":
-        taew = _load(card, "taew", lambda: Taew(config.taew_width), fit_time_grow)
+        taew: Taew = _load(card, "taew", config)
         return taew.to(device, taew_type(device, dtype))
-    vae = _load(
-        card, "wan-vae", lambda: create_wan_vae(config.vae_width), lambda tensors: {
-            diffusers_key(key): value for key, value in tensors.items()
-        }
-    )  # fmt: skip
-    return StreamingWanVae(vae.to(dtype)).to(device)
+    return StreamingWanVae(_load(card, "wan-vae", config).to(dtype)).to(device)
 
 
-def _load(
-    card: hub.ModelCard,
-    role: str,
-    network: Callable[[], Network],
-    rename: Callable[[dict[str, Tensor]], dict[str, Tensor]],
-) -> Network:
-    return load_strictly(network, hub.resolve_weights(card, role), rename=rename)
-
-
-def _wav2vec2(config: LipForcingConfig) -> nn.Module:
-    return create_wav2vec2(config.speech_width, config.speech_layers, config.speech_heads, config.speech_feed_forward)
+def _load(card: hub.ModelCard, role: str, config: LipForcingConfig) -> Any:
+    return load_role(role, config, hub.resolve_weights(card, role))
 
 
 def _read_text(path: Path, config: LipForcingConfig) -> Tensor:
