@@ -70,14 +70,24 @@ class Block(nn.Module):
         attend: Callable[[Tensor, Tensor, Tensor], Tensor],
     ) -> Tensor:
         """Tokens ``[b f n d]`` at modulation ``[b f 6 d]``; ``text`` are keys and values ``[b l h c]``."""
-        kind = _precision(x, self.wide)
-        table = (self.modulation.to(kind) + modulation.to(kind))[:, :, :, None]
-        shift, scale, gate, shift2, scale2, gate2 = table.unbind(2)
+        return self.finish(x, attend(*self.project(x, modulation)), modulation, text)
+
+    def project(self, x: Tensor, modulation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[b f n h c]`` of the self-attention."""
+        shift, scale, *_ = self._table(x, modulation)
         h = modulated(x, shift, scale)
-        attended = attend(self.self_attn.queries(h), *self.self_attn.keys_values(h))
+        return self.self_attn.queries(h), *self.self_attn.keys_values(h)
+
+    def finish(self, x: Tensor, attended: Tensor, modulation: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
+        """Everything after the self-attention, whose outcome is ``attended`` ``[b f·n h c]``."""
+        _, _, gate, shift2, scale2, gate2 = self._table(x, modulation)
         x = gated(x, self.self_attn.o(attended.flatten(2)).view_as(x), gate)
         x = x + self._cross(x, text)
         return gated(x, self.ffn(modulated(x, shift2, scale2)), gate2)
+
+    def _table(self, x: Tensor, modulation: Tensor) -> tuple[Tensor, ...]:
+        kind = _precision(x, self.wide)
+        return (self.modulation.to(kind) + modulation.to(kind))[:, :, :, None].unbind(2)
 
     def _cross(self, x: Tensor, text: tuple[Tensor, Tensor]) -> Tensor:
         wide = x.to(_precision(x, self.wide))

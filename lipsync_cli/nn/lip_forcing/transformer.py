@@ -58,7 +58,18 @@ class LipForcingTransformer(nn.Module):
         self.head = Head(d, LATENT_CHANNELS * PATCH * PATCH)
         self.audio_proj = AudioPack(FRAMES_PER_LATENT * config.audio_features, config.audio_width)
         self.audio_cond_projs = nn.ModuleList(nn.Linear(config.audio_width, d) for _ in config.audio_layers)
+        self._rotate = rotate
         self.set_wide_modulation(wide_modulation)
+
+    def compile_parts(self, backend: str = "inductor") -> None:
+        """Compile what surrounds the attention: norms, modulation, projections, rotary positions.
+
+        Shapes are those of three views, first, second and every later chunk, so compilation ends with the third.
+        """
+        for block in self._blocks():
+            block.project = torch.compile(block.project, backend=backend, dynamic=False)  # type: ignore[method-assign]
+            block.finish = torch.compile(block.finish, backend=backend, dynamic=False)  # type: ignore[method-assign]
+        self._rotate = torch.compile(rotate, backend=backend, dynamic=False)
 
     def set_wide_modulation(self, wide: bool) -> None:
         """Choose the precision of norms, scales and gates; see the class."""
@@ -80,7 +91,8 @@ class LipForcingTransformer(nn.Module):
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             keys, values = cache.with_chunk(layer, k, v, place)
-            return _attention(rotate(q.flatten(1, 2), place.query_table), rotate(keys, place.key_table), values)
+            queries = self._rotate(q.flatten(1, 2), place.query_table)
+            return _attention(queries, self._rotate(keys, place.key_table), values)
 
         return self._run(x, t, condition, cache.text, attend)
 
