@@ -173,7 +173,13 @@ def compose(
 def _generator(job: Job) -> Generator[Any]:
     settings = job.request.settings
     return load_generator(
-        job.card, device=job.device, dtype=settings.dtype, threads=settings.threads, parity=settings.parity
+        job.card,
+        device=job.device,
+        dtype=settings.dtype,
+        threads=settings.threads,
+        parity=settings.parity,
+        compile=settings.compile,
+        crop_encoder=settings.crop_encoder,
     )
 
 

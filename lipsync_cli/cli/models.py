@@ -11,6 +11,7 @@ import typer
 from lipsync_cli import hub
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
+from lipsync_cli.cli.model_speed import model_cost, model_time
 from lipsync_cli.cli.paths import check_input
 from lipsync_cli.errors import ModelError
 
@@ -115,6 +116,10 @@ def convert_checkpoint(
     weights = convert(card, checkpoint, folder, role=role)
     stderr().print(f"{folder / weights.file}: {_size(weights.bytes)}", highlight=False, soft_wrap=True)
     stderr().print(f"Use it with: --model {folder}", highlight=False, soft_wrap=True)
+
+
+app.command("cost")(model_cost)
+app.command("time")(model_time)
 
 
 def _size(count: int) -> str:

@@ -7,7 +7,8 @@ of the video then gets the picture nearest to its own time. At 25 frames per sec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, floor
@@ -76,7 +77,10 @@ class LipForcingState:
 
 
 class LipForcing:
-    """Generator over loaded networks. ``release`` reproduces what the authors' release does differently."""
+    """Generator over loaded networks. ``release`` reproduces what the authors' release does differently.
+
+    ``watch`` may be set to be told of stages (speech, encode, transformer, decode) as they run.
+    """
 
     def __init__(
         self, networks: LipForcingNetworks, config: LipForcingConfig, *, name: str = KIND, release: bool = False
@@ -85,12 +89,13 @@ class LipForcing:
         networks.transformer.set_wide_modulation(not release)
         weight = networks.transformer.patch_embedding.weight
         self.device, self.dtype = weight.device, weight.dtype
+        self.watch: Callable[[str], AbstractContextManager[object]] = lambda stage: nullcontext()
         self._hearing = Hearing(networks.speech, config, whole=release)
         size = config.latent_size
         self._kept = torch.from_numpy(mouth_mask.kept_pixels(config.crop_size)).to(self.device)
         self._made = torch.from_numpy(mouth_mask.generated_latents(size)).to(self.device, self.dtype)
         with torch.inference_mode():
-            self._text = networks.transformer.begin(networks.text.to(self.device), (size, size)).text
+            self._text = networks.transformer.read_text(networks.text.to(self.device))
         rate = Fraction(config.rate)
         self._spec = GeneratorSpec(
             name=name,
@@ -144,15 +149,17 @@ class LipForcing:
         """Make the next chunk of the clock from the crops that are on screen at its frames."""
         first, count = state.frames, self.config.chunk_frames if state.frames else self.config.first_chunk_frames
         crops = [_at(on_screen, Fraction(index)) for index in range(first, first + count)]
-        visual = self._visual(state, self._pixels(crops))
-        features = self._hearing.features(state.heard, wave, first, count).to(self.dtype)
+        with self.watch("encode"):
+            visual = self._visual(state, self._pixels(crops))
+        with self.watch("speech"):
+            features = self._hearing.features(state.heard, wave, first, count).to(self.dtype)
         condition = ChunkCondition(visual, pack_speech(features[None], first=first == 0))
-        noises = self._noises(state, wave)
-        # The release leaves the first noise at full strength, though it starts from time 0.999.
-        x0 = roll_chunk(
-            self.networks.transformer, state.cache, condition, noises, self.config.schedule, first_scale=1.0
-        )
-        pictures = self.networks.decoder.decode(x0, state.decoding)[0].permute(0, 2, 3, 1).float().cpu().numpy()
+        with self.watch("transformer"):
+            noises, schedule = self._noises(state, wave), self.config.schedule
+            # The release leaves the first noise at full strength, though it starts from time 0.999.
+            x0 = roll_chunk(self.networks.transformer, state.cache, condition, noises, schedule, first_scale=1.0)
+        with self.watch("decode"):
+            pictures = self.networks.decoder.decode(x0, state.decoding)[0].permute(0, 2, 3, 1).float().cpu().numpy()
         state.pictures |= {first + index: picture for index, picture in enumerate(pictures)}
         state.frames += count
 

@@ -19,6 +19,7 @@ from lipsync_cli.generate.lip_forcing.generator import Codec, LipForcingNetworks
 from lipsync_cli.generate.lip_forcing.roles import ROLES, load_role
 from lipsync_cli.model_files import cache_folder
 from lipsync_cli.nn.checkpoints import read_tensors
+from lipsync_cli.nn.lip_forcing.float8 import use_float8
 from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
 from lipsync_cli.nn.lip_forcing.taew import Taew
 from lipsync_cli.nn.lip_forcing.text import encode_tokens, tokenize
@@ -47,6 +48,14 @@ def load_networks(
         speech=speech.to(device),
         text=text,
     )
+
+
+def accelerate(networks: LipForcingNetworks, *, float8: bool = False, compile: bool = False) -> None:
+    """Trade precision (``float8``) or a slow start (``compile``) for speed, in place."""
+    if float8:
+        use_float8(networks.transformer)
+    if compile:
+        networks.transformer.compile_parts()
 
 
 def random_networks(

@@ -16,6 +16,8 @@ from lipsync_cli.nn.lip_forcing.config import TransformerConfig
 from lipsync_cli.nn.lip_forcing.rotary import RotaryGrid
 from lipsync_cli.nn.lip_forcing.window import chunk_view
 
+KNOWN_TABLES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkPlace:
@@ -50,6 +52,7 @@ class StreamCache:
         self.frames = 0
         table_type = torch.promote_types(sample.dtype, torch.float32)
         self._grid = RotaryGrid(grid[0], grid[1], config.head_width, sample.device, table_type)
+        self._tables: dict[tuple[int, ...], Tensor] = {}
         self._place: tuple[tuple[int, int], ChunkPlace] | None = None
 
     def place(self, count: int) -> ChunkPlace:
@@ -57,9 +60,17 @@ class StreamCache:
         if self._place is None or self._place[0] != (self.frames, count):
             view = chunk_view(self.frames, count, self.config.window, self.config.sink)
             slots = torch.tensor(view.slots, device=self.keys[0].device)
-            tables = [self._grid.table(torch.tensor(p)) for p in (view.positions, view.query_positions)]
+            tables = [self._table(positions) for positions in (view.positions, view.query_positions)]
             self._place = (self.frames, count), ChunkPlace(slots, len(view.frames), *tables)
         return self._place[1]
+
+    def _table(self, positions: tuple[int, ...]) -> Tensor:
+        """A rotary table; as the ring turns the same few come back."""
+        if positions not in self._tables:
+            if len(self._tables) >= KNOWN_TABLES:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[positions] = self._grid.table(positions)
+        return self._tables[positions]
 
     def with_chunk(self, layer: int, keys: Tensor, values: Tensor, place: ChunkPlace) -> tuple[Tensor, Tensor]:
         """Visible keys and values ``[b visible·n h c]`` once the chunk's own ``[b c n h c]`` are in their slots.

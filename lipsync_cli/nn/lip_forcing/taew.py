@@ -138,14 +138,19 @@ class Taew(nn.Module):
         if frames.shape[1] % 4:
             raise ValueError(f"after the first, frames come in groups of four; {frames.shape[1] % 4} are left over")
         state.steps += frames.shape[1]
-        return self.encoder.run(frames, state)
+        return self.encoder.run(frames.to(self.dtype), state)
 
     def decode(self, latents: Tensor, state: TaewState) -> Tensor:
         """Frames ``[b t 3 8h 8w]`` of latents ``[b n 16 h w]``: one for a stream's first latent, four for others."""
         first = state.steps == 0
         state.steps += latents.shape[1]
-        frames = self.decoder.run(latents, state).clamp(0, 1)
+        frames = self.decoder.run(latents.to(self.dtype), state).clamp(0, 1)
         return frames[:, TRIMMED_FRAMES:] if first else frames
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights and of the arithmetic."""
+        return next(self.parameters()).dtype
 
 
 def fit_time_grow(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -81,9 +81,12 @@ class LipForcingTransformer(nn.Module):
 
     def begin(self, text: Tensor, size: tuple[int, int]) -> StreamCache:
         """Cache of a stream with text context ``[b l text_width]`` and latents of ``size`` (height, width)."""
+        return StreamCache(self.config, self.read_text(text), (size[0] // PATCH, size[1] // PATCH))
+
+    def read_text(self, text: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Cross-attention keys and values ``[b l h c]`` of each layer for a context ``[b l text_width]``."""
         context = self.text_embedding(text.to(self.dtype))
-        keys_values = [block.cross_attn.keys_values(context) for block in self._blocks()]
-        return StreamCache(self.config, keys_values, (size[0] // PATCH, size[1] // PATCH))
+        return [block.cross_attn.keys_values(context) for block in self._blocks()]
 
     def predict(self, x: Tensor, t: Tensor, condition: ChunkCondition, cache: StreamCache) -> Tensor:
         """Velocity ``[b n 16 h w]`` of a chunk x at times t ``[b n]`` in [0, 1]; the past is only read."""
@@ -111,13 +114,12 @@ class LipForcingTransformer(nn.Module):
         ``views``: ``full``, all frames see each other; ``causal``, a frame sees what its chunk would see in a
         stream, at absolute positions; ``stream``, the same at positions inside the window, as in a stream.
         """
-        context = self.text_embedding(text.to(self.dtype))
-        keys_values = [block.cross_attn.keys_values(context) for block in self._blocks()]
+        keys_values = self.read_text(text)
         rows, columns = x.shape[-2] // PATCH, x.shape[-1] // PATCH
         table_type = torch.promote_types(self.dtype, torch.float32)
         grid = RotaryGrid(rows, columns, self.config.head_width, x.device, table_type)
         spans = [
-            (list(own), list(seen), grid.table(torch.tensor(q_at)), grid.table(torch.tensor(k_at)))
+            (list(own), list(seen), grid.table(q_at), grid.table(k_at))
             for own, seen, q_at, k_at in self._views(x.shape[1], views)
         ]
 

@@ -122,6 +122,32 @@ def test_a_model_that_was_not_downloaded_says_how(head_mp4, voice_wav, tmp_path,
     assert "Run: lipsync models pull lip-forcing-14b" in " ".join(done.output.split())
 
 
+def test_the_cost_of_a_model_is_counted(folder):
+    done = command("models", "cost", folder, "--json", "--tflops", 2, "--bandwidth", 100)
+    assert done.exit_code == 0, done.output
+    counted = json.loads(done.stdout)
+    assert [stage["stage"] for stage in counted["stages"]] == ["speech", "encode", "transformer", "decode"]
+    assert counted["fps"] > 0 and counted["memory_bytes"]["keys and values"] > 0
+    table = command("models", "cost", folder)
+    assert "transformer" in table.stdout and "frames per second" in table.stdout
+    assert command("models", "cost", "passthrough").exit_code == 2
+
+
+def test_the_speed_of_a_model_is_measured_with_random_weights(folder):
+    done = command("models", "time", folder, "--chunks", 1, "--json", "--encoder", "taew", "--dtype", "float8")
+    assert done.exit_code == 0, done.output
+    timing = json.loads(done.stdout)
+    assert timing["fps"] > 0 and timing["first_frame_s"] > 0 and timing["dtype"] == "float8"
+    assert set(timing["shares"]) == {"speech", "encode", "transformer", "decode"}
+    assert sum(timing["shares"].values()) == pytest.approx(1)
+    assert command("models", "time", folder, "--dtype", "int4").exit_code == 2
+
+
+def test_eight_bits_are_for_models_that_have_them(head_mp4, voice_wav, tmp_path):
+    args = ["--model", "passthrough", "--set", "dtype=float8"]
+    assert command("dub", head_mp4, voice_wav, "-o", tmp_path / "o.mp4", *args).exit_code == 2
+
+
 def test_a_checkpoint_becomes_a_model(folder, tmp_path):
     done = command("models", "convert", folder / "transformer.pth", "--model", folder, "-o", tmp_path / "mine")
     assert done.exit_code == 0, done.output

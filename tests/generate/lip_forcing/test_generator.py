@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from narrow_model import CONFIG, make_networks
+from narrow_model import CONFIG, CPU, make_networks
 
 from lipsync_cli.generate.lip_forcing import parity
 from lipsync_cli.generate.lip_forcing.generator import LipForcing, pack_speech
+from lipsync_cli.generate.lip_forcing.load import random_networks
 from lipsync_cli.generate.protocol import NO_MEL, CropChunk, Generator, WaveSpan
 from lipsync_cli.segments import chunk_end
 from lipsync_cli.types import Alignment, Crop
@@ -163,6 +164,19 @@ def test_missing_sound_is_an_error_not_a_guess(generator):
     )
     with pytest.raises(ValueError, match="sound from sample"):
         generator.step(state, late)
+
+
+@pytest.mark.parametrize("codec", ["wan", "taew"])
+def test_in_bfloat16_it_stays_near_the_float32_pictures(codec):
+    """On a machine without a GPU the decoder, too, is bfloat16 then; on one it is float16."""
+    config = CONFIG.model_copy(update={"encoder": codec, "decoder": codec})
+    exact = LipForcing(random_networks(config, device=CPU, dtype=torch.float32), config)
+    half = LipForcing(random_networks(config, device=CPU, dtype=torch.bfloat16), config)
+    half.networks.transformer.load_state_dict(exact.networks.transformer.state_dict())
+    crops, times = make_crops(21), at_rate(21)
+    one, two = (np.stack(run(generator, crops, times)) for generator in (exact, half))
+    assert two.dtype == np.float32
+    assert 0 < np.abs(one - two).mean() < 0.03
 
 
 def test_speech_is_packed_four_frames_to_a_latent():

@@ -38,6 +38,15 @@ def test_a_folder_speaks_as_the_networks_it_was_made_of(tmp_path, expected, suff
     np.testing.assert_allclose(pictures, expected, atol=1e-5)
 
 
+def test_the_tiny_encoder_can_stand_in_for_the_full_one(tmp_path, expected):
+    card = hub.load_card(make_folder(tmp_path / "m"))
+    (tmp_path / "m" / "wan-vae.pth").unlink()
+    generator = load_generator(card, device="cpu", crop_encoder="taew")
+    assert generator.spec.details["encoder"] == "taew"
+    pictures = np.stack(run(generator, make_crops(9), at_rate(9)))
+    assert pictures.shape == expected.shape and not np.allclose(pictures, expected, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("role", "key", "said"),
     [
