@@ -2,24 +2,26 @@
 
 A model is a folder with a ``model.toml``. Weights are named there with size and sha256, and are handed out only
 when both agree, so that code and weights of different versions cannot meet. A file is given as a path inside the
-folder, ``file:/elsewhere/weights.safetensors``, or ``hf:owner/repository@commit/path`` on the Hugging Face hub.
+folder, ``file:/elsewhere/weights.safetensors``, ``hf:owner/repository@commit/path`` on the Hugging Face hub, or an
+``https:`` address. Remote files are downloaded by ``pull`` alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from lipsync_cli import model_files
 from lipsync_cli.errors import EnvironmentProblem, ModelError
 
 CARD_NAME = "model.toml"
@@ -27,7 +29,7 @@ HF_URI = re.compile(r"hf:(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[0-9a-f]{40}
 REINSTALL = "Reinstall lipsync-cli, or restore the file from where the model came from."
 
 Downloader = Callable[[str, str, str], Path]
-State = Literal["ok", "missing", "size", "sha256"]
+State = Literal["ok", "absent", "missing", "size", "sha256"]
 
 
 class Weights(BaseModel):
@@ -47,13 +49,18 @@ class Weights(BaseModel):
     def _check_file(cls, value: str) -> str:
         if value.startswith("hf:") and not HF_URI.fullmatch(value):
             raise ValueError("a hub file is hf:owner/repository@commit/path with all 40 digits of the commit")
-        if not value.startswith(("hf:", "file:")) and (Path(value).is_absolute() or ".." in Path(value).parts):
-            raise ValueError("a file inside the model's folder is expected; others start with file: or hf:")
+        if not value.startswith(("hf:", "https:", "file:")) and (
+            Path(value).is_absolute() or ".." in Path(value).parts
+        ):
+            raise ValueError("a file inside the model's folder is expected; others start with file:, hf: or https:")
         return value
 
 
 class ModelCard(BaseModel):
-    """What ``model.toml`` says. ``generator`` holds the hyper-parameters and is checked by whoever builds it."""
+    """What ``model.toml`` says. ``generator`` holds the hyper-parameters and is checked by whoever builds it.
+
+    ``unpublished`` says what to do about a file that its authors have not published.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,6 +69,7 @@ class ModelCard(BaseModel):
     kind: str = Field(min_length=1)
     summary: str = ""
     licence: str = ""
+    unpublished: str = ""
     generator: dict[str, Any] = Field(default_factory=dict)
     weights: tuple[Weights, ...] = ()
     folder: Path | None = Field(default=None, exclude=True)
@@ -156,26 +164,43 @@ def _read_card(path: Path) -> ModelCard:
         raise ModelError(message, hint="It may belong to another version of lipsync.") from error
 
 
-def verify(card: ModelCard, *, download: Downloader | None = None) -> list[FileCheck]:
-    """Compare every file of a model with its card. Hub files are looked up too, so this may download."""
-    return [_verify_file(card, weights, download) for weights in card.weights]
+def verify(card: ModelCard) -> list[FileCheck]:
+    """Compare every file of a model with its card, all bytes of it. Nothing is downloaded."""
+    return [_verify_file(card, weights) for weights in card.weights]
 
 
-def resolve_weights(card: ModelCard, role: str, *, download: Downloader | None = None) -> Path:
-    """Path of the file for ``role``, after its size and sha256 were found to be right."""
+def pull(card: ModelCard, *, download: Downloader | None = None) -> Iterator[FileCheck]:
+    """Download what is missing of a model, file by file, and compare it with its card."""
+    for weights in card.weights:
+        check = _verify_file(card, weights)
+        if check.state != "ok" and is_remote(weights):
+            check = _compare(card, weights, _fetch(weights, download, again=check.state != "absent"), afresh=True)
+        yield check
+
+
+def resolve_weights(card: ModelCard, role: str) -> Path:
+    """Path of the file for ``role``, after its size and sha256 were found to be right. Nothing is downloaded."""
     weights = next((w for w in card.weights if w.role == role), None)
     if weights is None:
         roles = ", ".join(w.role for w in card.weights) or "none"
         raise ModelError(
             f"Model {card.name} version {card.version} has no weights for {role!r} (it has: {roles}).",
-            hint="The model and this version of lipsync do not fit together; install them together.",
+            hint=card.unpublished
+            or "The model and this version of lipsync do not fit together; install them together.",
         )
-    path = locate(card, weights, download=download)
-    check = _compare(card, weights, path)
+    path = locate(card, weights)
+    check = _verify_file(card, weights, afresh=False)
+    if check.state == "absent":
+        total = sum(w.bytes for w in card.weights if is_remote(w)) / 1e9
+        raise ModelError(
+            f"Model {card.name} has not been downloaded: its {role} file is missing.",
+            hint=f"Run: lipsync models pull {card.name} ({total:.1f} GB).",
+        )
     if check.state == "missing":
         raise ModelError(f"The {role} weights of model {card.name} are missing ({check.detail}).", hint=REINSTALL)
-    if check.state != "ok":
-        raise ModelError(f"{path} is damaged ({check.detail}).", hint=REINSTALL)
+    if check.state != "ok" or path is None:
+        hint = f"Run: lipsync models pull {card.name}." if is_remote(weights) else REINSTALL
+        raise ModelError(f"{path} is damaged ({check.detail}).", hint=hint)
     return path
 
 
@@ -188,10 +213,17 @@ def require_version(card: ModelCard, *, kind: str, version: int) -> None:
         )
 
 
-def locate(card: ModelCard, weights: Weights, *, download: Downloader | None = None) -> Path:
-    """Where the file of ``weights`` is or should be; files on the hub are downloaded into its cache."""
+def is_remote(weights: Weights) -> bool:
+    """Whether a file has to be downloaded before it can be used."""
+    return weights.file.startswith(("hf:", "https:"))
+
+
+def locate(card: ModelCard, weights: Weights) -> Path | None:
+    """Where the file of ``weights`` is or should be; None for one on the hub that has not been downloaded."""
     if match := HF_URI.fullmatch(weights.file):
-        return (download or _download)(match["repository"], match["revision"], match["path"])
+        return model_files.on_hub(match["repository"], match["revision"], match["path"])
+    if weights.file.startswith("https:"):
+        return model_files.on_web(weights.file, weights.sha256)
     if weights.file.startswith("file:"):
         return Path(unquote(weights.file.removeprefix("file://").removeprefix("file:")))
     if card.folder is None:
@@ -199,15 +231,24 @@ def locate(card: ModelCard, weights: Weights, *, download: Downloader | None = N
     return card.folder / weights.file
 
 
-def _verify_file(card: ModelCard, weights: Weights, download: Downloader | None) -> FileCheck:
+def _fetch(weights: Weights, download: Downloader | None, *, again: bool) -> Path:
+    if match := HF_URI.fullmatch(weights.file):
+        fetch = download or partial(model_files.fetch_from_hub, again=again)
+        return fetch(match["repository"], match["revision"], match["path"])
+    return model_files.fetch_from_web(weights.file, weights.sha256)
+
+
+def _verify_file(card: ModelCard, weights: Weights, *, afresh: bool = True) -> FileCheck:
     try:
-        path = locate(card, weights, download=download)
+        path = locate(card, weights)
     except (ModelError, EnvironmentProblem) as error:
         return FileCheck(card.name, weights.role, weights.file, "missing", str(error))
-    return _compare(card, weights, path)
+    if path is None or (is_remote(weights) and not path.is_file()):
+        return FileCheck(card.name, weights.role, weights.file, "absent", "not downloaded")
+    return _compare(card, weights, path, afresh=afresh)
 
 
-def _compare(card: ModelCard, weights: Weights, path: Path) -> FileCheck:
+def _compare(card: ModelCard, weights: Weights, path: Path, *, afresh: bool) -> FileCheck:
     def result(state: State, detail: str = "") -> FileCheck:
         return FileCheck(card.name, weights.role, weights.file, state, detail)
 
@@ -217,32 +258,9 @@ def _compare(card: ModelCard, weights: Weights, path: Path) -> FileCheck:
     if size != weights.bytes:
         return result("size", f"{size} bytes, expected {weights.bytes}")
     try:
-        digest = _sha256(path)
+        digest = model_files.digest(path, afresh=afresh)
     except OSError as error:
         return result("missing", f"{path} cannot be read: {error.strerror}")
     if digest != weights.sha256:
         return result("sha256", f"sha256 {digest[:12]}…, expected {weights.sha256[:12]}…")
     return result("ok")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(repository: str, revision: str, path: str) -> Path:
-    """Fetch one file at a pinned commit; ``HF_HUB_OFFLINE`` is honoured by the library."""
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise EnvironmentProblem(
-            f"{repository} is on the Hugging Face hub, and huggingface_hub is not installed.",
-            hint="Run: pip install huggingface_hub",
-        ) from error
-    try:
-        return Path(hub.hf_hub_download(repository, path, revision=revision))
-    except Exception as error:  # the library has many error classes, all of which mean the same here
-        raise ModelError(
-            f"{path} could not be fetched from {repository}: {error}",
-            hint="Check the connection, or download the model and give its folder to --model.",
-        ) from error

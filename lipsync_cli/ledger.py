@@ -8,7 +8,7 @@ from typing import Any
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.report import LedgerEntry
-from lipsync_cli.segments import MIN_SEGMENT_FRAMES
+from lipsync_cli.segments import frames_per_chunk, frames_to_begin
 
 STAGES = ("decode", "track", "select", "crop", "generate", "composite", "encode")
 
@@ -19,11 +19,12 @@ def latency_ledger(settings: DubSettings, generator: Generator[Any], rate: Fract
     References and the first chunk overlap: a segment begins when there are enough frames for both.
     """
     spec = generator.spec
-    begin = max(settings.reference_frames, spec.first_chunk_frames, MIN_SEGMENT_FRAMES)
+    first, _ = frames_per_chunk(spec, rate)
+    begin = max(frames_to_begin(spec, settings.reference_frames), first)
     waits = [
         ("track look-ahead", settings.lookahead_frames),
         ("references and first chunk", begin),
-        ("hand-over fade", max(0, settings.fade_frames - begin + spec.first_chunk_frames)),
+        ("hand-over fade", max(0, settings.fade_frames - begin + first)),
     ]
     entries = [LedgerEntry(stage, frames, float(frames / rate)) for stage, frames in waits]
     ahead = spec.audio_after_s

@@ -85,7 +85,8 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
     with ExitStack() as stack:
         source = stack.enter_context(_source(job))
         decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
-        speech = SpeechTrack(iter(stack.enter_context(_speech(job))))
+        whole = generator.spec.whole_audio
+        speech = SpeechTrack(iter(stack.enter_context(_speech(job))), keep_all=whole)
         sink = stack.enter_context(_sink(job))
         observe = _observer(job, tally, sheet)
         for frame in compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe):
@@ -171,7 +172,15 @@ def compose(
 
 def _generator(job: Job) -> Generator[Any]:
     settings = job.request.settings
-    return load_generator(job.card, device=job.device, dtype=settings.dtype, threads=settings.threads)
+    return load_generator(
+        job.card,
+        device=job.device,
+        dtype=settings.dtype,
+        threads=settings.threads,
+        parity=settings.parity,
+        compile=settings.compile,
+        crop_encoder=settings.crop_encoder,
+    )
 
 
 def _source(job: Job) -> Any:

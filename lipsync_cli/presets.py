@@ -74,7 +74,17 @@ class DubSettings(BaseModel):
         default=None, min_length=1, description="Pixel format of the result; the source's if unset."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where the model runs.")
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="Arithmetic of the model.")
+    dtype: Literal["auto", "float32", "bfloat16", "float8"] = Field(
+        default="auto", description="Arithmetic of the model; float8 is for the linear layers of large ones."
+    )
+    crop_encoder: Literal["model", "wan", "taew"] = Field(
+        default="model",
+        description="Encoder of a large model's crops: its own choice, the full or the tiny fast one.",
+    )
+    compile: bool = Field(default=False, description="Compile large models: a slow start, then more speed.")
+    parity: bool = Field(
+        default=False, description="Follow the numerics of the model's original release, its faults included."
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
 

@@ -11,18 +11,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import numpy as np
 
+from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
-from lipsync_cli.generate.protocol import CropChunk, Generator, MelSpan
+from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
-from lipsync_cli.types import MEL_RATE, Crop, Face, FaceState, Frame, Patch, TrackedFrame
+from lipsync_cli.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
 
 MIN_SEGMENT_FRAMES = 5
 """Fewer frames than this are left alone: a mouth that changes for a blink of an eye is worse than none."""
 MAX_GAP_S = Fraction(1, 2)
+GRID_TOLERANCE = Fraction(1, 16)
+"""A frame this share of a step after a grid point is on it: containers round times to milliseconds."""
 
 CutCrop = Callable[[Frame, Face], Crop]
 Blend = Callable[[Frame, list[Patch]], Frame]
@@ -117,34 +121,50 @@ class Segment:
         self._unsealed.clear()
 
     def _enough_to_begin(self) -> int:
-        spec = self._generator.spec
-        return max(self._options.reference_frames, spec.first_chunk_frames, MIN_SEGMENT_FRAMES)
+        return frames_to_begin(self._generator.spec, self._options.reference_frames)
 
     def _begin(self) -> None:
-        references = [item.crop for item in self._waiting][: self._options.reference_frames]
+        wanted = self._options.reference_frames if self._generator.spec.reference_frames else 0
+        references = [item.crop for item in self._waiting][:wanted]
         seed = (self._options.seed * 1_000_003 + self.track) % 2**31
         self._state = self._generator.begin(references, self._waiting[0].time, seed=seed)
         self._begun = True
-        self._previous = self._waiting[0].time
+        self._start = self._previous = self._waiting[0].time
 
     def _run(self, *, last: bool) -> None:
-        spec = self._generator.spec
         while self._begun and self._waiting:
-            first = self._sealed == 0 and not self._unsealed
-            size = spec.first_chunk_frames if first else spec.chunk_frames
-            if len(self._waiting) < size and not last:
+            size = self._next_chunk(last=last)
+            if not size:
                 return
-            items = [self._waiting.popleft() for _ in range(min(size, len(self._waiting)))]
-            self._step(items)
+            self._step([self._waiting.popleft() for _ in range(size)])
             while len(self._unsealed) > self._options.fade_frames:
                 self._seal(self._unsealed.popleft(), 1.0)
 
+    def _next_chunk(self, *, last: bool) -> int:
+        """How many of the waiting frames make the next chunk; 0 while it is not complete."""
+        spec = self._generator.spec
+        if spec.rate is None:
+            first = self._sealed == 0 and not self._unsealed
+            size = spec.first_chunk_frames if first else spec.chunk_frames
+            return size if len(self._waiting) >= size else len(self._waiting) * last
+        ends = chunk_end(spec, self._position(self._waiting[0]))
+        size = sum(self._position(item) <= ends + GRID_TOLERANCE for item in self._waiting)
+        complete = size < len(self._waiting) or self._position(self._waiting[-1]) >= ends - GRID_TOLERANCE
+        return size if complete or last else 0
+
+    def _position(self, item: _Item) -> Fraction:
+        """Frames of the generator's own clock since the segment's start."""
+        assert self._generator.spec.rate is not None
+        return (item.time - self._start) * self._generator.spec.rate
+
     def _step(self, items: list[_Item]) -> None:
         closing = self._options.silence == "close"
+        until = self._heard_until(items)
         chunk = CropChunk(
             crops=tuple(item.crop for item in items),
             times=tuple(item.time for item in items),
-            mel=self._mel(self._previous, items[-1].time),
+            mel=self._mel(self._previous, until) if self._generator.spec.audio == "mel" else NO_MEL,
+            wave=self._wave(self._previous, until) if self._generator.spec.audio == "waveform" else NO_WAVE,
             silence=np.array([item.silence if closing else 0.0 for item in items], np.float32),
         )
         pictures = self._generator.step(self._state, chunk)
@@ -155,11 +175,26 @@ class Segment:
             self._unsealed.append(item)
         self._previous = items[-1].time
 
+    def _heard_until(self, items: list[_Item]) -> Fraction:
+        """Time of the chunk's end, which with a clock of its own need not be that of its last frame."""
+        spec = self._generator.spec
+        if spec.rate is None:
+            return items[-1].time
+        return self._start + chunk_end(spec, self._position(items[-1])) / spec.rate
+
     def _mel(self, first: Fraction, last: Fraction) -> MelSpan:
         spec = self._generator.spec
         begin = int((first - spec.audio_before_s) * MEL_RATE // 1)
         end = -int(-(last + spec.audio_after_s) * MEL_RATE // 1)
         return MelSpan(self._speech.rows(begin, end - begin + 1), begin)
+
+    def _wave(self, first: Fraction, last: Fraction) -> WaveSpan:
+        spec = self._generator.spec
+        if spec.whole_audio:
+            return WaveSpan(self._speech.all_samples(), 0)
+        begin = int((first - spec.audio_before_s) * SAMPLE_RATE // 1)
+        start, samples = self._speech.samples(begin, -int(-(last + spec.audio_after_s) * SAMPLE_RATE // 1))
+        return WaveSpan(samples, start)
 
     def _seal(self, item: _Item, fade_out: float) -> None:
         """Fix an item's weight and give its patch to the slot."""
@@ -174,11 +209,30 @@ class Segment:
         item.slot.dubbed.append(self.track)
 
 
-def hold_frames(generator: Generator[Any], options: SegmentOptions) -> int:
-    """The most frames the queue holds: the references' wait, one chunk and the fade."""
-    spec = generator.spec
-    wait = max(options.reference_frames, spec.first_chunk_frames, MIN_SEGMENT_FRAMES)
-    return max(wait, spec.chunk_frames + options.fade_frames) + spec.chunk_frames
+def chunk_end(spec: GeneratorSpec, position: Fraction) -> Fraction:
+    """Last position of the chunk that a frame at ``position`` of the generator's clock belongs to."""
+    ends = spec.first_chunk_frames - 1
+    beyond = max(0, ceil(position - GRID_TOLERANCE) - ends)
+    return Fraction(ends + -(-beyond // spec.chunk_frames) * spec.chunk_frames)
+
+
+def frames_to_begin(spec: GeneratorSpec, reference_frames: int) -> int:
+    """Frames that must be there before a segment begins: its references, and enough to be worth it."""
+    references = reference_frames if spec.reference_frames else 0
+    return max(references, spec.first_chunk_frames if spec.rate is None else 0, MIN_SEGMENT_FRAMES)
+
+
+def frames_per_chunk(spec: GeneratorSpec, rate: Fraction) -> tuple[int, int]:
+    """The most frames of a video of ``rate`` that the first chunk and a later one take."""
+    share = rate / spec.rate if spec.rate is not None else Fraction(1)
+    return ceil(spec.first_chunk_frames * share), ceil(spec.chunk_frames * share)
+
+
+def hold_frames(generator: Generator[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:
+    """The most frames the queue holds for a video of ``rate``: the references' wait, one chunk and the fade."""
+    first, later = frames_per_chunk(generator.spec, rate)
+    wait = max(frames_to_begin(generator.spec, options.reference_frames), first)
+    return max(wait, later + options.fade_frames) + later
 
 
 def dub_segments(

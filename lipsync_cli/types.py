@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -238,7 +238,12 @@ class GeneratorSpec:
 
     ``template`` names an AlignmentTemplate; ``first_chunk_frames`` and ``chunk_frames`` say how many crops a
     ``step`` takes; ``reference_frames`` are seen by ``begin``; audio is read from ``audio_before_s`` before the
-    first to ``audio_after_s`` after the last frame of a chunk.
+    first to ``audio_after_s`` after the last frame of a chunk, as ``audio`` wants it.
+
+    A model with a frame ``rate`` of its own has chunks that are counted on its clock, which starts with the
+    segment: a chunk then takes the crops that fall into its time, however many those are. Without one the video's
+    frames are counted. ``reference_frames`` 0 means that ``begin`` needs none. ``whole_audio`` asks for all of the
+    track with every chunk, which rules out streaming.
     """
 
     name: str
@@ -249,4 +254,7 @@ class GeneratorSpec:
     reference_frames: int
     audio_before_s: Fraction
     audio_after_s: Fraction
+    audio: Literal["mel", "waveform"] = "mel"
+    rate: Fraction | None = None
+    whole_audio: bool = False
     details: dict[str, Any] = field(default_factory=dict)

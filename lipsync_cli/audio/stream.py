@@ -29,8 +29,9 @@ SILENCE_LOOKAHEAD_ROWS = HOLD_ROWS + SOFT_ROWS
 class SpeechTrack:
     """Random access, within the last minute, to the mel rows and the silence of a stream of 16 kHz mono spans."""
 
-    def __init__(self, spans: Iterator[AudioSpan]) -> None:
-        self._spans = spans
+    def __init__(self, spans: Iterator[AudioSpan], *, keep_all: bool = False) -> None:
+        """``keep_all`` keeps the whole track, for models that want all of it at once."""
+        self._spans, self._keep_all = spans, keep_all
         self._samples = np.zeros(0, np.float32)
         self._first = 0
         self._ended = False
@@ -42,6 +43,20 @@ class SpeechTrack:
         """Mel rows ``[count 80]`` first … first + count − 1; ``first`` may be negative."""
         start, stop = first * HOP - HALF_WINDOW, (first + count - 1) * HOP + HALF_WINDOW
         return log_mel(self._read(start, stop))
+
+    def samples(self, start: int, stop: int) -> tuple[int, Float32]:
+        """Those of samples start … stop − 1 that exist, and the number of the first of them."""
+        begin = max(start, 0)
+        read = self._read(begin, max(stop, begin))
+        return begin, read[: max(0, self._first + len(self._samples) - begin)]
+
+    def all_samples(self) -> Float32:
+        """The whole track ``[n]``, read to its end; needs ``keep_all``."""
+        if not self._keep_all:
+            raise ValueError("the beginning of this track has been or may be let go")
+        while not self._ended:
+            self._fill(self._first + len(self._samples) + SAMPLE_RATE)
+        return self._samples
 
     def silence(self, time_s: float) -> float:
         """1 deep in a pause, 0 in speech, in between across the 0.12 s around a pause's edge."""
@@ -87,7 +102,7 @@ class SpeechTrack:
         out = np.zeros(stop - start, np.float32)
         out[begin - start : begin - start + len(known)] = known
         keep_from = stop - KEEP_SECONDS * SAMPLE_RATE
-        if keep_from - self._first > SAMPLE_RATE:
+        if keep_from - self._first > SAMPLE_RATE and not self._keep_all:
             self._samples = self._samples[keep_from - self._first :]
             self._first = keep_from
         return out

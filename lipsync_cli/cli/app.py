@@ -16,7 +16,7 @@ COMMANDS = {
     "dub": ("lipsync_cli.cli.dub", "Dub a video: the same picture, speaking another audio track."),
     "inspect": ("lipsync_cli.cli.inspect", "Show what is in a video: streams, shots and the faces to choose from."),
     "presets": ("lipsync_cli.cli.presets", "List and show presets: named sets of settings."),
-    "models": ("lipsync_cli.cli.models", "List, show and verify the installed models."),
+    "models": ("lipsync_cli.cli.models", "List, show, download, verify and convert models."),
     "doctor": ("lipsync_cli.cli.doctor", "Check that everything a dub needs is there and works."),
     "train": ("lipsync_cli.cli.train", "Train the embedded model on your own clips."),
 }

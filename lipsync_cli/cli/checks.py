@@ -143,7 +143,7 @@ def models() -> Row:
     from lipsync_cli import hub
 
     cards = hub.list_models()
-    local = [card for card in cards if not any(weights.file.startswith("hf:") for weights in card.weights)]
+    local = [card for card in cards if not any(hub.is_remote(weights) for weights in card.weights)]
     bad = [check for card in local for check in hub.verify(card) if check.state != "ok"]
     if bad:
         return Row("models", "fail", f"{bad[0].model} {bad[0].role}: {bad[0].detail}", hub.REINSTALL)

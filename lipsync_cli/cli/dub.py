@@ -38,6 +38,7 @@ def dub(
     seed: o.Seed = None,
     device: o.Device = None,
     threads: o.Threads = None,
+    parity: o.Parity = None,
     detector: o.Detector = None,
     codec: o.Codec = None,
     crf: o.Crf = None,

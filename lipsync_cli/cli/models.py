@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lipsync_cli import hub
 from lipsync_cli.cli import options as o
-from lipsync_cli.cli.console import emit_json, emit_lines, emit_table
+from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
+from lipsync_cli.cli.model_speed import model_cost, model_time
+from lipsync_cli.cli.paths import check_input
 from lipsync_cli.errors import ModelError
 
 SCHEMA = 1
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show and verify the installed models.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show, download, verify and convert models.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="Model to show.", autocompletion=o.complete_models)]
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME|PATH]...", help="Models to verify; all if none.", autocompletion=o.complete_models),
 ]
+Wanted = Annotated[
+    list[str], typer.Argument(metavar="NAME|PATH...", help="Models to download.", autocompletion=o.complete_models)
+]
+Checkpoint = Annotated[Path, typer.Argument(metavar="FILE", help="Torch or safetensors file.", show_default=False)]
+Folder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Model folder to write.")]
+Kind = Annotated[
+    str,
+    typer.Option(
+        "--model", metavar="NAME|PATH", help="Model whose card to follow.", autocompletion=o.complete_models
+    ),
+]
+Role = Annotated[str, typer.Option(metavar="ROLE", help="Which of the model's files the checkpoint is.")]
 
 
 @app.command("list")
@@ -54,6 +69,9 @@ def verify_models(names: Names = None, as_json: o.Json = False, debug: o.Debug =
     cards = [hub.load_card(name) for name in names] if names else hub.list_models()
     checks = [check for card in cards for check in hub.verify(card)]
     bad = [check for check in checks if check.state != "ok"]
+    if not names:
+        # Large models that nobody asked for are not broken for not being there.
+        bad = [check for check in bad if check.state != "absent"]
     if not as_json:
         rows = [(c.model, c.role, str(c.state), c.detail) for c in checks]
         rows += [(card.name, "–", "ok", "no files to check") for card in cards if not card.weights]
@@ -64,11 +82,47 @@ def verify_models(names: Names = None, as_json: o.Json = False, debug: o.Debug =
         raise ModelError(
             f"{len(bad)} of {len(checks)} model files are not as they should be: {bad[0].model} {bad[0].role}"
             f" ({bad[0].detail}).",
-            hint=hub.REINSTALL,
+            hint=f"Run: lipsync models pull {bad[0].model}" if bad[0].state == "absent" else hub.REINSTALL,
         )
+
+
+@app.command("pull")
+def pull_models(names: Wanted, as_json: o.Json = False, debug: o.Debug = False) -> None:
+    """Download what is missing of models and compare it with their cards."""
+    checks = []
+    for card in [hub.load_card(name) for name in names]:
+        total = _size(sum(weights.bytes for weights in card.weights if hub.is_remote(weights)))
+        stderr().print(f"{card.name}: {len(card.weights)} files, {total} to download at most", highlight=False)
+        for check in hub.pull(card):
+            checks.append(check)
+            stderr().print(f"{card.name}: {check.role} {check.state}", highlight=False)
+            if check.state != "ok":
+                raise ModelError(f"The {check.role} file of {card.name} is not what its card says: {check.detail}.")
+        if card.unpublished:
+            stderr().print(card.unpublished, highlight=False, soft_wrap=True)
+    if as_json:
+        emit_json({"schema": SCHEMA, "files": [asdict(check) for check in checks]})
+
+
+@app.command("convert")
+def convert_checkpoint(
+    checkpoint: Checkpoint, folder: Folder, model: Kind, role: Role = "transformer", debug: o.Debug = False
+) -> None:
+    """Make a model folder of a Lip Forcing checkpoint: checked, as safetensors, with a card."""
+    check_input(checkpoint, "a checkpoint")
+    card = hub.load_card(model)
+    from lipsync_cli.generate.lip_forcing.convert import convert
+
+    weights = convert(card, checkpoint, folder, role=role)
+    stderr().print(f"{folder / weights.file}: {_size(weights.bytes)}", highlight=False, soft_wrap=True)
+    stderr().print(f"Use it with: --model {folder}", highlight=False, soft_wrap=True)
+
+
+app.command("cost")(model_cost)
+app.command("time")(model_time)
 
 
 def _size(count: int) -> str:
     if count < 10**6:
         return f"{count / 1e3:.0f} kB" if count else "–"
-    return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e6:.1f} MB" if count < 10**9 else f"{count / 1e9:.1f} GB"

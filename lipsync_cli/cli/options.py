@@ -133,6 +133,9 @@ Crf = Annotated[int | None, setting("crf")]
 Codec = Annotated[str | None, setting("codec", "NAME")]
 EncoderPreset = Annotated[str | None, setting("encoder_preset", "NAME")]
 Threads = Annotated[int | None, setting("threads")]
+Parity = Annotated[
+    bool | None, flag("--parity", help=DubSettings.model_fields["parity"].description or "", panel=SETTINGS_PANEL)
+]
 
 ReportFile = Annotated[
     Path | None,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+
 from lipsync_cli.types import Crop, Float32, GeneratorSpec
 
 S = TypeVar("S")
@@ -21,18 +23,34 @@ class MelSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class WaveSpan:
+    """Mono speech ``[n]`` at 16 kHz; sample i is number ``first + i`` of the dub track.
+
+    Only samples that exist: a span that was asked for across the track's beginning or end is shorter.
+    """
+
+    samples: Float32
+    first: int
+
+
+NO_MEL = MelSpan(np.zeros((0, 80), np.float32), 0)
+NO_WAVE = WaveSpan(np.zeros(0, np.float32), 0)
+
+
+@dataclass(frozen=True, slots=True)
 class CropChunk:
     """Consecutive crops of one face in one segment.
 
-    ``times`` are seconds on the dub track's clock, one per crop, increasing; ``mel`` covers from
-    ``spec.audio_before_s`` before the first to ``spec.audio_after_s`` after the last of them; ``silence`` is 1
-    where nobody speaks and 0 where somebody does, with soft edges, one per crop.
+    ``times`` are seconds on the dub track's clock, one per crop, increasing; the audio, ``mel`` or ``wave`` as
+    ``spec.audio`` says, covers from ``spec.audio_before_s`` before the first to ``spec.audio_after_s`` after the
+    last of them; ``silence`` is 1 where nobody speaks and 0 where somebody does, with soft edges, one per crop.
     """
 
     crops: tuple[Crop, ...]
     times: tuple[Fraction, ...]
     mel: MelSpan
     silence: Float32
+    wave: WaveSpan = NO_WAVE
 
     def __post_init__(self) -> None:
         if not len(self.crops) == len(self.times) == len(self.silence):
@@ -63,6 +81,7 @@ class Generator(Protocol[S]):
     def step(self, state: S, chunk: CropChunk) -> list[Float32 | None]:
         """RGB float32 ``[s s 3]`` in [0, 1] for each crop, or None to leave it alone; advances ``state`` in place.
 
-        Only the last chunk of a segment may be shorter than ``spec.chunk_frames``.
+        Only the last chunk of a segment may be shorter than ``spec.chunk_frames``, or, with ``spec.rate``, end
+        before the chunk's time does.
         """
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lipsync_cli import hub
-from lipsync_cli.errors import EnvironmentProblem, ModelError
+from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.generate.passthrough import Passthrough
 
 if TYPE_CHECKING:
@@ -15,30 +15,69 @@ if TYPE_CHECKING:
 
 
 def load_generator(
-    card: hub.ModelCard, *, device: str = "auto", dtype: str = "auto", threads: int = 0
+    card: hub.ModelCard,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
+    parity: bool = False,
+    compile: bool = False,
+    crop_encoder: str = "model",
 ) -> Generator[Any]:
     """The generator a model card describes, with its weights verified and loaded; 0 threads means torch's choice.
 
-    Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not there.
+    ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler and
+    ``crop_encoder`` for another encoder where a model has a use for them. Raises ModelError for missing, damaged or
+    foreign weights, EnvironmentProblem for a device that is not there, UsageError for what the model cannot do.
     """
+    _check_options(card, dtype, parity=parity)
     if card.kind == "passthrough":
         return Passthrough()
-    if card.kind != "lip-forcing-mini":
+    if card.kind not in ("lip-forcing-mini", "lip-forcing"):
         raise ModelError(
             f"Model {card.name} is of kind {card.kind!r}, which this version of lipsync cannot run.",
             hint="See 'lipsync models list' for the models that can.",
         )
     import torch
 
-    from lipsync_cli.generate import mini
-
-    hub.require_version(card, kind=mini.KIND, version=mini.VERSION)
     if threads:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
+    if card.kind == "lip-forcing":
+        if crop_encoder != "model":
+            card = card.model_copy(update={"generator": {**card.generator, "encoder": crop_encoder}})
+        return _lip_forcing(card, torch.device(chosen), dtype, parity=parity, compile=compile)
+    from lipsync_cli.generate import mini
+
+    hub.require_version(card, kind=mini.KIND, version=mini.VERSION)
     config = mini.read_config(card.generator, model=card.name)
     networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
+
+
+def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool) -> None:
+    large = card.kind == "lip-forcing"
+    if parity and not large:
+        raise UsageError(
+            f"--parity follows the numerics of another release; model {card.name} has none but this one.",
+            hint="Leave it out, or choose a Lip Forcing model.",
+        )
+    if dtype == "float8" and not large:
+        raise UsageError(f"Model {card.name} has no eight-bit arithmetic.", hint="Leave dtype at auto.")
+
+
+def _lip_forcing(
+    card: hub.ModelCard, device: torch.device, dtype: str, *, parity: bool, compile: bool
+) -> Generator[Any]:
+    from lipsync_cli.generate.lip_forcing.config import KIND, VERSION, read_config
+    from lipsync_cli.generate.lip_forcing.generator import LipForcing
+    from lipsync_cli.generate.lip_forcing.load import accelerate, load_networks
+
+    hub.require_version(card, kind=KIND, version=VERSION)
+    config = read_config(card.generator, model=card.name)
+    networks = load_networks(card, config, device=device, dtype=choose_dtype(dtype, device.type))
+    accelerate(networks, float8=dtype == "float8", compile=compile)
+    return LipForcing(networks, config, name=card.name, release=parity)
 
 
 def choose_device(device: str) -> str:
@@ -59,14 +98,14 @@ def choose_device(device: str) -> str:
 
 
 def choose_dtype(dtype: str, device: str) -> torch.dtype:
-    """``auto`` is bfloat16 where the hardware multiplies it natively, float32 elsewhere.
+    """``auto`` is bfloat16 where the hardware multiplies it natively, float32 elsewhere; so is what is around float8.
 
     On a CPU without bf16 instructions convolutions in bfloat16 are several times slower than in float32.
     """
     import torch
 
     if dtype != "auto":
-        return torch.bfloat16 if dtype == "bfloat16" else torch.float32
+        return torch.float32 if dtype == "float32" else torch.bfloat16
     if device == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.float32

@@ -8,58 +8,70 @@ predicts v = ε − x0, hence x0 = x_t − t·v. Steps after the first start fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from lipsync_cli.nn.causal_flow import FlowCache
+Condition = TypeVar("Condition", contravariant=True)
+Cache = TypeVar("Cache", contravariant=True)
 
 
-class ChunkFlow(Protocol):
-    """What the rollout needs of a network."""
+class ChunkFlow(Protocol[Condition, Cache]):
+    """What the rollout needs of a network; condition and cache are its own affair."""
 
-    def predict(self, x: Tensor, t: Tensor, audio: Tensor, cache: FlowCache) -> Tensor: ...
+    def predict(self, x: Tensor, t: Tensor, condition: Condition, cache: Cache, /) -> Tensor:
+        """Velocity like ``x`` ``[b n ...]`` at times ``t`` ``[b n]``."""
+        ...
 
-    def commit(self, x0: Tensor, audio: Tensor, cache: FlowCache) -> None: ...
+    def commit(self, x0: Tensor, condition: Condition, cache: Cache, /) -> None:
+        """Make a finished chunk the past."""
+        ...
 
 
 def roll_chunk(
-    network: ChunkFlow,
-    cache: FlowCache,
-    audio: Tensor,
+    network: ChunkFlow[Condition, Cache],
+    cache: Cache,
+    condition: Condition,
     noises: Sequence[Tensor],
     schedule: Sequence[float],
     *,
     grad_step: int | None = None,
+    first_scale: float | None = None,
 ) -> Tensor:
-    """Denoise one chunk and commit it; returns x0 ``[b n latent]``.
+    """Denoise one chunk and commit it; returns x0 ``[b n ...]`` in the type of the noise.
 
     ``noises`` holds one standard normal tensor of that shape per entry of ``schedule`` (times in (0, 1],
-    falling). With ``grad_step`` = i the result is the x0 predicted at step i, the only step with a gradient.
+    falling). The first is multiplied by ``first_scale``, by default the first time, as x_t asks; the release of
+    Lip Forcing leaves it at 1. With ``grad_step`` = i the result is the x0 predicted at step i, the only step
+    with a gradient.
     """
     last = len(schedule) - 1 if grad_step is None else grad_step
-    x, x0 = schedule[0] * noises[0], torch.zeros_like(noises[0])
+    scale = schedule[0] if first_scale is None else first_scale
+    x, x0 = scale * noises[0], torch.zeros_like(noises[0])
+    # In half precision a time such as 0.999 would be rounded to 1.
+    wide = torch.promote_types(x.dtype, torch.float32)
     for step, t in enumerate(schedule[: last + 1]):
         if step:
             x = (1 - t) * x0 + t * noises[step]
         with torch.set_grad_enabled(torch.is_grad_enabled() and grad_step is not None and step == last):
-            times = torch.full(x.shape[:2], t, device=x.device, dtype=x.dtype)
-            x0 = x - t * network.predict(x, times, audio, cache)
+            times = torch.full(x.shape[:2], t, device=x.device, dtype=wide)
+            x0 = (x.to(wide) - t * network.predict(x, times, condition, cache).to(wide)).to(x.dtype)
     with torch.no_grad():
-        network.commit(x0.detach(), audio.detach(), cache)
+        network.commit(x0.detach(), condition, cache)
     return x0
 
 
-def chunk_noise(seed: int, first: int, count: int, width: int, steps: int) -> list[Tensor]:
-    """Noise ``[1 count width]`` for each step of a chunk, drawn per latent index.
+def chunk_noise(seed: int, first: int, count: int, shape: int | Sequence[int], steps: int) -> list[Tensor]:
+    """Noise ``[1 count *shape]`` for each step of a chunk, drawn per latent index.
 
     Index ``first + i`` gets the same numbers however a stream is cut into calls, which makes a streamed dub equal
     an offline one.
     """
+    size = (shape,) if isinstance(shape, int) else tuple(shape)
     rows = []
     for index in range(first, first + count):
         generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + index * 0x85EBCA6B) % (2**63))
-        rows.append(torch.randn(steps, width, generator=generator))
+        rows.append(torch.randn(steps, *size, generator=generator))
     stacked = torch.stack(rows, 1)
     return [stacked[step][None] for step in range(steps)]

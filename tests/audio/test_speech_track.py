@@ -115,3 +115,23 @@ def test_memory_is_bounded_and_the_distant_past_is_refused():
     assert len(track._loudness) <= KEEP_SECONDS * 100
     with pytest.raises(ValueError, match="let go"):
         track.rows(0, 10)
+
+
+def test_samples_are_those_that_exist():
+    samples = tone_and_pause()
+    track = SpeechTrack(spans(samples, [1600]))
+    first, part = track.samples(-500, 1000)
+    assert first == 0
+    assert np.array_equal(part, samples[:1000])
+    first, part = track.samples(len(samples) - 300, len(samples) + 900)
+    assert (first, len(part)) == (len(samples) - 300, 300)
+    assert track.samples(len(samples) + 10, len(samples) + 90)[1].size == 0
+
+
+def test_the_whole_track_is_there_only_for_those_who_asked():
+    samples = np.tile(tone_and_pause(), 40)
+    track = SpeechTrack(spans(samples, [16_000]), keep_all=True)
+    track.rows(6000, 10)
+    assert np.array_equal(track.all_samples(), samples)
+    with pytest.raises(ValueError, match="let go"):
+        SpeechTrack(spans(samples, [16_000])).all_samples()

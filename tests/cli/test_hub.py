@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
 from pathlib import Path
 
 import pytest
 
-from lipsync_cli import hub
+from lipsync_cli import hub, model_files
 from lipsync_cli.errors import EnvironmentProblem, LipsyncError, ModelError
 
 CONTENT = b"weights of a model"
@@ -33,7 +34,7 @@ sha256 = "{hashlib.sha256(CONTENT).hexdigest()}"
 bytes = {len(CONTENT) if size is None else size}
 licence = "Apache-2.0"
 """)
-    if not file.startswith(("hf:", "file:", "/", "..")):
+    if not file.startswith(("hf:", "https:", "file:", "/", "..")):
         (folder / file).write_bytes(CONTENT)
     return folder
 
@@ -102,7 +103,9 @@ def test_a_file_elsewhere(tmp_path: Path) -> None:
         assert hub.resolve_weights(card, "generator") == elsewhere
 
 
-def test_a_file_on_the_hub_is_fetched_at_its_commit_and_checked(tmp_path: Path) -> None:
+def test_a_file_on_the_hub_is_fetched_by_pull_alone_at_its_commit_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def download(repository: str, revision: str, path: str) -> Path:
@@ -111,22 +114,75 @@ def test_a_file_on_the_hub_is_fetched_at_its_commit_and_checked(tmp_path: Path) 
         target.write_bytes(CONTENT)
         return target
 
+    monkeypatch.setitem(sys.modules, "huggingface_hub", FakeHub(tmp_path / "cached"))
     card = hub.load_card(make_model(tmp_path / "tiny", file=f"hf:owner/name@{COMMIT}/sub/w.safetensors"))
-    assert hub.resolve_weights(card, "generator", download=download).read_bytes() == CONTENT
+    assert [check.state for check in hub.verify(card)] == ["absent"]
+    with pytest.raises(ModelError, match="has not been downloaded") as error:
+        hub.resolve_weights(card, "generator")
+    assert "lipsync models pull tiny" in error.value.hint
+    assert asked == []
+    assert [check.state for check in hub.pull(card, download=download)] == ["ok"]
     assert asked == [("owner/name", COMMIT, "sub/w.safetensors")]
+    assert hub.resolve_weights(card, "generator").read_bytes() == CONTENT
+    assert [check.state for check in hub.pull(card, download=download)] == ["ok"]
+    assert len(asked) == 1
+
+
+class FakeHub:
+    """A hub whose cache holds one file, once it is there."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def try_to_load_from_cache(self, repository: str, path: str, revision: str) -> str | None:
+        return str(self.file) if self.file.exists() else None
+
+    def hf_hub_download(self, repository: str, path: str, **options: object) -> str:
+        raise ConnectionError("no route")
+
+
+def test_a_file_on_the_web_is_kept_under_its_digest_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    served = {"content": CONTENT[:-1] + b"?"}
+    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: io.BytesIO(served["content"]))
+    card = hub.load_card(make_model(tmp_path / "tiny", file="https://example.org/w.safetensors"))
+    assert [check.state for check in hub.verify(card)] == ["absent"]
+    assert [check.state for check in hub.pull(card)] == ["sha256"]
+    with pytest.raises(ModelError, match="damaged"):
+        hub.resolve_weights(card, "generator")
+    served["content"] = CONTENT
+    assert [check.state for check in hub.pull(card)] == ["ok"]
+    assert hub.resolve_weights(card, "generator").read_bytes() == CONTENT
+
+
+def test_the_digest_of_a_large_file_is_remembered_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(model_files, "REMEMBERED_BYTES", 4)
+    path = tmp_path / "large"
+    path.write_bytes(b"first")
+    first = model_files.digest(path, afresh=False)
+    hashed = []
+    monkeypatch.setattr(model_files.hashlib, "file_digest", lambda file, kind: hashed.append(1) or hashlib.sha256())
+    assert model_files.digest(path, afresh=False) == first
+    assert hashed == []
+    model_files.digest(path, afresh=True)
+    assert hashed == [1]
+    path.write_bytes(b"other!")
+    model_files.digest(path, afresh=False)
+    assert hashed == [1, 1]
 
 
 def test_a_hub_that_cannot_be_reached_is_our_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = hub.load_card(make_model(tmp_path / "tiny", file=f"hf:owner/name@{COMMIT}/w"))
 
-    class Broken:
-        def hf_hub_download(self, *args: object, **kwargs: object) -> str:
-            raise ConnectionError("no route")
-
-    monkeypatch.setitem(sys.modules, "huggingface_hub", Broken())
+    monkeypatch.setitem(sys.modules, "huggingface_hub", FakeHub(tmp_path / "nothing"))
     with pytest.raises(ModelError, match="no route"):
-        hub.resolve_weights(card, "generator")
-    assert [check.state for check in hub.verify(card)] == ["missing"]
+        list(hub.pull(card))
+    assert [check.state for check in hub.verify(card)] == ["absent"]
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(EnvironmentProblem, match="huggingface_hub is not installed"):
@@ -135,9 +191,10 @@ def test_a_hub_that_cannot_be_reached_is_our_error(tmp_path: Path, monkeypatch: 
 
 def test_installed_models_are_whole() -> None:
     cards = hub.list_models()
-    assert "passthrough" in {card.name for card in cards}
+    assert {"passthrough", "lip-forcing-14b", "lip-forcing-1.3b"} <= {card.name for card in cards}
     for card in cards:
-        assert all(check.state == "ok" for check in hub.verify(card)), card.name
+        for check, weights in zip(hub.verify(card), card.weights, strict=True):
+            assert check.state == "ok" or (check.state == "absent" and hub.is_remote(weights)), check
 
 
 @pytest.mark.parametrize("text", ["", "name = ", "name = 3", "\x00", "[weights]"])

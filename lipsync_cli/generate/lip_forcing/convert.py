@@ -1,0 +1,73 @@
+"""A model folder from a checkpoint: the tensors as safetensors, checked, and a card that names them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from lipsync_cli import hub
+from lipsync_cli.errors import ModelError, OutputError
+from lipsync_cli.generate.lip_forcing.config import KIND, VERSION, read_config
+from lipsync_cli.generate.lip_forcing.roles import load_role
+from lipsync_cli.model_files import digest
+
+
+def convert(card: hub.ModelCard, checkpoint: Path, folder: Path, *, role: str = "transformer") -> hub.Weights:
+    """Write ``folder`` as a copy of ``card``'s model in which ``role`` is the content of ``checkpoint``.
+
+    The checkpoint may be a torch or a safetensors file, flat or wrapped; its keys and shapes must be exactly those
+    of the card's network. The tensors keep their type. Raises ModelError for one that does not fit.
+    """
+    hub.require_version(card, kind=KIND, version=VERSION)
+    config = read_config(card.generator, model=card.name)
+    tensors = {key: value.contiguous() for key, value in load_role(role, config, checkpoint).state_dict().items()}
+    target = folder / f"{role}.safetensors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".part")
+        save_file(tensors, partial, metadata={"format": "pt"})
+        partial.replace(target)
+        weights = hub.Weights(
+            role=role,
+            file=target.name,
+            sha256=digest(target, afresh=True),
+            bytes=target.stat().st_size,
+            licence=next((w.licence for w in card.weights if w.role == role), card.licence),
+            source=f"lipsync models convert {checkpoint.name}",
+        )
+        others = [_carried_over(card, other, folder) for other in card.weights if other.role != role]
+        (folder / hub.CARD_NAME).write_text(_card_text(card, [weights, *others]), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
+    return weights
+
+
+def _carried_over(card: hub.ModelCard, weights: hub.Weights, folder: Path) -> hub.Weights:
+    """The entry of another file; one inside the card's own folder is copied along."""
+    if hub.is_remote(weights) or weights.file.startswith("file:"):
+        return weights
+    source = hub.locate(card, weights)
+    if source is None or not source.is_file():
+        raise ModelError(f"The {weights.role} file of model {card.name} is missing.", hint=hub.REINSTALL)
+    target = folder / weights.file
+    if target.resolve() != source.resolve():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return weights
+
+
+def _card_text(card: hub.ModelCard, weights: list[hub.Weights]) -> str:
+    """A ``model.toml``. Its values are texts, numbers and lists of them, which TOML writes as JSON does."""
+    lines = _entries({key: getattr(card, key) for key in ("name", "version", "kind", "summary", "licence")})
+    lines += ["", "[generator]", *_entries(card.generator)]
+    for entry in weights:
+        lines += ["", "[[weights]]", *_entries(entry.model_dump())]
+    return "\n".join(lines) + "\n"
+
+
+def _entries(table: dict[str, Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]

@@ -1,0 +1,153 @@
+"""From a model card to the networks of Lip Forcing: files found, checked, mapped and put on the device."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lipsync_cli import hub
+from lipsync_cli.errors import ModelError
+from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
+from lipsync_cli.generate.lip_forcing.generator import Codec, LipForcingNetworks
+from lipsync_cli.generate.lip_forcing.roles import ROLES, load_role
+from lipsync_cli.model_files import cache_folder
+from lipsync_cli.nn.checkpoints import read_tensors
+from lipsync_cli.nn.lip_forcing.float8 import use_float8
+from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
+from lipsync_cli.nn.lip_forcing.taew import Taew
+from lipsync_cli.nn.lip_forcing.text import encode_tokens, tokenize
+from lipsync_cli.nn.lip_forcing.transformer import LipForcingTransformer
+from lipsync_cli.nn.lip_forcing.wan_vae import StreamingWanVae
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def load_networks(
+    card: hub.ModelCard, config: LipForcingConfig, *, device: torch.device, dtype: torch.dtype
+) -> LipForcingNetworks:
+    """All networks of ``card``, verified, with exactly the keys and shapes ``config`` asks for, on ``device``.
+
+    The text comes first: its encoder is large and is let go before the transformer is loaded.
+    """
+    for role in ("transformer", "speech", *_codec_roles(config)):
+        hub.resolve_weights(card, role)
+    text = text_context(card, config, device=device)
+    speech = SpeechEncoder(_load(card, "speech", config)).settle()
+    codecs = {role: _codec(card, config, role, device, dtype) for role in {config.encoder, config.decoder}}
+    return LipForcingNetworks(
+        transformer=_load(card, "transformer", config).to(device, dtype),
+        encoder=codecs[config.encoder],
+        decoder=codecs[config.decoder],
+        speech=speech.to(device),
+        text=text,
+    )
+
+
+def accelerate(networks: LipForcingNetworks, *, float8: bool = False, compile: bool = False) -> None:
+    """Trade precision (``float8``) or a slow start (``compile``) for speed, in place."""
+    if float8:
+        use_float8(networks.transformer)
+    if compile:
+        networks.transformer.compile_parts()
+
+
+def random_networks(
+    config: LipForcingConfig, *, device: torch.device, dtype: torch.dtype, seed: int = 0
+) -> LipForcingNetworks:
+    """Networks of the true shapes with random weights: for measuring speed, which does not depend on values."""
+    with torch.device(device), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        codecs: dict[str, Codec] = {}
+        if "wan" in (config.encoder, config.decoder):
+            codecs["wan"] = _settled(StreamingWanVae(ROLES["wan-vae"].create(config)), dtype)
+        if "taew" in (config.encoder, config.decoder):
+            codecs["taew"] = _settled(Taew(config.taew_width), taew_type(device, dtype))
+        return LipForcingNetworks(
+            transformer=_random(lambda: LipForcingTransformer(config.transformer()), device, dtype),
+            encoder=codecs[config.encoder],
+            decoder=codecs[config.decoder],
+            speech=_settled(SpeechEncoder(ROLES["speech"].create(config)).settle(), torch.float32),
+            text=torch.randn(1, config.text_tokens, config.text_width),
+        )
+
+
+def text_context(card: hub.ModelCard, config: LipForcingConfig, *, device: torch.device) -> Tensor:
+    """The prompt as the network wants it, ``[1 l d]``: from the card's file, from the cache, or read by UMT5 now."""
+    if any(weights.role == "text" for weights in card.weights):
+        return _read_text(hub.resolve_weights(card, "text"), config)
+    cached = text_cache(card, config)
+    if cached.is_file():
+        return _read_text(cached, config)
+    context = encode_text(card, config, device=device)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    partial = cached.with_name(f"{cached.name}.{os.getpid()}.part")
+    save_file({"context": context.to(torch.bfloat16)}, partial)
+    partial.replace(cached)
+    return _read_text(cached, config)
+
+
+def text_cache(card: hub.ModelCard, config: LipForcingConfig) -> Path:
+    """Where the encoded prompt is kept: its name follows from the encoder's files and the prompt."""
+    parts = [config.prompt, str(config.text_tokens)]
+    parts += sorted(weights.sha256 for weights in card.weights if weights.role in ("umt5", "tokenizer"))
+    return cache_folder() / "text" / (hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24] + ".safetensors")
+
+
+def encode_text(card: hub.ModelCard, config: LipForcingConfig, *, device: torch.device) -> Tensor:
+    """The prompt read by UMT5, float32 ``[1 l d]`` on the CPU; needs room for the encoder's weights on ``device``."""
+    ids = tokenize(config.prompt, hub.resolve_weights(card, "tokenizer"))
+    return encode_tokens(_load(card, "umt5", config).to(device), ids, config.text_tokens).cpu()
+
+
+def taew_type(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """TAEW is published and run in float16; on a CPU it has the arithmetic of the rest."""
+    return torch.float16 if device.type == "cuda" and dtype != torch.float32 else dtype
+
+
+def _codec_roles(config: LipForcingConfig) -> set[str]:
+    return {"wan-vae" if codec == "wan" else "taew" for codec in (config.encoder, config.decoder)}
+
+
+def _codec(
+    card: hub.ModelCard, config: LipForcingConfig, role: str, device: torch.device, dtype: torch.dtype
+) -> StreamingWanVae | Taew:
+    if role == "taew":
+        taew: Taew = _load(card, "taew", config)
+        return taew.to(device, taew_type(device, dtype))
+    return StreamingWanVae(_load(card, "wan-vae", config).to(dtype)).to(device)
+
+
+def _load(card: hub.ModelCard, role: str, config: LipForcingConfig) -> Any:
+    return load_role(role, config, hub.resolve_weights(card, role))
+
+
+def _read_text(path: Path, config: LipForcingConfig) -> Tensor:
+    tensors = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
+    context = next((tensors[name] for name in ("context", "text_emb", "prompt_emb") if name in tensors), None)
+    shape = (1, config.text_tokens, config.text_width)
+    if context is None or tuple(context.shape[-2:]) != shape[1:]:
+        found = "none" if context is None else "×".join(map(str, context.shape))
+        raise ModelError(f"{path} should hold a text context of {'×'.join(map(str, shape))} values, it has {found}.")
+    return context.reshape(shape)
+
+
+def _settled(network: Network, dtype: torch.dtype) -> Network:
+    return network.to(dtype).requires_grad_(False).eval()
+
+
+def _random(network: Callable[[], Network], device: torch.device, dtype: torch.dtype) -> Network:
+    """Allocated once, in its final type: 14 billion float32 values would not fit beside it."""
+    with torch.device("meta"):
+        made = network()
+    made = made.to(dtype).to_empty(device=device)
+    for parameter in made.parameters():
+        # Small enough that activations stay finite through any number of layers.
+        torch.nn.init.normal_(parameter, std=0.02)
+    return made.requires_grad_(False).eval()
