@@ -63,6 +63,7 @@ def test_the_forecast_is_a_lower_bound(costs):
     assert forecast(CONFIG, 4e30, 1e6).seconds["decode"] == pytest.approx(costs["decode"].bytes / 1e6)
 
 
+@pytest.mark.slow
 def test_the_tiny_encoder_costs_a_fraction_of_the_full_one(costs):
     wide = CONFIG.model_copy(update={"vae_width": 96, "taew_width": 64})
     full = {cost.stage: cost for cost in stage_costs(wide)}

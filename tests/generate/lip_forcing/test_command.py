@@ -29,20 +29,20 @@ def command(*args: object):
 
 def test_two_files_become_a_dubbed_one(folder, head_mp4, voice_wav, no_part_files):
     out = no_part_files / "out.mp4"
-    args = ["dub", head_mp4, voice_wav, "-o", out, "--model", folder, "--json", "--preset", "realtime"]
+    args = ["dub", head_mp4, voice_wav, "-o", out, "--model", folder, "--json", "--preset", "realtime", "--end", "1"]
     done = subprocess.run(
         [sys.executable, "-m", "lipsync_cli", *map(str, args)], cwd=ROOT, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert (report["frames_in"], report["frames_out"], report["frames_dubbed"]) == (50, 50, 50)
+    assert (report["frames_in"], report["frames_out"], report["frames_dubbed"]) == (25, 25, 25)
     assert report["model"]["name"] == "narrow"
     info = probe(out)
-    assert info.video is not None and info.video.frames == 50
+    assert info.video is not None and info.video.frames == 25
 
 
-@pytest.mark.parametrize(("rate", "frames"), [("30000/1001", 36), ("50", 60)])
+@pytest.mark.parametrize(("rate", "frames"), [("30000/1001", 16), pytest.param("50", 60, marks=pytest.mark.slow)])
 def test_other_frame_rates_keep_their_frames(folder, head_png, voice_wav, tmp_path, rate, frames):
     from fractions import Fraction
 
@@ -64,6 +64,7 @@ def test_other_frame_rates_keep_their_frames(folder, head_png, voice_wav, tmp_pa
     assert probe(tmp_path / "out.mp4").video.frames == frames
 
 
+@pytest.mark.slow
 def test_as_the_release_cuts_it_the_tail_is_left_alone(folder, head_mp4, voice_wav, tmp_path):
     args = ["--model", folder, "--preset", "realtime", "--parity", "--json", "-q", "--length", "video"]
     done = command("dub", head_mp4, voice_wav, "-o", tmp_path / "out.mp4", *args)

@@ -139,11 +139,11 @@ def test_uneven_frames_and_any_start_are_dubbed(gaps_ms, start_ms):
 
 
 def test_a_segment_needs_the_same_memory_however_long_it_is(generator):
-    """Fourteen chunks; state and cache stay as they were after the third."""
+    """Seven chunks; state and cache stay as they were after the third."""
     crop = make_crops(1)[0]
     state = generator.begin([], Fraction(0), seed=0)
     sizes = []
-    for index in range(14):
+    for index in range(7):
         times = at_rate(12 if index else 9, start=Fraction(max(0, 12 * index - 3), 25))
         low = max(0, int((times[0] - generator.spec.audio_before_s) * 16_000) - 640)
         span = WaveSpan(np.zeros(32_000, np.float32), low)
@@ -153,7 +153,7 @@ def test_a_segment_needs_the_same_memory_however_long_it_is(generator):
         sizes.append((state.cache.nbytes, sum(features), sum(memories), len(state.pictures)))
     assert set(sizes[2:]) == {sizes[2]}
     assert sizes[2][3] <= 1
-    assert state.cache.frames == 42
+    assert state.cache.frames == 21
 
 
 def test_missing_sound_is_an_error_not_a_guess(generator):
