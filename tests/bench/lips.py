@@ -19,7 +19,7 @@ from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.latents import LatentClip, encode_clips
 
-SCHEDULES = ((0.999,), (0.999, 0.769), (0.999, 0.5))
+SCHEDULES = ((0.999,), (0.999, 0.65), (0.999, 0.769))
 
 
 def dlib_aperture(clip: LatentClip) -> np.ndarray:
