@@ -7,6 +7,7 @@ SyncNet does: positive when the sound comes too early, negative when it is late.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from lipsync_cli.types import Float64
 
+Embeddings = npt.NDArray[np.float32]
 MAX_OFFSET = 15
 # An offset at which fewer windows overlap than this share of the most says nothing.
 MIN_OVERLAP = 0.3
@@ -52,18 +54,40 @@ def score_curve(curve: npt.ArrayLike, windows: int) -> SyncScore:
     )
 
 
-def distance_curve(
-    distances: Float64, *, max_offset: int = MAX_OFFSET, first_sound: int = 0, min_overlap: float = MIN_OVERLAP
-) -> Float64:
-    """Mean distance ``[2·max_offset + 1]`` per offset, from distances ``[v a]`` of all pairs of windows.
+@dataclass(frozen=True, slots=True)
+class OffsetSums:
+    """Summed distances and numbers of pairs per offset, ``[2·max_offset + 1]`` each; those of several runs add up."""
 
-    Picture window i is at the time of sound window i + ``first_sound``. Only pairs that exist are averaged: nothing is padded,
-    and offsets with less overlap than ``min_overlap`` of the largest are NaN.
+    sums: Float64
+    counts: Float64
+
+    def __add__(self, other: OffsetSums) -> OffsetSums:
+        return OffsetSums(self.sums + other.sums, self.counts + other.counts)
+
+    def curve(self, min_overlap: float = MIN_OVERLAP) -> Float64:
+        """Mean distances; NaN where fewer pairs met than ``min_overlap`` of the most at any offset."""
+        enough = (self.counts > 0) & (self.counts >= min_overlap * self.counts.max())
+        return np.where(enough, self.sums / np.maximum(self.counts, 1), np.nan)
+
+
+def offset_sums(
+    picture: Embeddings,
+    sound: Embeddings,
+    distance: Callable[[Embeddings, Embeddings], Float64],
+    *,
+    max_offset: int = MAX_OFFSET,
+    first_sound: int = 0,
+) -> OffsetSums:
+    """Compare picture windows ``[v d]`` with sound windows ``[a d]`` at every offset.
+
+    Picture window i is at the time of sound window i + ``first_sound``. Only pairs that exist count: nothing is padded.
+    ``distance`` takes two ``[n d]`` and gives ``[n]``.
     """
-    counts = np.zeros(2 * max_offset + 1)
-    sums = np.zeros(2 * max_offset + 1)
+    sums, counts = np.zeros(2 * max_offset + 1), np.zeros(2 * max_offset + 1)
     for k in range(2 * max_offset + 1):
-        diagonal = np.diagonal(distances, k - max_offset + first_sound)
-        counts[k], sums[k] = len(diagonal), diagonal.sum()
-    enough = (counts > 0) & (counts >= min_overlap * counts.max())
-    return np.where(enough, sums / np.maximum(counts, 1), np.nan)
+        shift = first_sound + k - max_offset
+        begin, end = max(0, -shift), min(len(picture), len(sound) - shift)
+        if begin < end:
+            values = distance(picture[begin:end], sound[begin + shift : end + shift])
+            sums[k], counts[k] = values.sum(), len(values)
+    return OffsetSums(sums, counts)

@@ -26,6 +26,7 @@ from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.landmarks import mouth_aperture
 from lipsync_cli.nn.causal_flow import MEL_ROWS, ROWS_BEFORE, CausalFlow, FlowCache, FlowConfig
+from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Float32, GeneratorSpec
@@ -223,24 +224,3 @@ def load_networks(path: Path, config: MiniConfig) -> MiniNetworks:
     check_state_dict({key: value.shape for key, value in networks.state_dict().items()}, tensors, path)
     networks.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True, assign=True)
     return networks
-
-
-def check_state_dict(expected: dict[str, torch.Size], tensors: dict[str, Tensor], path: Path) -> None:
-    """ModelError that lists the first missing, unexpected and misshapen keys of a weights file."""
-    missing = [key for key in expected if key not in tensors]
-    unexpected = [key for key in tensors if key not in expected]
-    misshapen = [
-        f"{key} {list(tensors[key].shape)} instead of {list(shape)}"
-        for key, shape in expected.items()
-        if key in tensors and tensors[key].shape != shape
-    ]
-    problems = [
-        f"{len(keys)} {word} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
-        if keys
-    ]
-    if problems:
-        raise ModelError(
-            f"{path.name} does not fit the network: {'; '.join(problems)}.",
-            hint="Weights and code are of different versions; install them together.",
-        )

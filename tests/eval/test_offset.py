@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.eval.offset import distance_curve, score_curve
+from lipsync_cli.eval.offset import offset_sums, score_curve
+
+
+def euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(a - b, axis=-1)
 
 
 def test_three_numbers_of_a_known_curve() -> None:
@@ -22,8 +26,7 @@ def test_three_numbers_of_a_known_curve() -> None:
 def test_sound_that_is_late_gives_a_negative_offset(late: int) -> None:
     events = np.random.default_rng(0).normal(0, 1, (120, 16))
     pictures, sound = events[20:100], events[20 - late : 100 - late]
-    distances = np.linalg.norm(pictures[:, None] - sound[None], axis=-1)
-    score = score_curve(distance_curve(distances), windows=80)
+    score = score_curve(offset_sums(pictures, sound, euclidean).curve(), windows=80)
     assert score.av_offset == -late
     assert score.distance == pytest.approx(0)
 
@@ -31,16 +34,20 @@ def test_sound_that_is_late_gives_a_negative_offset(late: int) -> None:
 def test_sound_windows_may_begin_before_the_picture() -> None:
     events = np.random.default_rng(0).normal(0, 1, (120, 16))
     # Picture window 0 happens at the time of sound window 20.
-    distances = np.linalg.norm(events[30:90, None] - events[None, 10:110], axis=-1)
-    curve = distance_curve(distances, first_sound=20)
+    curve = offset_sums(events[30:90], events[10:110], euclidean, first_sound=20).curve()
     assert score_curve(curve, 60).av_offset == 0
     assert np.isfinite(curve).all()
 
 
 def test_offsets_with_little_overlap_are_left_out() -> None:
-    curve = distance_curve(np.ones((18, 18)))
+    curve = offset_sums(np.ones((18, 2)), np.zeros((18, 2)), euclidean).curve()
     assert np.isfinite(curve).sum() == 25
     assert np.isnan(curve[[0, 1, 2, -3, -2, -1]]).all()
+
+
+def test_runs_add_up_by_their_pairs() -> None:
+    near, far = (offset_sums(np.zeros((n, 1)), np.full((n, 1), d), euclidean) for n, d in ((40, 1.0), (80, 4.0)))
+    assert (near + far).curve()[15] == pytest.approx(3.0)
 
 
 def test_a_curve_without_values_is_refused() -> None:
