@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,9 @@ _PAD_LEVEL = 110
 _CROP_SCALE = 0.4
 _BATCH = 8
 Box = tuple[float, float, float, float]
+Placed = tuple[Float64, UInt8]
+_REACH = MEDIAN_FRAMES // 2
+_NO_BOX: Box = (0.0, 0.0, 0.0, 0.0)
 
 
 def load_syncnet(path: Path) -> SyncNetV2:
@@ -61,30 +64,35 @@ def load_syncnet(path: Path) -> SyncNetV2:
 def median_boxes(boxes: Sequence[Box]) -> Float64:
     """Half sides and centres ``[n 3]`` (s, x, y) of boxes, median-filtered over 13 frames with zeros beyond the ends."""
     values = np.array([(max(x1 - x0, y1 - y0) / 2, (x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes])
-    reach = MEDIAN_FRAMES // 2
-    padded = np.pad(values, ((reach, reach), (0, 0)))
+    padded = np.pad(values, ((_REACH, _REACH), (0, 0)))
     return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_FRAMES, axis=0), axis=-1))
 
 
-def smoothed(items: Iterable[tuple[Box, UInt8]]) -> Iterator[tuple[Float64, UInt8]]:
-    """Each picture with its median-filtered (s, x, y), six pictures later; holds seven pictures."""
-    reach = MEDIAN_FRAMES // 2
-    zeros: list[Box] = [(0.0, 0.0, 0.0, 0.0)] * reach
-    boxes: deque[Box] = deque(zeros, MEDIAN_FRAMES)
-    held: deque[UInt8] = deque()
-    for box, picture in items:
-        boxes.append(box)
-        held.append(picture)
-        if len(held) > reach:
-            yield _median(boxes), held.popleft()
-    while held:
-        boxes.append((0.0, 0.0, 0.0, 0.0))
-        if len(boxes) == MEDIAN_FRAMES:
-            yield _median(boxes), held.popleft()
+class BoxSmoother:
+    """Gives each picture back with its median-filtered (s, x, y), six pictures later; holds seven pictures."""
 
+    def __init__(self) -> None:
+        self._boxes: deque[Box] = deque([_NO_BOX] * _REACH, MEDIAN_FRAMES)
+        self._held: deque[UInt8] = deque()
 
-def _median(boxes: Iterable[Box]) -> Float64:
-    return np.asarray(median_boxes(list(boxes))[MEDIAN_FRAMES // 2])
+    def push(self, box: Box, picture: UInt8) -> list[Placed]:
+        """The next picture and its box x0, y0, x1, y1."""
+        self._boxes.append(box)
+        self._held.append(picture)
+        return [self._release()] if len(self._held) > _REACH else []
+
+    def finish(self) -> list[Placed]:
+        """What is still held."""
+        out = []
+        while self._held:
+            self._boxes.append(_NO_BOX)
+            if len(self._boxes) == MEDIAN_FRAMES:
+                out.append(self._release())
+        return out
+
+    def _release(self) -> Placed:
+        place = median_boxes(list(self._boxes))[_REACH]
+        return place, self._held.popleft()
 
 
 def cut_face(rgb: UInt8, place: npt.ArrayLike, to_display: npt.ArrayLike) -> UInt8:
@@ -100,27 +108,34 @@ def cut_face(rgb: UInt8, place: npt.ArrayLike, to_display: npt.ArrayLike) -> UIn
     return np.ascontiguousarray(crop[..., ::-1], dtype=np.uint8)
 
 
-def embed_faces(network: SyncNetV2, crops: Iterable[UInt8]) -> Embeddings:
-    """Embeddings ``[n − 4 1024]`` of every five consecutive crops ``[224 224 3]``; holds a dozen crops."""
-    import torch
+class FaceEmbedder:
+    """Embeds every five consecutive crops ``[224 224 3]``; holds a dozen of them."""
 
-    rows: list[Embeddings] = []
-    held: list[UInt8] = []
+    def __init__(self, network: SyncNetV2) -> None:
+        self._network = network
+        self._held: list[UInt8] = []
+        self._rows: list[Embeddings] = []
 
-    def run() -> None:
-        stacks = np.lib.stride_tricks.sliding_window_view(np.stack(held), STACK, axis=0)
+    def push(self, crop: UInt8) -> None:
+        """The next crop."""
+        self._held.append(crop)
+        if len(self._held) == _BATCH + STACK - 1:
+            self._run()
+
+    def finish(self) -> Embeddings:
+        """Embeddings ``[n − 4 1024]`` of all crops so far."""
+        if len(self._held) >= STACK:
+            self._run()
+        return np.concatenate(self._rows) if self._rows else np.zeros((0, 1024), np.float32)
+
+    def _run(self) -> None:
+        import torch
+
+        stacks = np.lib.stride_tricks.sliding_window_view(np.stack(self._held), STACK, axis=0)
         pixels = torch.from_numpy(np.ascontiguousarray(stacks.transpose(0, 3, 4, 1, 2))).float()
         with torch.inference_mode():
-            rows.append(network.picture(pixels).numpy())
-        del held[: len(held) - STACK + 1]
-
-    for crop in crops:
-        held.append(crop)
-        if len(held) == _BATCH + STACK - 1:
-            run()
-    if len(held) >= STACK:
-        run()
-    return np.concatenate(rows) if rows else np.zeros((0, 1024), np.float32)
+            self._rows.append(self._network.picture(pixels).numpy())
+        self._held = self._held[len(self._held) - STACK + 1 :]
 
 
 def embed_sound(network: SyncNetV2, samples: npt.NDArray[np.int16], count: int) -> Embeddings:
