@@ -56,17 +56,20 @@ def load_judges(*, syncnet: Path | None = None, weights: Path | None = None) -> 
 class Comparison:
     """What a clip is compared with. ``source`` is the clip before it was dubbed, ``original`` the sound it had then.
 
-    ``trim`` compares the common part of clips of unequal length instead of refusing them. ``scored`` says which frames
-    count, by number.
+    ``sound`` replaces the clip's own, which is otherwise compared ``delay`` seconds late. ``trim`` compares the common
+    part of clips of unequal length instead of refusing them. ``scored`` says which frames count, by number; ``observe``
+    sees each of them with the same frame of the source.
     """
 
     truth: Path | None = None
     source: Path | None = None
     sound: Path | None = None
     original: Path | None = None
+    delay: Fraction = Fraction(0)
     face: str = "largest"
     trim: bool = False
     scored: Callable[[int], bool] = lambda index: True
+    observe: Callable[[Reading, Reading | None], None] = lambda made, before: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ def score_clip(
             hint="Check --face.",
         )
     if sound is not None:
-        meters.silence = _silence(sound, meters.lips.times)
+        late = [time - what.delay for time in meters.lips.times]
+        meters.silence = _silence(sound, late)
     return _score(path, judges, what, meters, sound)
 
 
@@ -191,6 +195,7 @@ def _read(
             counts = what.scored(reading.index)
             if counts:
                 _measure(meters, reading, real, before)
+                what.observe(reading, before)
             yield reading.time, reading if counts else None
 
     for shown in on_grid(timed()):
@@ -228,13 +233,14 @@ def _score(path: Path, judges: Judges, what: Comparison, meters: _Meters, sound:
     reasons: dict[str, str] = {}
     runs = meters.expert.finish()
     score = None
+    start = _start(sound, path, meters.first) - what.delay
     if sound is None:
         reasons |= dict.fromkeys((*EXPERT_METRICS, *SYNCNET_METRICS, "silence_aperture"), "the clip has no sound")
     else:
-        score = score_runs(judges.expert, runs, sound, _start(sound, path, meters.first))
+        score = score_runs(judges.expert, runs, sound, start)
         values |= _expert_values(score)
         values["silence_aperture"] = silent_aperture(meters.lips.apertures, meters.silence)
-        values |= _syncnet_values(meters, sound, _start(sound, path, meters.first))
+        values |= _syncnet_values(meters, sound, start)
     values["leak"] = _leak(judges, runs, what.original)
     values |= meters.truth.results() if meters.truth else {}
     values |= meters.source.results() if meters.source else {}
@@ -252,7 +258,7 @@ def _score(path: Path, judges: Judges, what: Comparison, meters: _Meters, sound:
     )
 
 
-def _start(sound: Path, path: Path, first: Fraction) -> Fraction:
+def _start(sound: Path | None, path: Path, first: Fraction) -> Fraction:
     """The second of ``sound`` that belongs to the clip's first frame: its own clock, or 0 of another file."""
     return first if sound == path else Fraction(0)
 
