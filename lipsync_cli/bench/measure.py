@@ -137,9 +137,7 @@ def _measure(item: _Prepared, settings: DubSettings, folder: Path) -> dict[str, 
     return told
 
 
-def _figures(
-    item: _Prepared, runs: list[dict[str, Any]], base: list[dict[str, Any]], base_case: Case
-) -> CaseFigures:
+def _figures(item: _Prepared, runs: list[dict[str, Any]], base: list[dict[str, Any]], base_case: Case) -> CaseFigures:
     cold, warm = [run["runs"][0] for run in runs], [run["runs"][-1] for run in runs]
     seconds = float(item.case.seconds)
 
@@ -198,4 +196,6 @@ def _cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )

@@ -1,4 +1,5 @@
-"""One measurement in a process of its own: ``python -m lipsync_cli.bench.worker`` reads a job and prints what it cost.
+"""One measurement in a process of its own: ``python -m lipsync_cli.bench.worker`` reads a job and prints what it
+cost.
 
 The first dub starts from nothing, as a user's does; the following ones find everything loaded by Python already.
 """

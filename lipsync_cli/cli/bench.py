@@ -27,7 +27,9 @@ Video = Annotated[
 Audio = Annotated[
     Path | None, typer.Argument(metavar="[AUDIO]", help="Its dub. Default: VIDEO's own sound.", show_default=False)
 ]
-Lengths = Annotated[str, typer.Option(metavar="S,S,…", help="Seconds of video; the first is the measure of the rest.")]
+Lengths = Annotated[
+    str, typer.Option(metavar="S,S,…", help="Seconds of video; the first is the measure of the rest.")
+]
 Heights = Annotated[str, typer.Option(metavar="PX,PX,…", help="Heights of the picture.")]
 Rounds = Annotated[int, typer.Option(min=1, max=100, help="How often to measure each case.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE.json", help="Where the figures are kept.")]
@@ -52,8 +54,8 @@ def bench(
 ) -> None:
     """Measure how fast and with how much memory this machine dubs.
 
-    Lengths are measured at the first height, heights at the first length, in turns, in fresh processes. Compare ratios
-    within one run rather than seconds between runs.
+    Lengths are measured at the first height, heights at the first length, in turns, in fresh processes. Compare
+    ratios within one run rather than seconds between runs.
     """
     given = locals()
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}

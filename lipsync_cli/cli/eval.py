@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lipsync_cli.cli import eval_options as e
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
 from lipsync_cli.cli.paths import check_folder, check_input
@@ -17,107 +18,32 @@ from lipsync_cli.errors import InputError, OutputError, UsageError
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.eval.clip import ClipScore, Judges
+    from lipsync_cli.eval.clip import ClipScore
+    from lipsync_cli.eval.judges import Judges
     from lipsync_cli.evaluate.protocol import Item, ItemResult, Plan
     from lipsync_cli.evaluate.result import Compared
 
 SCHEMA = 1
-CLIP_PANEL, PROTOCOL_PANEL = "Scoring one clip", "Scoring many clips"
-PROTOCOLS = ("self", "cross", "original", "shifted", "foreign")
-
 app = typer.Typer(add_completion=False)
-
-
-def _clip_file(help: str) -> Any:
-    return typer.Option(metavar="FILE", help=help, rich_help_panel=CLIP_PANEL, show_default=False)
-
-
-Clip = Annotated[Path | None, typer.Argument(metavar="CLIP", help="Clip to score.", show_default=False)]
-Against = Annotated[Path | None, _clip_file("The truth: the same frames as they should look.")]
-Source = Annotated[Path | None, _clip_file("The clip before dubbing. Default: the truth.")]
-Original = Annotated[Path | None, _clip_file("The sound before dubbing: the clip should no longer go with it.")]
-Sound = Annotated[Path | None, _clip_file("Sound to compare with instead of the clip's own.")]
-Trim = Annotated[
-    bool, o.flag("--trim", help="Compare the part that clips of unequal length share.", panel=CLIP_PANEL)
-]
-SyncNet = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="syncnet_v2.model, for LSE-C and LSE-D.", show_default=False)
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder of networks for LPIPS, FID and FVD.", show_default=False),
-]
-Compare = Annotated[
-    tuple[Path, Path] | None,
-    typer.Option(metavar="A.json B.json", help="Compare two results clip by clip.", show_default=False),
-]
-Manifest = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE|DIR",
-        help="CSV or JSONL with a column video (or path), or a folder.",
-        rich_help_panel=PROTOCOL_PANEL,
-        show_default=False,
-    ),
-]
-Protocols = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--protocol",
-        metavar="|".join(PROTOCOLS),
-        help="What to score; may be repeated. Default: self and cross.",
-        rich_help_panel=PROTOCOL_PANEL,
-        show_default=False,
-    ),
-]
-Where = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="COLUMN=VALUE", help="Only such rows of the manifest.", rich_help_panel=PROTOCOL_PANEL, show_default=False
-    ),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(min=1, help="At most so many clips, speakers in turn.", rich_help_panel=PROTOCOL_PANEL, show_default=False),
-]
-Seconds = Annotated[
-    str | None,
-    typer.Option(metavar="TIME", help="Use only the beginning of each clip.", rich_help_panel=PROTOCOL_PANEL),
-]
-Folder = Annotated[
-    Path,
-    typer.Option(
-        "--out", metavar="DIR", help="Dubs and scores; what is there already is not done again.",
-        rich_help_panel=PROTOCOL_PANEL,
-    ),
-]  # fmt: skip
-Html = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.html", help="Write a page with strips and plots.", rich_help_panel=o.REPORT_PANEL),
-]
-Markdown = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.md", help="Write the table as Markdown.", rich_help_panel=o.REPORT_PANEL),
-]
 
 
 @app.command("eval")
 def evaluate(
-    clip: Clip = None,
-    against: Against = None,
-    source: Source = None,
-    original: Original = None,
-    audio: Sound = None,
-    trim: Trim = False,
-    manifest: Manifest = None,
-    protocol: Protocols = None,
-    where: Where = None,
-    limit: Limit = None,
-    seconds: Seconds = None,
-    out: Folder = Path("out/eval"),
-    compare: Compare = None,
-    syncnet: SyncNet = None,
-    weights: Weights = None,
+    clip: e.Clip = None,
+    against: e.Against = None,
+    source: e.Source = None,
+    original: e.Original = None,
+    audio: e.Sound = None,
+    trim: e.Trim = False,
+    manifest: e.Manifest = None,
+    protocol: e.Protocols = None,
+    where: e.Where = None,
+    limit: e.Limit = None,
+    seconds: e.Seconds = None,
+    out: e.Folder = Path("out/eval"),
+    compare: e.Compare = None,
+    syncnet: e.SyncNet = None,
+    weights: e.Weights = None,
     preset: o.PresetName = None,
     model: o.Model = None,
     face: o.FaceChoice = None,
@@ -125,8 +51,8 @@ def evaluate(
     device: o.Device = None,
     threads: o.Threads = None,
     sets: o.Sets = None,
-    html: Html = None,
-    markdown: Markdown = None,
+    html: e.Html = None,
+    markdown: e.Markdown = None,
     as_json: o.Json = False,
     show_progress: o.ProgressChoice = None,
     quiet: o.Quiet = False,
@@ -175,7 +101,7 @@ def _judges(given: dict[str, Any]) -> Judges:
         import torch
 
         torch.set_num_threads(given["threads"])
-    from lipsync_cli.eval.clip import load_judges
+    from lipsync_cli.eval.judges import load_judges
 
     return load_judges(syncnet=given["syncnet"], weights=given["weights"])
 
@@ -222,9 +148,10 @@ def _tell(score: ClipScore, *, as_json: bool, markdown: Path | None) -> None:
 def _run_protocols(given: dict[str, Any]) -> None:
     plan = _plan(given)
     judges = _judges(given)
+    from lipsync_cli.evaluate.features import distances
     from lipsync_cli.evaluate.html import write_html
-    from lipsync_cli.evaluate.result import document, markdown, summarise
     from lipsync_cli.evaluate.protocol import items, run
+    from lipsync_cli.evaluate.result import document, markdown, summarise
 
     total, count = len(items(plan)), 0
     results: list[ItemResult] = []
@@ -242,8 +169,9 @@ def _run_protocols(given: dict[str, Any]) -> None:
             stderr().print(f"{result.name} was left out: {result.error}", highlight=False, markup=False)
     if not any(result.score for result in results):
         raise InputError(f"None of the {len(results)} clips could be scored.", hint=results[0].error)
-    told = document(results, _settings_told(plan))
-    rows = summarise(results)
+    extra = distances(((result.protocol, result.name) for result in results if result.score), plan.folder)
+    told = document(results, _settings_told(plan), extra)
+    rows = summarise(results, extra)
     _write(plan.folder / "result.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if given["html"] is not None:
         write_html(given["html"], f"lipsync eval: {plan.settings.model}", rows, results, plan.folder)
@@ -257,9 +185,9 @@ def _run_protocols(given: dict[str, Any]) -> None:
 
 def _plan(given: dict[str, Any]) -> Plan:
     protocols = given["protocol"] or ["self", "cross"]
-    unknown = [name for name in protocols if name not in PROTOCOLS]
+    unknown = [name for name in protocols if name not in e.PROTOCOLS]
     if unknown:
-        raise UsageError(f"There is no protocol {unknown[0]!r}.", hint=f"Choose among {', '.join(PROTOCOLS)}.")
+        raise UsageError(f"There is no protocol {unknown[0]!r}.", hint=f"Choose among {', '.join(e.PROTOCOLS)}.")
     for pair in given["where"] or []:
         if "=" not in pair:
             raise UsageError(f"--where {pair} has no value.", hint="Write --where COLUMN=VALUE.")
@@ -300,7 +228,9 @@ def _compare(paths: tuple[Path, Path], *, as_json: bool, markdown: Path | None) 
         lines = [head, ("---",) * len(head), *rows]
         _write(markdown, "".join(f"| {' | '.join(line)} |\n" for line in lines))
     if as_json:
-        emit_json({"schema": SCHEMA, "a": str(paths[0]), "b": str(paths[1]), "metrics": [_compared(f) for f in found]})
+        emit_json(
+            {"schema": SCHEMA, "a": str(paths[0]), "b": str(paths[1]), "metrics": [_compared(f) for f in found]}
+        )
     else:
         emit_table(head, rows)
 

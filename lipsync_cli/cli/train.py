@@ -30,8 +30,7 @@ def prepare(
     data: Data,
     prepared: Prepared = Path("runs/prepared"),
     seconds_per_speaker: Seconds = 100.0,
-    workers: Split = Annotated[str, typer.Option("--split", metavar="train|val|test", help="Part of the prepared clips.")]
-Workers = 2,
+    workers: Workers = 2,
     debug: o.Debug = False,
 ) -> None:
     """Cut aligned lower-face crops and log-mel rows from the clips listed in DIR/clips.csv.
@@ -97,5 +96,8 @@ def check_sync(
     if as_json:
         emit_json({"schema": SCHEMA, "split": split, **check})
     else:
-        rows = ((name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value)) for name, value in check.items())
+        rows = (
+            (name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
+            for name, value in check.items()
+        )
         emit_table(("figure", split), rows)

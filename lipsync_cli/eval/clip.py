@@ -4,61 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.errors import InputError, NoFaceError
 from lipsync_cli.eval import perceptual
-from lipsync_cli.eval.expert import ExpertMeter, Run, load_expert, score_runs
+from lipsync_cli.eval.expert import ExpertMeter, Run, score_runs
+from lipsync_cli.eval.judges import Judges
 from lipsync_cli.eval.lips import silent_aperture
 from lipsync_cli.eval.meters import FlickerMeter, Lips, SourceMeter, TruthMeter, mean_or_none
 from lipsync_cli.eval.metrics import EXPERT_METRICS, METRICS, SOURCE_METRICS, SYNCNET_METRICS, TRUTH_METRICS
 from lipsync_cli.eval.offset import SyncScore
 from lipsync_cli.eval.reading import ClipReader, Reading, count_frames, first_frame_time, on_grid, read_clip
-from lipsync_cli.eval.syncnet import load_syncnet
 from lipsync_cli.eval.syncnet_meter import SyncNetMeter
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.probe import probe
-
-if TYPE_CHECKING:
-    from lipsync_cli.nn.sync_net import SyncMini
-    from lipsync_cli.nn.syncnet_v2 import SyncNetV2
 
 OnFrame = Callable[[int, int | None], None]
 WHOLE = "over all clips only; see the summary of a protocol"
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
-    """The networks that score: the embedded expert always, the others for whoever has their weights."""
-
-    expert: SyncMini
-    syncnet: SyncNetV2 | None = None
-    lpips: Any = None
-    weights: Path | None = None
-
-
-def load_judges(*, syncnet: Path | None = None, weights: Path | None = None) -> Judges:
-    """Load them; ModelError for a file that was named and is not what it should be."""
-    lpips = perceptual.find_weights("lpips", weights)
-    return Judges(
-        load_expert(),
-        None if syncnet is None else load_syncnet(syncnet),
-        None if lpips is None else perceptual.load_script(lpips),
-        weights,
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """What a clip is compared with. ``source`` is the clip before it was dubbed, ``original`` the sound it had then.
 
-    ``sound`` replaces the clip's own, which is otherwise compared ``delay`` seconds late. ``trim`` compares the common
-    part of clips of unequal length instead of refusing them. ``scored`` says which frames count, by number; ``observe``
-    sees each of them with the same frame of the source.
+    ``sound`` replaces the clip's own, which is otherwise compared ``delay`` seconds late. ``trim`` compares the
+    common part of clips of unequal length instead of refusing them. ``scored`` says which frames count, by number;
+    ``observe`` sees each of them with the same frame of the source.
     """
 
     truth: Path | None = None
@@ -88,8 +62,8 @@ class ClipScore:
 
 
 @dataclass(slots=True)
-class _Meters:
-    """What is measured in one pass."""
+class Measured:
+    """What one pass over a clip gave."""
 
     lips: Lips
     flicker: FlickerMeter
@@ -101,25 +75,30 @@ class _Meters:
     frames: int = 0
     faces: int = 0
     first: Fraction = Fraction(0)
-    silence: list[float] = field(default_factory=list)
 
 
 def score_clip(
     path: Path, judges: Judges, comparison: Comparison | None = None, on_frame: OnFrame = lambda done, total: None
 ) -> ClipScore:
-    """Measure ``path``.
+    """Measure ``path`` and compare it with its sound; raises what ``measure_clip`` raises."""
+    what = comparison or Comparison()
+    return score_measured(path, judges, what, measure_clip(path, judges, what, on_frame))
+
+
+def measure_clip(
+    path: Path, judges: Judges, what: Comparison, on_frame: OnFrame = lambda done, total: None
+) -> Measured:
+    """Read ``path`` and what it is compared with once: all that does not depend on a sound.
 
     Raises InputError for unreadable files and for clips that cannot be compared frame by frame, NoFaceError when no
     scored frame shows a usable face.
     """
-    what = comparison or Comparison()
     limit = reconcile(path, what)
-    sound = what.sound or (path if probe(path).audio else None)
     with ExitStack() as stack:
         made = stack.enter_context(read_clip(path, face=what.face))
         truth = _partner(stack, made, what.truth, what.face)
         source = truth if what.source == what.truth else _partner(stack, made, what.source, what.face)
-        meters = _Meters(
+        meters = Measured(
             Lips(), FlickerMeter(), ExpertMeter(judges.expert),
             None if judges.syncnet is None else SyncNetMeter(judges.syncnet, made.to_display),
             None if truth is None else TruthMeter(judges.lpips),
@@ -131,14 +110,11 @@ def score_clip(
             f"None of the {meters.frames} scored frames of {path.name} shows a face that can be measured.",
             hint="Check --face.",
         )
-    if sound is not None:
-        late = [time - what.delay for time in meters.lips.times]
-        meters.silence = _silence(sound, late)
-    return _score(path, judges, what, meters, sound)
+    return meters
 
 
 def reconcile(path: Path, what: Comparison) -> int | None:
-    """How many frames can be compared, None where nothing is; InputError for unequal clips unless they are trimmed."""
+    """How many frames can be compared, or None; InputError for unequal clips unless they are trimmed."""
     partners = {other for other in (what.truth, what.source) if other is not None and other != path}
     if not partners:
         return None
@@ -175,7 +151,7 @@ def _read(
     made: ClipReader,
     truth: ClipReader | None,
     source: ClipReader | None,
-    meters: _Meters,
+    meters: Measured,
     what: Comparison,
     limit: int | None,
     on_frame: OnFrame,
@@ -205,7 +181,7 @@ def _read(
             meters.syncnet.add(shown if usable else None)
 
 
-def _measure(meters: _Meters, made: Reading, real: Reading | None, before: Reading | None) -> None:
+def _measure(meters: Measured, made: Reading, real: Reading | None, before: Reading | None) -> None:
     meters.frames += 1
     meters.faces += made.face is not None
     meters.lips.add(made)
@@ -227,7 +203,9 @@ def _speech(path: Path) -> Iterator[SpeechTrack]:
         yield SpeechTrack(iter(spans))
 
 
-def _score(path: Path, judges: Judges, what: Comparison, meters: _Meters, sound: Path | None) -> ClipScore:
+def score_measured(path: Path, judges: Judges, what: Comparison, meters: Measured) -> ClipScore:
+    """Compare what was measured with the sound ``what`` names; may be asked again for another sound."""
+    sound = what.sound or (path if probe(path).audio else None)
     values: dict[str, float | None] = {"flicker": mean_or_none(meters.flicker.values)}
     values["face_share"] = meters.faces / meters.frames
     reasons: dict[str, str] = {}
@@ -239,7 +217,8 @@ def _score(path: Path, judges: Judges, what: Comparison, meters: _Meters, sound:
     else:
         score = score_runs(judges.expert, runs, sound, start)
         values |= _expert_values(score)
-        values["silence_aperture"] = silent_aperture(meters.lips.apertures, meters.silence)
+        silence = _silence(sound, [time - what.delay for time in meters.lips.times])
+        values["silence_aperture"] = silent_aperture(meters.lips.apertures, silence)
         values |= _syncnet_values(meters, sound, start)
     values["leak"] = _leak(judges, runs, what.original)
     values |= meters.truth.results() if meters.truth else {}
@@ -274,7 +253,7 @@ def _expert_values(score: SyncScore | None) -> dict[str, float | None]:
     }
 
 
-def _syncnet_values(meters: _Meters, sound: Path, start: Fraction) -> dict[str, float | None]:
+def _syncnet_values(meters: Measured, sound: Path, start: Fraction) -> dict[str, float | None]:
     score = None if meters.syncnet is None else meters.syncnet.score(sound, start)
     if score is None:
         return {}

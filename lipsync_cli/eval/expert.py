@@ -128,7 +128,8 @@ class ExpertMeter:
 def score_runs(expert: SyncMini, runs: list[Run], sound: Path, start: Fraction) -> SyncScore | None:
     """Compare a clip's runs with a file's sound, whose second ``start`` belongs to grid index 0.
 
-    Distances are 1 − cosine, in [0, 1]; sound beyond the file's ends is never compared. None when no window has sound.
+    Distances are 1 − cosine, in [0, 1]; sound beyond the file's ends is never compared. None when no window has
+    sound.
     """
     total = OffsetSums(np.zeros(2 * MAX_OFFSET + 1), np.zeros(2 * MAX_OFFSET + 1))
     end = duration_of(sound)

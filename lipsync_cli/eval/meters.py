@@ -1,4 +1,4 @@
-"""Running measures of a clip and of a pair of clips: fed frame by frame, holding numbers and the last three pictures."""
+"""Running measures of a clip and of pairs of clips: fed frame by frame, they hold numbers and three pictures."""
 
 from __future__ import annotations
 

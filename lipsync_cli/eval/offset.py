@@ -80,8 +80,8 @@ def offset_sums(
 ) -> OffsetSums:
     """Compare picture windows ``[v d]`` with sound windows ``[a d]`` at every offset.
 
-    Picture window i is at the time of sound window i + ``first_sound``. Only pairs that exist count: nothing is padded.
-    ``distance`` takes two ``[n d]`` and gives ``[n]``.
+    Picture window i is at the time of sound window i + ``first_sound``. Only pairs that exist count: nothing is
+    padded. ``distance`` takes two ``[n d]`` and gives ``[n]``.
     """
     sums, counts = np.zeros(2 * max_offset + 1), np.zeros(2 * max_offset + 1)
     for k in range(2 * max_offset + 1):

@@ -1,7 +1,8 @@
 """LPIPS, FID and FVD with the TorchScript networks that papers use, for whoever has the files.
 
-``vgg16.pt`` (LPIPS) and ``inception-2015-12-05.pt`` (FID) are those of NVIDIA's StyleGAN metrics, ``i3d_torchscript.pt``
-(FVD) that of StyleGAN-V. None of them may be shipped with this tool; without them the metric is not measured.
+``vgg16.pt`` (LPIPS) and ``inception-2015-12-05.pt`` (FID) are those of NVIDIA's StyleGAN metrics,
+``i3d_torchscript.pt`` (FVD) that of StyleGAN-V. None of them may be shipped with this tool; without them the metric
+is not measured.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def load_script(path: Path) -> Any:
     try:
         return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{path} is no TorchScript network.", hint="Get the file again, or leave --weights.") from error
+        raise ModelError(
+            f"{path} is no TorchScript network.", hint="Get the file again, or leave --weights."
+        ) from error
 
 
 def lpips(network: Any, a: UInt8, b: UInt8) -> float:

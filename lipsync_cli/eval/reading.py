@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One frame: ``time`` in seconds of the file's sound, RGB in storage orientation, and the chosen face if usable."""
+    """One frame: ``time`` in seconds of the file's sound, RGB as stored, and the chosen face if usable."""
 
     index: int
     time: Fraction

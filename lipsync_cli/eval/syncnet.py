@@ -1,7 +1,7 @@
 """Sync-C, Sync-D and AV offset by the classic SyncNet v2, for whoever has its weights (``syncnet_v2.model``).
 
-Crops, MFCCs, windows and scores follow joonson/syncnet_python, zero padding at the ends included. Faces come from this
-tool's own tracker instead of S3FD, so figures differ a little from those of papers; compare within one command.
+Crops, MFCCs, windows and scores follow joonson/syncnet_python, zero padding at the ends included. Faces come from
+this tool's own tracker instead of S3FD, so figures differ a little from those of papers; compare within one command.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def load_syncnet(path: Path) -> SyncNetV2:
 
 
 def median_boxes(boxes: Sequence[Box]) -> Float64:
-    """Half sides and centres ``[n 3]`` (s, x, y) of boxes, median-filtered over 13 frames with zeros beyond the ends."""
+    """Half sides and centres ``[n 3]`` (s, x, y) of boxes, median-filtered over 13 frames, zeros beyond the ends."""
     values = np.array([(max(x1 - x0, y1 - y0) / 2, (x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes])
     padded = np.pad(values, ((_REACH, _REACH), (0, 0)))
     return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_FRAMES, axis=0), axis=-1))
@@ -102,9 +102,7 @@ def cut_face(rgb: UInt8, place: npt.ArrayLike, to_display: npt.ArrayLike) -> UIn
     left, top = x - s * (1 + _CROP_SCALE), y - s
     # The outer edge of the crop's first pixel lies on the outer edge of the part that is cut.
     matrix = np.array([[scale, 0, -scale * left + (scale - 1) / 2], [0, scale, -scale * top + (scale - 1) / 2]])
-    crop = cv2.warpAffine(
-        rgb, compose_affine(matrix, to_display), (CROP_PX, CROP_PX), borderValue=(_PAD_LEVEL,) * 3
-    )
+    crop = cv2.warpAffine(rgb, compose_affine(matrix, to_display), (CROP_PX, CROP_PX), borderValue=(_PAD_LEVEL,) * 3)
     return np.ascontiguousarray(crop[..., ::-1], dtype=np.uint8)
 
 
@@ -154,7 +152,7 @@ def window_count(frames: int, samples: int) -> int:
 
 
 def score_syncnet(picture: Embeddings, sound: Embeddings) -> SyncScore:
-    """The three numbers for embeddings ``[n 1024]`` of the same windows, ± 15 frames, zeros beyond the sound's ends."""
+    """The three numbers for embeddings ``[n 1024]`` of the same windows: ± 15 frames, zeros beyond the ends."""
     if len(picture) != len(sound) or not len(picture):
         raise ValueError(f"as many windows of picture as of sound are needed, got {len(picture)} and {len(sound)}")
     padded = np.pad(sound, ((MAX_OFFSET, MAX_OFFSET), (0, 0)))

@@ -14,7 +14,16 @@ from lipsync_cli.evaluate.plots import aperture_plot, curve_plot, histogram
 from lipsync_cli.evaluate.protocol import ItemResult
 from lipsync_cli.evaluate.result import Row
 
-_PLOTTED = ("sync_confidence", "sync_probability", "av_offset", "aperture_corr", "lmd", "sharpness_ratio", "leak", "csim")
+_PLOTTED = (
+    "sync_confidence",
+    "sync_probability",
+    "av_offset",
+    "aperture_corr",
+    "lmd",
+    "sharpness_ratio",
+    "leak",
+    "csim",
+)
 _OF_A_CLIP = (
     "sync_confidence", "sync_probability", "av_offset", "aperture_corr", "aperture_spread", "lmd", "sharpness_ratio",
     "flicker_ratio", "silence_aperture", "leak", "border_psnr", "csim", "psnr", "ssim",
@@ -23,7 +32,8 @@ _STYLE = """
 :root { color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #0f172a; }
 body { max-width: 1500px; margin: 2rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.5rem; } h2 { margin-top: 2.5rem; font-size: 1.2rem; } h3 { margin: 0 0 .3rem; font-size: 1rem; }
-table { border-collapse: collapse; } th, td { padding: .25rem .9rem; text-align: right; border-bottom: 1px solid #e2e8f0; }
+table { border-collapse: collapse; }
+th, td { padding: .25rem .9rem; text-align: right; border-bottom: 1px solid #e2e8f0; }
 th:first-child, td:first-child { text-align: left; } td:last-child.meaning { text-align: left; color: #64748b; }
 .plots { display: flex; flex-wrap: wrap; gap: .5rem; }
 article { border: 1px solid #e2e8f0; border-radius: 8px; padding: 1rem; margin: 1rem 0; }
@@ -56,9 +66,8 @@ def _table(rows: Sequence[Row]) -> str:
         if any(name in row.values for row in rows):
             cells = "".join(f"<td>{format_value(name, row.values.get(name))}</td>" for row in rows)
             arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1", "": ""}[metric.better]
-            body.append(
-                f"<tr><td>{escape(metric.title)} {arrow}</td>{cells}<td class=meaning>{escape(metric.meaning)}</td></tr>"
-            )
+            meaning = f"<td class=meaning>{escape(metric.meaning)}</td>"
+            body.append(f"<tr><td>{escape(metric.title)} {arrow}</td>{cells}{meaning}</tr>")
     return f"<table><tr><th>mean over clips</th>{head}<th></th></tr>{''.join(body)}</table>"
 
 

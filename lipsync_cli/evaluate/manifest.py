@@ -28,8 +28,8 @@ def read_manifest(path: Path, *, where: Mapping[str, str] | None = None, limit: 
     """The clips a manifest lists, those whose columns have the values of ``where``, at most ``limit`` of them.
 
     A table has a column ``video`` (or ``path``), relative to the file, and may have ``speaker``. With ``limit``,
-    speakers take turns, so that few clips still show many people. Raises InputError for a manifest that cannot be read
-    or lists a file that is missing, UsageError for an unknown column.
+    speakers take turns, so that few clips still show many people. Raises InputError for a manifest that cannot be
+    read or lists a file that is missing, UsageError for an unknown column.
     """
     rows = list(_rows(path))
     for column in where or {}:
@@ -54,7 +54,8 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(
-            f"The manifest {path} cannot be read: {reason}.", hint="Expected a CSV, a JSONL file or a folder of videos."
+            f"The manifest {path} cannot be read: {reason}.",
+            hint="Expected a CSV, a JSONL file or a folder of videos.",
         ) from error
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         yield from _json_rows(text, path)
@@ -111,7 +112,8 @@ def _taking_turns(clips: list[Clip]) -> list[Clip]:
 
 
 def donors(clips: list[Clip]) -> list[Clip]:
-    """For every clip another one whose sound it gets in the cross protocol: the next, of another speaker if there is one.
+    """For every clip another one whose sound it gets in the cross protocol: the next, of another speaker if there is
+    one.
 
     Raises InputError for a single clip.
     """

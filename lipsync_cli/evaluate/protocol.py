@@ -1,8 +1,8 @@
 """Protocols over a manifest: dub every clip the way ``lipsync dub`` does, score it, keep the result.
 
-``self`` gives a clip its own sound, ``cross`` that of another one. Three controls dub nothing and say what the figures
-are worth: ``original`` scores the clips as they are, ``shifted`` with the sound five frames late, ``foreign`` with
-another clip's sound.
+``self`` gives a clip its own sound, ``cross`` that of another one. Three controls dub nothing and say what the
+figures are worth: ``original`` scores the clips as they are, ``shifted`` with the sound five frames late, ``foreign``
+with another clip's sound.
 
 A dub takes its references from the first frames of every segment. Those frames are not scored, so what is scored was
 never among the references. Frames that passed through are not scored either.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +20,17 @@ from typing import Any, Literal, get_args
 
 from lipsync_cli import __version__, hub, pipeline
 from lipsync_cli.errors import InputError, NoFaceError, OutputError
-from lipsync_cli.eval.clip import ClipScore, Comparison, Judges, score_clip
+from lipsync_cli.eval.clip import (
+    ClipScore,
+    Comparison,
+    Measured,
+    measure_clip,
+    score_clip,
+    score_measured,
+)
+from lipsync_cli.eval.judges import Judges
+from lipsync_cli.eval.reading import Reading
+from lipsync_cli.evaluate.features import FeatureMeter
 from lipsync_cli.evaluate.manifest import Clip, donors
 from lipsync_cli.evaluate.plain import plain
 from lipsync_cli.evaluate.strip import Strip
@@ -75,19 +85,40 @@ class ItemResult:
 
 
 def items(plan: Plan) -> list[Item]:
-    """All items of a plan, protocol by protocol."""
+    """All items of a plan: dubs protocol by protocol, then controls clip by clip."""
     foreign = donors(plan.clips) if {"cross", "foreign"} & set(plan.protocols) else plan.clips
-    return [
-        Item(protocol, clip, other.video if protocol in ("cross", "foreign") else clip.video)
-        for protocol in plan.protocols
-        for clip, other in zip(plan.clips, foreign, strict=True)
-    ]
+    pairs = list(zip(plan.clips, foreign, strict=True))
+
+    def item(protocol: Protocol, clip: Clip, other: Clip) -> Item:
+        return Item(protocol, clip, other.video if protocol in ("cross", "foreign") else clip.video)
+
+    dubs = [protocol for protocol in plan.protocols if protocol not in CONTROLS]
+    controls = [protocol for protocol in plan.protocols if protocol in CONTROLS]
+    # Controls look at the same pictures, which then need to be read only once.
+    return [item(p, *pair) for p in dubs for pair in pairs] + [item(p, *pair) for pair in pairs for p in controls]
+
+
+class _LastRead:
+    """The clip that a control measured last, for the next control of the same clip; holds one."""
+
+    def __init__(self) -> None:
+        self._video: Path | None = None
+        self._measured: tuple[Measured, Strip] | None = None
+
+    def measure(self, video: Path, judges: Judges, what: Comparison) -> tuple[Measured, Strip]:
+        """Measure ``video`` unless it was the last one."""
+        if self._measured is None or video != self._video:
+            strip = Strip()
+            self._measured = measure_clip(video, judges, replace(what, observe=strip.add)), strip
+            self._video = video
+        return self._measured
 
 
 def run(
     plan: Plan, judges: Judges, *, on_item: Callable[[Item, bool], None] = lambda item, cached: None
 ) -> Iterator[ItemResult]:
     """Results one by one, those already in the folder as they are. A clip that fails is a result with an error."""
+    last = _LastRead()
     for item in items(plan):
         path = plan.folder / item.protocol / f"{item.clip.name}.json"
         key = _key(item, plan, judges)
@@ -96,14 +127,15 @@ def run(
         if known is not None:
             yield known
             continue
-        result = _attempt(item, plan, judges, path)
+        result = _attempt(item, plan, judges, path, last)
         _write_json(path, {"key": key, **asdict(result)})
         yield result
 
 
 def _key(item: Item, plan: Plan, judges: Judges) -> str:
     """Changes whenever the scores would."""
-    networks = [hub.load_card("sync-mini").sha256, judges.syncnet is not None, str(judges.weights)]
+    present = [network is not None for network in (judges.syncnet, judges.lpips, judges.inception, judges.i3d)]
+    networks = [hub.load_card("sync-mini").sha256, present]
     return _digest([SCORING, *networks, _dub_key(item, plan)])
 
 
@@ -146,40 +178,41 @@ def _write_json(path: Path, told: dict[str, Any]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _attempt(item: Item, plan: Plan, judges: Judges, path: Path) -> ItemResult:
+def _attempt(item: Item, plan: Plan, judges: Judges, path: Path, last: _LastRead) -> ItemResult:
     told = (item.protocol, item.clip.name, item.clip.speaker, str(item.clip.video), str(item.sound))
-    strip = Strip()
     try:
         if item.protocol in CONTROLS:
-            score, dub = _control(item, plan, judges, strip), {}
+            score, strip = _control(item, plan, judges, last)
+            dub: dict[str, Any] = {}
         else:
-            score, dub = _dubbed(item, plan, judges, path.with_suffix(".mp4"), strip)
+            score, strip, dub = _dubbed(item, plan, judges, path.with_suffix(".mp4"))
     except (InputError, NoFaceError) as error:
         return ItemResult(*told, score=None, error=str(error))
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = path.with_suffix(".jpg")
-    return ItemResult(*told, score=plain(score), dub=dub, strip=strip.save(picture))
+    return ItemResult(*told, score=plain(score), dub=dub, strip=strip.save(path.with_suffix(".jpg")))
 
 
-def _control(item: Item, plan: Plan, judges: Judges, strip: Strip) -> ClipScore:
+def _control(item: Item, plan: Plan, judges: Judges, last: _LastRead) -> tuple[ClipScore, Strip]:
     frames = _frame_limit(item.clip.video, plan.seconds)
-    delay = Fraction(SHIFT_FRAMES, SHIFT_RATE) if item.protocol == "shifted" else Fraction(0)
     foreign = item.protocol == "foreign"
     comparison = Comparison(
         sound=item.sound if foreign else None,
-        delay=delay,
+        delay=Fraction(SHIFT_FRAMES, SHIFT_RATE) if item.protocol == "shifted" else Fraction(0),
         original=item.clip.video if foreign else None,
         face=plan.settings.face,
         scored=lambda index: frames is None or index < frames,
-        observe=strip.add,
     )
-    return score_clip(item.clip.video, judges, comparison)
+    measured, strip = last.measure(item.clip.video, judges, comparison)
+    return score_measured(item.clip.video, judges, comparison, measured), strip
 
 
-def _dubbed(
-    item: Item, plan: Plan, judges: Judges, output: Path, strip: Strip
-) -> tuple[ClipScore, dict[str, Any]]:
-    told = _dub(item, plan, output)
+def _dubbed(item: Item, plan: Plan, judges: Judges, output: Path) -> tuple[ClipScore, Strip, dict[str, Any]]:
+    told, strip, features = _dub(item, plan, output), Strip(), FeatureMeter(judges)
+
+    def observe(made: Reading, before: Reading | None) -> None:
+        strip.add(made, before)
+        features.add(made, before)
+
     settings, rate = plan.settings, require_video(probe(output)).rate
     own = item.protocol == "self"
     comparison = Comparison(
@@ -189,9 +222,11 @@ def _dubbed(
         face=settings.face,
         trim=plan.seconds is not None,
         scored=scored_frames([SpanEntry(**span) for span in told["spans"]], rate, settings.reference_frames),
-        observe=strip.add,
+        observe=observe,
     )
-    return score_clip(output, judges, comparison), {key: told[key] for key in _SHOWN_OF_REPORT}
+    score = score_clip(output, judges, comparison)
+    features.save(output.with_suffix(".npz"))
+    return score, strip, {key: told[key] for key in _SHOWN_OF_REPORT}
 
 
 _SHOWN_OF_REPORT = (

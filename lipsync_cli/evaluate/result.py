@@ -43,9 +43,7 @@ def document(
     }
 
 
-def summarise(
-    results: Iterable[ItemResult], extra: dict[str, dict[str, float]] | None = None
-) -> list[Row]:
+def summarise(results: Iterable[ItemResult], extra: dict[str, dict[str, float]] | None = None) -> list[Row]:
     """One row per protocol in the order they came; the mean of the AV offset is that of its size."""
     by_protocol: dict[str, list[ItemResult]] = {}
     for result in results:
@@ -94,7 +92,9 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", hint="Expected a result of lipsync eval.") from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror}.", hint="Expected a result of lipsync eval."
+        ) from error
     except ValueError as error:
         raise InputError(f"{path} is not JSON.", hint="Expected a result of lipsync eval --json.") from error
     if not isinstance(told, dict) or told.get("schema") != SCHEMA or "clips" not in told:

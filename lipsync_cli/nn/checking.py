@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def check_state_dict(
-    expected: Mapping[str, torch.Size], tensors: Mapping[str, torch.Tensor], path: Path
-) -> None:
+def check_state_dict(expected: Mapping[str, torch.Size], tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     """ModelError that lists the first missing, unexpected and misshapen keys of a weights file."""
     missing = [key for key in expected if key not in tensors]
     unexpected = [key for key in tensors if key not in expected]

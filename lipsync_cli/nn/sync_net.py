@@ -1,9 +1,9 @@
 """Sync expert: does this mouth say this sound? Two towers and the cosine between them.
 
-StableSyncNet (LatentSync, arXiv 2412.09262) in miniature: 16 frames of the mouth and the 0.64 s of log-mel that belong
-to them become two unit vectors without negative entries, so that their cosine lies in [0, 1] and is read as the
-probability that they belong together. Unlike it, both towers are convolutions in time without padding: a clip of n
-frames gives the n − 15 embeddings of its windows in one pass, and each equals what the window alone would give.
+StableSyncNet (LatentSync, arXiv 2412.09262) in miniature: 16 frames of the mouth and the 0.64 s of log-mel that
+belong to them become two unit vectors without negative entries, so that their cosine lies in [0, 1] and is read as
+the probability that they belong together. Unlike it, both towers are convolutions in time without padding: a clip of
+n frames gives the n − 15 embeddings of its windows in one pass, and each equals what the window alone would give.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ WINDOW_FRAMES = 16
 ROWS_PER_FRAME = 4
 WINDOW_ROWS = WINDOW_FRAMES * ROWS_PER_FRAME
 MOUTH_SIZE = (48, 80)
-# Rows and columns of the mouth in a lower-face crop, in sixteenths, so that crops of any multiple of 16 are cut alike.
+# Rows and columns of the mouth in a lower-face crop, in sixteenths, so that crops of any multiple of 16 are cut
+# alike.
 MOUTH_ROWS, MOUTH_COLUMNS = (6, 12), (3, 13)
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -100,7 +101,8 @@ class _PictureNet(nn.Module):
         # Around the mean grey of a face; lighting is otherwise left to training.
         stacks = (4 * (mouths - 0.45)).unfold(1, 3, 1).permute(0, 1, 4, 2, 3).flatten(0, 1)
         features = self.project(self.spatial(stacks).flatten(1))
-        return self.head(features.unflatten(0, (b, n - 2)).transpose(1, 2))
+        out: Tensor = self.head(features.unflatten(0, (b, n - 2)).transpose(1, 2))
+        return out
 
 
 class _SoundNet(nn.Module):
@@ -122,7 +124,8 @@ class _SoundNet(nn.Module):
             raise ValueError(f"mel must be [b 4·n≥{WINDOW_ROWS} 80], got {list(mel.shape)}")
         maps = self.spectral(mel[:, None])
         features = self.project(maps.permute(0, 2, 1, 3).flatten(2))
-        return self.head(features.transpose(1, 2))
+        out: Tensor = self.head(features.transpose(1, 2))
+        return out
 
 
 class _Head(nn.Module):
@@ -138,7 +141,8 @@ class _Head(nn.Module):
         )  # fmt: skip
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.layers(features).transpose(1, 2)
+        out: Tensor = self.layers(features).transpose(1, 2)
+        return out
 
 
 def _unit(embedding: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """SyncNet v2, the network behind Sync-C and Sync-D (Chung and Zisserman 2016, "Out of time: automated lip sync").
 
-Names and shapes are those of the public ``syncnet_v2.model``, so that it loads as it is. Embeddings are not normalised.
+Names and shapes are those of the public ``syncnet_v2.model``, so that it loads as it is. Embeddings are not
+normalised.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The sync expert's stage: pictures and sound of one moment against those of other moments.
 
-StableSyncNet's loss, −log cos for what belongs together and −log (1 − cos) for what does not, half and half. At the few
-dozen clips a step that two cores can do, that loss alone stays at ln 2 for long (LatentSync §4 saw the same below 256
-pairs). So each step compares every window of a stretch with every other, hard negatives two frames apart and up, and
-adds a choice among all shifts (the multi-way matching of Chung, Chung and Kang 2019, "Perfect match").
+StableSyncNet's loss, −log cos for what belongs together and −log (1 − cos) for what does not, half and half. At the
+few dozen clips a step that two cores can do, that loss alone stays at ln 2 for long (LatentSync §4 saw the same below
+256 pairs). So each step compares every window of a stretch with every other, hard negatives two frames apart and up,
+and adds a choice among all shifts (the multi-way matching of Chung, Chung and Kang 2019, "Perfect match").
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SyncLosses:
 
 
 def sync_losses(picture: Tensor, sound: Tensor, clip: Tensor, sharpness: Tensor, *, tolerance: int) -> SyncLosses:
-    """Losses of unit embeddings ``[b w d]`` of the windows of ``b`` stretches; ``clip`` ``[b]`` says whose they are."""
+    """Losses of unit embeddings ``[b w d]`` of the windows of ``b`` stretches; ``clip`` ``[b]`` is whose."""
     b, w, _ = picture.shape
     within = torch.einsum("bid,bjd->bij", picture, sound)
     apart = (torch.arange(w)[:, None] - torch.arange(w)[None]).abs()
@@ -112,7 +112,9 @@ def train(
             if step % 20 == 0:
                 figures = {"matching": losses.matching, "choice": losses.choice, "hit": losses.hit}
                 row = {"step": step, "s": round(time.monotonic() - began)}
-                log.write(json.dumps(row | {name: round(float(value.detach()), 4) for name, value in figures.items()}))
+                log.write(
+                    json.dumps(row | {name: round(float(value.detach()), 4) for name, value in figures.items()})
+                )
                 log.write("\n")
                 log.flush()
             if done % recipe.save_every == 0:

@@ -1,4 +1,4 @@
-"""How well the sync expert does on speakers it has never met: accuracy on windows and on clips, error of the offset."""
+"""How well the sync expert does on speakers it has never met: right windows, right clips, error of the offset."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ MIN_FRAMES_FOR_OFFSET = 50
 class SyncCheck:
     """Shares in [0, 1], means over clips; offsets in frames over clips of two seconds and more, every shift −12 … 12.
 
-    ``window_accuracy``: cosine above ½ for matching windows and below it for those four and more frames apart, half and
-    half. ``window_order``: a matching window scores above such a one. ``clip_order``: the same of clip means.
+    ``window_accuracy``: cosine above ½ for matching windows and below it for those four and more frames apart, half
+    and half. ``window_order``: a matching window scores above such a one. ``clip_order``: the same of clip means.
     """
 
     clips: int
@@ -72,7 +72,9 @@ def _accuracy(cosine: Embeddings) -> tuple[float, float, float]:
     wrong = [cosine[i][apart[i] >= APART] for i in range(count)]
     accuracy = 0.5 * np.mean(matching > 0.5) + 0.5 * np.mean(np.concatenate(wrong) < 0.5)
     order = np.mean([np.mean(m > others) for m, others in zip(matching, wrong, strict=True) if len(others)])
-    by_shift = [np.diagonal(cosine, shift).mean() for shift in range(-count // 2, count // 2 + 1) if abs(shift) >= APART]
+    by_shift = [
+        np.diagonal(cosine, shift).mean() for shift in range(-count // 2, count // 2 + 1) if abs(shift) >= APART
+    ]
     return float(accuracy), float(order), float(np.mean(matching.mean() > np.array(by_shift)))
 
 

@@ -107,7 +107,8 @@ def _disturb_sound(rows: Float32, rng: np.random.Generator) -> Float32:
 
 
 def disturb_picture(mouths: Tensor, rng: np.random.Generator) -> Tensor:
-    """Another place, size, tilt, side, light, sharpness and noise for mouths ``[n h w]`` with a margin → ``[n 48 80]``.
+    """Another place, size, tilt, side, light, sharpness and noise for mouths ``[n h w]`` with a margin → ``[n 48
+    80]``.
 
     All but noise and a tremble of a third of a pixel are the same for every frame: what moves is the mouth.
     """

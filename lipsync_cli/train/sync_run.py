@@ -47,7 +47,8 @@ def load_mouths(data: Path, split: str, *, frames: int) -> list[SyncClip]:
     clips = cut_mouths(load_clips(data, split))
     if not any(len(clip.mouths) >= max(frames, 24) for clip in clips):
         raise InputError(
-            f"{data} has no clip of {max(frames, 24)} frames in its {split} split.", hint="Add clips of talking people."
+            f"{data} has no clip of {max(frames, 24)} frames in its {split} split.",
+            hint="Add clips of talking people.",
         )
     return clips
 

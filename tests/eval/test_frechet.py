@@ -15,12 +15,17 @@ def test_shifted_and_scaled_features() -> None:
     assert frechet_distance(rows, rows) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(rows, rows + 2) == pytest.approx(6 * 4)
     # Same axes, standard deviations s and 3·s: Σ (3s − s)² over the eigenvalues.
-    assert frechet_distance(rows - rows.mean(0), 3 * (rows - rows.mean(0))) == pytest.approx(4 * np.trace(np.cov(rows.T)))
+    assert frechet_distance(rows - rows.mean(0), 3 * (rows - rows.mean(0))) == pytest.approx(
+        4 * np.trace(np.cov(rows.T))
+    )
 
 
 def test_agrees_with_the_matrix_square_root() -> None:
     rng = np.random.default_rng(1)
-    a, b = rng.normal(0, 1, (300, 5)) @ rng.normal(0, 1, (5, 5)), rng.normal(1, 1, (200, 5)) @ rng.normal(0, 1, (5, 5))
+    a, b = (
+        rng.normal(0, 1, (300, 5)) @ rng.normal(0, 1, (5, 5)),
+        rng.normal(1, 1, (200, 5)) @ rng.normal(0, 1, (5, 5)),
+    )
     cov_a, cov_b = np.cov(a.T), np.cov(b.T)
     apart = a.mean(0) - b.mean(0)
     expected = apart @ apart + np.trace(cov_a + cov_b - 2 * sqrtm(cov_a @ cov_b).real)

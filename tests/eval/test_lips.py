@@ -18,7 +18,7 @@ def face(eyes_apart: float = 60.0) -> np.ndarray:
 
 def test_lmd_is_a_share_of_the_inter_ocular_distance_and_ignores_place() -> None:
     real = face(60)
-    assert mouth_distance(real + [7, -3], real) == pytest.approx(0)
+    assert mouth_distance(real + np.array([7, -3]), real) == pytest.approx(0)
     made = real.copy()
     # Half of the points up, half down by 3 px: the mean stays, every point is 3 px off.
     made[48:58, 1] -= 3

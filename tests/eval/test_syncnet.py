@@ -44,7 +44,9 @@ def test_weights_load_by_name_and_others_are_refused(network: SyncNetV2, tmp_pat
     path = tmp_path / "syncnet_v2.model"
     torch.save(network.state_dict(), path)
     loaded = syncnet.load_syncnet(path)
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), loaded.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(network.state_dict().values(), loaded.state_dict().values(), strict=True)
+    )
     torch.save({"something": torch.zeros(2)}, path)
     with pytest.raises(ModelError, match="102 missing"):
         syncnet.load_syncnet(path)

@@ -196,7 +196,9 @@ def test_from_prepared_clips_to_weights_that_eval_loads(prepared: Path, tmp_path
 def test_an_export_in_half_precision_changes_little(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = SyncMini().eval()
-    (tmp_path / "model.toml").write_text((Path(__file__).parents[2] / "models" / "sync-mini" / "model.toml").read_text())
+    (tmp_path / "model.toml").write_text(
+        (Path(__file__).parents[2] / "models" / "sync-mini" / "model.toml").read_text()
+    )
     export(network, tmp_path)
     mouths, mel = torch.rand(1, 16, 48, 80), torch.randn(1, 64, 80)
     with torch.no_grad():
