@@ -114,7 +114,7 @@ def test_comparing_two_results(evaluated: Path, tmp_path: Path) -> None:
     csim = rows["self", "csim"]
     assert (csim["n"], csim["verdict"]) == (2, "worse")
     assert csim["low"] == pytest.approx(-0.1) == csim["high"]
-    assert rows["original", "face_share"]["verdict"] == "better"
+    assert rows["self", "face_share"]["verdict"] == "better"
     assert rows["self", "border_psnr"]["verdict"] == "unclear"
 
 

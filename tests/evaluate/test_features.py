@@ -13,6 +13,8 @@ from lipsync_cli.eval import perceptual
 from lipsync_cli.eval.frechet import frechet_distance
 from lipsync_cli.evaluate.features import distances
 
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
 
 class Means(torch.nn.Module):
     """Mean colour as feature, by the interface of the public image networks."""
