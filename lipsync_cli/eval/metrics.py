@@ -27,16 +27,16 @@ METRICS = {
         ),
         Metric("sync_distance", "Sync dist.", "lower", 3, "embedded expert: least mean distance (1 − cosine)"),
         Metric("sync_probability", "Sync prob.", "higher", 3, "embedded expert: mean cosine at offset 0"),
-        Metric("av_offset", "AV offset", "zero", 0, "embedded expert: frames by which the sound is early"),
+        Metric("av_offset", "AV offset", "zero", 1, "embedded expert: frames by which the sound is early"),
         Metric("lse_c", "LSE-C", "higher", 2, "SyncNet v2: Sync-C, median − least distance"),
         Metric("lse_d", "LSE-D", "lower", 2, "SyncNet v2: Sync-D, least mean distance"),
-        Metric("syncnet_offset", "SyncNet offset", "zero", 0, "SyncNet v2: frames by which the sound is early"),
+        Metric("syncnet_offset", "SyncNet offset", "zero", 1, "SyncNet v2: frames by which the sound is early"),
         Metric("aperture_corr", "Aperture corr.", "higher", 3, "lip opening against the truth's, best of ± 4 frames"),
         Metric(
             "aperture_corr_0", "Aperture corr. at 0", "higher", 3, "lip opening against the truth's, frame by frame"
         ),
         Metric(
-            "aperture_offset", "Aperture offset", "zero", 0, "frames by which the lips are late at the best offset"
+            "aperture_offset", "Aperture offset", "zero", 1, "frames by which the lips are late at the best offset"
         ),
         Metric("aperture_spread", "Aperture spread", "one", 2, "standard deviation of the opening over the truth's"),
         Metric("lmd", "LMD", "lower", 4, "distance of lip landmarks over the inter-ocular distance"),

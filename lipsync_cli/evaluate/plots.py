@@ -73,7 +73,7 @@ def _svg(figure: Any) -> str:
     text = io.StringIO()
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "lipsync", "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"svg.hashsalt": "lipsync", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     drawn = text.getvalue()
     return drawn[drawn.index("<svg") :]

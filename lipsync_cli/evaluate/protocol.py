@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
@@ -103,14 +103,12 @@ class _LastRead:
 
     def __init__(self) -> None:
         self._video: Path | None = None
-        self._measured: tuple[Measured, Strip] | None = None
+        self._measured: Measured | None = None
 
-    def measure(self, video: Path, judges: Judges, what: Comparison) -> tuple[Measured, Strip]:
+    def measure(self, video: Path, judges: Judges, what: Comparison) -> Measured:
         """Measure ``video`` unless it was the last one."""
         if self._measured is None or video != self._video:
-            strip = Strip()
-            self._measured = measure_clip(video, judges, replace(what, observe=strip.add)), strip
-            self._video = video
+            self._measured, self._video = measure_clip(video, judges, what), video
         return self._measured
 
 
@@ -182,17 +180,15 @@ def _attempt(item: Item, plan: Plan, judges: Judges, path: Path, last: _LastRead
     told = (item.protocol, item.clip.name, item.clip.speaker, str(item.clip.video), str(item.sound))
     try:
         if item.protocol in CONTROLS:
-            score, strip = _control(item, plan, judges, last)
-            dub: dict[str, Any] = {}
-        else:
-            score, strip, dub = _dubbed(item, plan, judges, path.with_suffix(".mp4"))
+            return ItemResult(*told, score=plain(_control(item, plan, judges, last)))
+        score, strip, dub = _dubbed(item, plan, judges, path.with_suffix(".mp4"))
     except (InputError, NoFaceError) as error:
         return ItemResult(*told, score=None, error=str(error))
     path.parent.mkdir(parents=True, exist_ok=True)
     return ItemResult(*told, score=plain(score), dub=dub, strip=strip.save(path.with_suffix(".jpg")))
 
 
-def _control(item: Item, plan: Plan, judges: Judges, last: _LastRead) -> tuple[ClipScore, Strip]:
+def _control(item: Item, plan: Plan, judges: Judges, last: _LastRead) -> ClipScore:
     frames = _frame_limit(item.clip.video, plan.seconds)
     foreign = item.protocol == "foreign"
     comparison = Comparison(
@@ -202,8 +198,8 @@ def _control(item: Item, plan: Plan, judges: Judges, last: _LastRead) -> tuple[C
         face=plan.settings.face,
         scored=lambda index: frames is None or index < frames,
     )
-    measured, strip = last.measure(item.clip.video, judges, comparison)
-    return score_measured(item.clip.video, judges, comparison, measured), strip
+    measured = last.measure(item.clip.video, judges, comparison)
+    return score_measured(item.clip.video, judges, comparison, measured)
 
 
 def _dubbed(item: Item, plan: Plan, judges: Judges, output: Path) -> tuple[ClipScore, Strip, dict[str, Any]]:

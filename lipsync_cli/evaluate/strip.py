@@ -13,7 +13,7 @@ from lipsync_cli.eval.reading import CROP_SIZE, Reading
 from lipsync_cli.pictures import ContactSheet
 
 COLUMNS = 10
-_JPEG_QUALITY = 88
+_JPEG_QUALITY = 85
 _MOUTH = tuple(v * CROP_SIZE / 16 for v in (3, 6, 13, 12))
 
 

@@ -70,7 +70,7 @@ def test_protocols_score_only_what_was_dubbed_after_the_references(evaluated: Pa
 
 def test_the_page_stands_alone(evaluated: Path) -> None:
     page = (evaluated / "page.html").read_text()
-    assert page.count("data:image/jpeg;base64,") == 4
+    assert page.count("data:image/jpeg;base64,") == 2
     assert page.count("<svg") > 8
     assert "src='http" not in page and "href='http" not in page and "<script" not in page and "<link" not in page
 
