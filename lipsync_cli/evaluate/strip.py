@@ -14,7 +14,8 @@ from lipsync_cli.pictures import ContactSheet
 
 COLUMNS = 10
 _JPEG_QUALITY = 85
-_MOUTH = tuple(v * CROP_SIZE / 16 for v in (3, 6, 13, 12))
+# Square, so that the enlarged mouth fills its cell.
+_MOUTH = tuple(v * CROP_SIZE / 16 for v in (3, 4, 13, 14))
 
 
 class Strip:
