@@ -28,6 +28,7 @@ venv: $(VENV)/.dev
 train: $(VENV)/.runtime
 	$(BIN)/lipsync train prepare $(DATA) --prepared runs/prepared
 	$(BIN)/lipsync train mini --prepared runs/prepared --runs runs/mini --model models/lip-forcing-mini
+	$(BIN)/lipsync train sync --prepared runs/prepared --runs runs/sync --model models/sync-mini
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -18,6 +18,8 @@ COMMANDS = {
     "presets": ("lipsync_cli.cli.presets", "List and show presets: named sets of settings."),
     "models": ("lipsync_cli.cli.models", "List, show, download, verify and convert models."),
     "doctor": ("lipsync_cli.cli.doctor", "Check that everything a dub needs is there and works."),
+    "eval": ("lipsync_cli.cli.eval", "Score a clip: sync, lips, picture, identity."),
+    "bench": ("lipsync_cli.cli.bench", "Measure how fast and with how much memory this machine dubs."),
     "train": ("lipsync_cli.cli.train", "Train the embedded model on your own clips."),
 }
 

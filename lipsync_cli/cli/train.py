@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lipsync_cli.cli import options as o
-from lipsync_cli.cli.console import stderr
+from lipsync_cli.cli.console import emit_json, emit_table, stderr
+
+SCHEMA = 1
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the embedded model on your own clips.")
 
@@ -21,6 +24,7 @@ Recipe = Annotated[
 ]
 Minutes = Annotated[float | None, typer.Option("--minutes", min=0.01, help="Stop each stage after so many minutes.")]
 Seconds = Annotated[float, typer.Option("--seconds-per-speaker", min=1, help="Use at most so much of one speaker.")]
+Split = Annotated[str, typer.Option("--split", metavar="train|val|test", help="Part of the prepared clips.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read clips.")]
 
 
@@ -62,3 +66,43 @@ def train_mini(
     from lipsync_cli.train.run import Run, train_all
 
     train_all(Run(prepared, runs, load_recipe(recipe), stderr().print, minutes), model)
+
+
+@app.command("sync")
+def train_sync(
+    prepared: Prepared = Path("runs/prepared"),
+    runs: Runs = Path("runs/sync"),
+    model: ModelFolder = Path("models/sync-mini"),
+    minutes: Minutes = None,
+    debug: o.Debug = False,
+) -> None:
+    """Train the sync expert of lipsync eval on prepared clips and write its weights. Resumes where it stopped."""
+    from lipsync_cli.train.sync import SyncRecipe
+    from lipsync_cli.train.sync_run import train_sync as run
+
+    run(prepared, runs, model, SyncRecipe(), minutes=minutes, say=stderr().print)
+
+
+@app.command("sync-check")
+def check_sync(
+    prepared: Prepared = Path("runs/prepared"),
+    split: Split = "test",
+    model: Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="Expert to check.")] = "sync-mini",
+    as_json: o.Json = False,
+    debug: o.Debug = False,
+) -> None:
+    """Say how well the sync expert tells matching from shifted sound on prepared clips it was not trained on."""
+    from lipsync_cli.eval.expert import load_expert
+    from lipsync_cli.train.sync_check import check_expert
+    from lipsync_cli.train.sync_run import load_mouths
+
+    expert = load_expert(model)
+    check = asdict(check_expert(expert, load_mouths(prepared, split, frames=0)))
+    if as_json:
+        emit_json({"schema": SCHEMA, "split": split, **check})
+    else:
+        rows = (
+            (name.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
+            for name, value in check.items()
+        )
+        emit_table(("figure", split), rows)

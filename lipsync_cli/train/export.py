@@ -9,12 +9,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from lipsync_cli.generate.mini import MiniNetworks
-
 WEIGHTS = "weights.safetensors"
 
 
-def export(networks: MiniNetworks, folder: Path) -> Path:
+def export(networks: torch.nn.Module, folder: Path) -> Path:
     """Write the weights (matrices in float16, vectors in float32) and the card's size and sha256."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS

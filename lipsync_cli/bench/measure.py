@@ -1,0 +1,201 @@
+"""How fast this machine dubs: cases run interleaved, each several times in fresh processes, judged by medians.
+
+A machine that is busy with something else slows all cases of a round alike, so ratios within one run can be trusted
+further than seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from lipsync_cli import __version__, errors
+from lipsync_cli.errors import LipsyncError
+from lipsync_cli.media.variant import write_picture, write_sound
+from lipsync_cli.presets import DubSettings
+
+SCHEMA = 1
+DUBS_PER_PROCESS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A length and a size to measure. The first case of a run is what others are compared with."""
+
+    seconds: Fraction
+    height: int
+
+    @property
+    def name(self) -> str:
+        """``4 s 480p``."""
+        return f"{float(self.seconds):g} s {self.height}p"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFigures:
+    """Medians over rounds. ``realtime_factor`` is seconds of video per second, end to end, everything loaded anew.
+
+    ``stages`` are seconds of work per second of video. ``cold_first_frame_s`` counts from the process's start,
+    ``warm_first_frame_s`` from the request in a process that has dubbed before, loading of the networks left out.
+    ``cost_ratio`` is wall time per second of video over that of the first case, the median of the rounds' ratios.
+    """
+
+    case: str
+    seconds: float
+    width: int
+    height: int
+    frames: int
+    dubbed: int
+    rounds: int
+    realtime_factor: float
+    warm_realtime_factor: float
+    cold_first_frame_s: float
+    warm_first_frame_s: float
+    peak_rss_mb: float | None
+    peak_vram_mb: float | None
+    cost_ratio: float
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    case: Case
+    width: int
+    video: Path
+    audio: Path
+
+
+def run_bench(
+    video: Path,
+    audio: Path,
+    cases: Sequence[Case],
+    settings: DubSettings,
+    folder: Path,
+    *,
+    rounds: int,
+    on_round: Callable[[int, Case], None] = lambda number, case: None,
+) -> dict[str, Any]:
+    """Measure every case ``rounds`` times, one after the other in each round; the result as JSON can hold it.
+
+    Raises what a dub raises.
+    """
+    prepared = [_prepare(case, video, audio, folder) for case in cases]
+    told: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
+    for number in range(rounds):
+        for item in prepared:
+            on_round(number, item.case)
+            told[item.case].append(_measure(item, settings, folder))
+    base = told[cases[0]]
+    figures = [_figures(item, told[item.case], base, cases[0]) for item in prepared]
+    return {
+        "schema": SCHEMA,
+        "tool": f"lipsync {__version__}",
+        "machine": _machine(),
+        "settings": settings.model_dump(mode="json"),
+        "rounds": rounds,
+        "cases": [asdict(case) for case in figures],
+        "raw": {case.name: runs for case, runs in told.items()},
+    }
+
+
+def _prepare(case: Case, video: Path, audio: Path, folder: Path) -> _Prepared:
+    stem = case.name.replace(" ", "-")
+    picture, sound = folder / f"{stem}.mp4", folder / f"{stem}.wav"
+    width, _ = write_picture(video, picture, seconds=case.seconds, height=case.height)
+    write_sound(audio, sound, seconds=case.seconds)
+    return _Prepared(case, width, picture, sound)
+
+
+def _measure(item: _Prepared, settings: DubSettings, folder: Path) -> dict[str, Any]:
+    job = {
+        "video": str(item.video),
+        "audio": str(item.audio),
+        "output": str(folder / "dub.mp4"),
+        "settings": settings.model_dump(mode="json"),
+        "dubs": DUBS_PER_PROCESS,
+        "spawned": time.time(),
+    }
+    command = [sys.executable, "-m", "lipsync_cli.bench.worker"]
+    done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"the measuring process ended with {done.returncode}: {last}")
+    told: dict[str, Any] = json.loads(done.stdout)
+    if "error" in told:
+        kind: type[LipsyncError] = getattr(errors, told["error"]["kind"])
+        raise kind(told["error"]["message"], hint=told["error"]["hint"])
+    return told
+
+
+def _figures(item: _Prepared, runs: list[dict[str, Any]], base: list[dict[str, Any]], base_case: Case) -> CaseFigures:
+    cold, warm = [run["runs"][0] for run in runs], [run["runs"][-1] for run in runs]
+    seconds = float(item.case.seconds)
+
+    def per_second(run: dict[str, Any], length: float) -> float:
+        return float(run["runs"][0]["wall_s"]) / length
+
+    ratios = [
+        per_second(run, seconds) / per_second(first, float(base_case.seconds))
+        for run, first in zip(runs, base, strict=True)
+    ]
+    stages = {name: _median(run["stages"].get(name, 0.0) / seconds for run in cold) for name in cold[0]["stages"]}
+    return CaseFigures(
+        case=item.case.name,
+        seconds=seconds,
+        width=item.width,
+        height=item.case.height,
+        frames=cold[0]["frames"],
+        dubbed=cold[0]["dubbed"],
+        rounds=len(runs),
+        realtime_factor=_median(run["realtime_factor"] for run in cold),
+        warm_realtime_factor=_median(run["realtime_factor"] for run in warm),
+        cold_first_frame_s=_median(run["cold_first_frame_s"] for run in runs),
+        warm_first_frame_s=_median(run["first_frame_s"] - run["stages"].get("load", 0.0) for run in warm),
+        peak_rss_mb=_most(run["peak_rss_mb"] for run in cold),
+        peak_vram_mb=_most(run["peak_vram_mb"] for run in runs),
+        cost_ratio=_median(ratios),
+        stages=stages,
+    )
+
+
+def _median(values: Iterable[float]) -> float:
+    return float(statistics.median(values))
+
+
+def _most(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known else None
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "system": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )

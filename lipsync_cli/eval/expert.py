@@ -1,0 +1,159 @@
+"""The embedded sync expert at work: embeds the mouths of a clip as it is read and compares them with any sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lipsync_cli import hub
+from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.errors import ModelError
+from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, OffsetSums, SyncScore, offset_sums, score_curve
+from lipsync_cli.eval.reading import GRID_RATE
+from lipsync_cli.media.audio import duration_of, open_speech
+from lipsync_cli.nn.checking import check_state_dict
+from lipsync_cli.types import MEL_RATE, Float64, UInt8
+
+if TYPE_CHECKING:
+    from lipsync_cli.nn.sync_net import SyncMini
+
+MODEL = KIND = "sync-mini"
+VERSION = 1
+_ROWS = MEL_RATE // GRID_RATE
+_WINDOW = 16
+_CHUNK = 64
+
+
+class ExpertConfig(BaseModel):
+    """The ``[generator]`` table of the expert's model card."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    picture: tuple[int, ...] = (16, 32, 48, 64)
+    sound: tuple[int, int, int] = (24, 48, 64)
+    features: int = 128
+    embedding: int = 256
+
+
+def load_expert(name: str | Path = MODEL) -> SyncMini:
+    """The expert with its verified weights; raises ModelError for missing, damaged or foreign ones."""
+    from safetensors.torch import load_file
+
+    from lipsync_cli.nn.sync_net import SyncConfig, SyncMini
+
+    card = hub.load_card(name)
+    hub.require_version(card, kind=KIND, version=VERSION)
+    path = hub.resolve_weights(card, "expert")
+    config = _read_config(card.generator, card.name)
+    expert = SyncMini(SyncConfig(**config.model_dump()))
+    tensors = load_file(path)
+    check_state_dict({key: value.shape for key, value in expert.state_dict().items()}, tensors, path)
+    expert.load_state_dict({key: v.float() if v.is_floating_point() else v for key, v in tensors.items()})
+    return expert.eval()
+
+
+def _read_config(table: dict[str, Any], model: str) -> ExpertConfig:
+    try:
+        return ExpertConfig.model_validate(table)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "generator"
+        raise ModelError(
+            f"The generator table of model {model} is wrong at {where}: {error.errors()[0]['msg']}.",
+            hint="The model may belong to another version of lipsync.",
+        ) from error
+
+
+@dataclass(slots=True)
+class Run:
+    """Embeddings of the windows of an unbroken stretch of mouths that begins at grid index ``first``."""
+
+    first: int
+    rows: list[Embeddings] = field(default_factory=list)
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """``[n d]``."""
+        return np.concatenate(self.rows)
+
+
+class ExpertMeter:
+    """Takes lower-face crops on the 25 Hz grid, or None; keeps one embedding a frame and up to 79 mouths."""
+
+    def __init__(self, expert: SyncMini) -> None:
+        self._expert = expert
+        self._count = 0
+        self._held: list[UInt8] = []
+        self.runs: list[Run] = []
+
+    def add(self, crop: UInt8 | None) -> None:
+        """The next crop RGB uint8 ``[s s 3]``; None where there is no face to look at."""
+        if crop is None:
+            self._break()
+        else:
+            if not self._held:
+                self.runs.append(Run(self._count))
+            self._held.append(crop)
+            if len(self._held) == _CHUNK + _WINDOW - 1:
+                self._embed()
+        self._count += 1
+
+    def finish(self) -> list[Run]:
+        """Embed what is held; runs shorter than a window are gone."""
+        self._break()
+        return self.runs
+
+    def _break(self) -> None:
+        if len(self._held) >= _WINDOW:
+            self._embed()
+        self._held = []
+        if self.runs and not self.runs[-1].rows:
+            self.runs.pop()
+
+    def _embed(self) -> None:
+        import torch
+
+        from lipsync_cli.nn.sync_net import mouth_windows
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(self._held)).permute(0, 3, 1, 2).float() / 255
+            self.runs[-1].rows.append(self._expert.picture(mouth_windows(pixels)[None])[0].numpy())
+        self._held = self._held[len(self._held) - _WINDOW + 1 :]
+
+
+def score_runs(expert: SyncMini, runs: list[Run], sound: Path, start: Fraction) -> SyncScore | None:
+    """Compare a clip's runs with a file's sound, whose second ``start`` belongs to grid index 0.
+
+    Distances are 1 − cosine, in [0, 1]; sound beyond the file's ends is never compared. None when no window has
+    sound.
+    """
+    total = OffsetSums(np.zeros(2 * MAX_OFFSET + 1), np.zeros(2 * MAX_OFFSET + 1))
+    end = duration_of(sound)
+    with open_speech(sound) as spans:
+        speech = SpeechTrack(iter(spans))
+        for run in runs:
+            picture = run.embeddings
+            first = max(run.first - MAX_OFFSET, -int(start * GRID_RATE // 1))
+            last = min(run.first + len(picture) + MAX_OFFSET, int((end - start) * GRID_RATE // 1) - _WINDOW + 1)
+            if last > first:
+                heard = _embed_sound(expert, speech, round(start * MEL_RATE) + _ROWS * first, last - first)
+                total += offset_sums(picture, heard, _one_minus_cosine, first_sound=run.first - first)
+    if not total.counts[MAX_OFFSET]:
+        return None
+    return score_curve(total.curve(), windows=sum(len(run.embeddings) for run in runs))
+
+
+def _embed_sound(expert: SyncMini, speech: SpeechTrack, first_row: int, windows: int) -> Embeddings:
+    import torch
+
+    mel = speech.rows(first_row, _ROWS * (windows + _WINDOW - 1))
+    with torch.inference_mode():
+        return np.asarray(expert.sound(torch.from_numpy(mel)[None])[0].numpy())
+
+
+def _one_minus_cosine(a: Embeddings, b: Embeddings) -> Float64:
+    return np.asarray(1 - (a.astype(np.float64) * b).sum(-1))

@@ -1,0 +1,41 @@
+"""The networks that score clips, loaded once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lipsync_cli.eval import perceptual
+from lipsync_cli.eval.expert import load_expert
+from lipsync_cli.eval.syncnet import load_syncnet
+
+if TYPE_CHECKING:
+    from lipsync_cli.nn.sync_net import SyncMini
+    from lipsync_cli.nn.syncnet_v2 import SyncNetV2
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """The networks that score: the embedded expert always, the others for whoever has their weights."""
+
+    expert: SyncMini
+    syncnet: SyncNetV2 | None = None
+    lpips: Any = None
+    inception: Any = None
+    i3d: Any = None
+    weights: Path | None = None
+
+
+def load_judges(*, syncnet: Path | None = None, weights: Path | None = None) -> Judges:
+    """Load them; ModelError for a file that was named and is not what it should be."""
+    found = {metric: perceptual.find_weights(metric, weights) for metric in perceptual.FILES}
+    scripts = {metric: None if path is None else perceptual.load_script(path) for metric, path in found.items()}
+    return Judges(
+        load_expert(),
+        None if syncnet is None else load_syncnet(syncnet),
+        scripts["lpips"],
+        scripts["fid"],
+        scripts["fvd"],
+        weights,
+    )

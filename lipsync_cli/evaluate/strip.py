@@ -1,0 +1,48 @@
+"""A strip of moments of a scored clip: the lower face before and after, and both mouths enlarged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lipsync_cli.errors import OutputError
+from lipsync_cli.eval.meters import recut
+from lipsync_cli.eval.reading import CROP_SIZE, Reading
+from lipsync_cli.pictures import ContactSheet
+
+COLUMNS = 10
+_JPEG_QUALITY = 85
+# Square, so that the enlarged mouth fills its cell.
+_MOUTH = tuple(v * CROP_SIZE / 16 for v in (3, 4, 13, 14))
+
+
+class Strip:
+    """Collects up to ten moments, spread over whatever length is offered."""
+
+    def __init__(self) -> None:
+        self._sheet = ContactSheet(COLUMNS, height=140)
+        self._empty = True
+
+    def add(self, made: Reading, before: Reading | None) -> None:
+        """A scored frame and the same frame before dubbing; without one the clip is shown twice."""
+        shown = before if before is not None else made
+        crop = shown.crop
+        if crop is None:
+            return
+        self._empty = False
+        x0, y0, x1, y1 = _MOUTH
+        self._sheet.add(made.time, crop.rgb, lambda: recut(made.rgb, crop), zoom=(x0, y0, x1, y1))
+
+    def save(self, path: Path) -> str:
+        """Write the strip as JPEG; the file's name, empty when there was nothing to show."""
+        if self._empty:
+            return ""
+        bgr = np.ascontiguousarray(self._sheet.render()[..., ::-1])
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        try:
+            path.write_bytes(data.tobytes())
+        except OSError as error:
+            raise OutputError(f"The picture {path} cannot be written: {error.strerror}.") from error
+        return path.name

@@ -1,0 +1,63 @@
+"""From prepared clips to the weights of ``sync-mini``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from lipsync_cli.errors import InputError
+from lipsync_cli.nn.sync_net import SyncMini
+from lipsync_cli.train.data import load_clips
+from lipsync_cli.train.export import export
+from lipsync_cli.train.sync import SyncRecipe, train
+from lipsync_cli.train.sync_check import SyncCheck, check_expert
+from lipsync_cli.train.sync_data import SyncClip, cut_mouths
+
+Say = Callable[[str], None]
+
+
+def train_sync(
+    data: Path, runs: Path, model: Path, recipe: SyncRecipe, *, minutes: float | None = None, say: Say
+) -> Path:
+    """Train on ``data`` (prepared) under ``runs`` and export to ``model``; returns the weights' path.
+
+    Every save is measured on the val split. Raises InputError when the folder holds no usable clips.
+    """
+    clips, held_out = load_mouths(data, "train", frames=recipe.frames), load_mouths(data, "val", frames=0)
+    say(f"{sum(len(clip.mouths) for clip in clips)} mouths of {len(clips)} clips")
+
+    def on_save(expert: SyncMini, step: int) -> None:
+        say(f"step {step}: {describe(check_expert(expert, held_out))}")
+
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    expert = train(clips, recipe, runs, on_save=on_save, deadline=deadline)
+    path = export(expert, model)
+    (runs / "val.json").write_text(json.dumps(asdict(check_expert(expert, held_out)), indent=1) + "\n")
+    say(f"wrote {path}")
+    return path
+
+
+def load_mouths(data: Path, split: str, *, frames: int) -> list[SyncClip]:
+    """The mouths of a prepared split; InputError unless one clip has at least ``frames`` of them."""
+    if not (data / "index.jsonl").exists():
+        raise InputError(f"{data} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
+    clips = cut_mouths(load_clips(data, split))
+    if not any(len(clip.mouths) >= max(frames, 24) for clip in clips):
+        raise InputError(
+            f"{data} has no clip of {max(frames, 24)} frames in its {split} split.",
+            hint="Add clips of talking people.",
+        )
+    return clips
+
+
+def describe(check: SyncCheck) -> str:
+    """A check in one line."""
+    return (
+        f"{check.clips} clips, windows {check.window_accuracy:.3f} right and {check.window_order:.3f} in order, "
+        f"clips {check.clip_order:.3f} in order; offset of {check.offset_clips} clips off by "
+        f"{check.offset_mean_error:.2f} frames, exact in {check.offset_exact:.3f}, within one in "
+        f"{check.offset_within_one:.3f}"
+    )
