@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,8 +13,8 @@ from safetensors.torch import save_file
 WEIGHTS = "weights.safetensors"
 
 
-def export(networks: torch.nn.Module, folder: Path) -> Path:
-    """Write the weights (matrices in float16, vectors in float32) and the card's size and sha256."""
+def export(networks: torch.nn.Module, folder: Path, *, schedule: Sequence[float] = ()) -> Path:
+    """Write the weights (matrices in float16, vectors in float32) and the card's size, sha256 and any schedule."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS
     tensors = {
@@ -21,16 +22,19 @@ def export(networks: torch.nn.Module, folder: Path) -> Path:
         for key, value in networks.state_dict().items()
     }
     save_file(tensors, path, metadata={"format": "pt"})
-    _update_card(folder / "model.toml", path)
+    _update_card(folder / "model.toml", path, schedule)
     return path
 
 
-def _update_card(card: Path, weights: Path) -> None:
+def _update_card(card: Path, weights: Path, schedule: Sequence[float]) -> None:
     if not card.exists():
         return
     data = weights.read_bytes()
     text = re.sub(r'(?m)^sha256 = ".*"$', f'sha256 = "{hashlib.sha256(data).hexdigest()}"', card.read_text())
-    card.write_text(re.sub(r"(?m)^bytes = \d+$", f"bytes = {len(data)}", text))
+    text = re.sub(r"(?m)^bytes = \d+$", f"bytes = {len(data)}", text)
+    if schedule:
+        text = re.sub(r"(?m)^schedule = \[.*\]$", f"schedule = {list(schedule)}", text)
+    card.write_text(text)
 
 
 def parameter_count(networks: torch.nn.Module) -> int:

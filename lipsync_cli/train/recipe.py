@@ -42,6 +42,10 @@ class MiniRecipe:
     student: StudentRecipe | None = None
     open_only: bool = False
 
+    def schedule(self) -> tuple[float, ...]:
+        """Times of the denoising steps that the shipped network was trained for."""
+        return self.causal.schedule if self.student is None else self.student.schedule
+
 
 def recipe_names() -> list[str]:
     """Recipes that come with the tool."""

@@ -56,13 +56,13 @@ def train_all(run: Run, model: Path) -> Path:
     Raises InputError when the folder holds no usable clips.
     """
     clips = _training_clips(run)
-    config = MiniConfig.model_validate({})
+    config = MiniConfig.model_validate({"schedule": run.recipe.schedule()})
     networks = MiniNetworks(config)
     pair = train_pictures(run, clips)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
-    path = export(networks, model)
+    path = export(networks, model, schedule=config.schedule)
     run.say(f"wrote {path}")
     return path
 

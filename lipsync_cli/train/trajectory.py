@@ -74,6 +74,7 @@ def two_steps(
     return judged(teacher, expert, batch, x0, guidance, second)
 
 
+@torch.no_grad()
 def judged(
     teacher: WindowFlow, expert: StateSync, batch: FlowBatch, x0: Tensor, guidance: tuple[float, ...], time: float
 ) -> Point:

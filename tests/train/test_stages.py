@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
 from lipsync_cli.train.data import load_clips, mirror_points, render_batches, shown
+from lipsync_cli.train.export import export
 from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
 from lipsync_cli.train.points import PointsRecipe, points_loss
 from lipsync_cli.train.prepare import MEL_MARGIN, Prepared, read_clips
@@ -208,3 +211,12 @@ def test_clips_are_capped_by_speaker_and_wild_lags_ignored(tmp_path: Path) -> No
     everything = read_clips(tmp_path / "clips.csv", seconds_per_speaker=100)
     assert [clip.lag_frames for clip in everything] == [2, 0, 0, 0]
     assert len(read_clips(tmp_path / "clips.csv", seconds_per_speaker=5)) == 2
+
+
+def test_the_card_learns_what_was_exported(tmp_path: Path) -> None:
+    card = tmp_path / "model.toml"
+    card.write_text('schedule = [0.999, 0.769]\nsha256 = ""\nbytes = 1\n')
+    path = export(torch.nn.Linear(2, 2), tmp_path, schedule=(0.9, 0.5))
+    table = tomllib.loads(card.read_text())
+    assert table["schedule"] == [0.9, 0.5] and table["bytes"] == path.stat().st_size
+    assert table["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
