@@ -33,6 +33,8 @@ from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Float32, GeneratorSpec
 
 LATENT_RATE = 25
+# In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
+STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
 KIND, VERSION = "lip-forcing-mini", 1
 
 
@@ -134,7 +136,7 @@ class LipForcingMini:
             pixels[None], z[None].to(self.dtype), points[None].to(self.dtype)
         )
         flow = self.networks.flow
-        cache = flow.begin(flow.normalise(z)[None])
+        cache = flow.begin(flow.normalise(self._varied(z))[None])
         empty = torch.zeros(0, self.config.latent, device=self.device)
         return MiniState(start, seed, cache, features, self._rest(z), empty)
 
@@ -182,6 +184,19 @@ class LipForcingMini:
     def _forget(self, state: MiniState, before: int) -> None:
         drop = max(0, before - state.first_index)
         state.z, state.first_index = state.z[drop:], state.first_index + drop
+
+    def _varied(self, z: Tensor) -> Tensor:
+        """References ``[r latent]`` as the flow gets them: closed and open variants of lips that never move.
+
+        A portrait, or a speaker who listens during the first second, would pass for somebody who hardly moves.
+        """
+        aperture = self.networks.encoder.aperture(z)
+        if aperture.max() - aperture.min() >= STILL_RANGE:
+            return z
+        order = aperture.argsort()
+        wanted = aperture[order].clone()
+        wanted[0], wanted[-1] = wanted[0].clamp(max=CLOSED_APERTURE), wanted[-1].clamp(min=OPEN_APERTURE)
+        return z[order] + (wanted - aperture[order])[:, None] * self.networks.flow.opening
 
     def _rest(self, z: Tensor) -> Tensor:
         """The most closed reference where it is closed enough, else the training set's closed mouth."""

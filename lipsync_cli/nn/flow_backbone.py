@@ -97,6 +97,7 @@ class FlowBackbone(nn.Module):
     latent_mean: Tensor
     latent_std: Tensor
     rest: Tensor
+    opening: Tensor
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -116,6 +117,7 @@ class FlowBackbone(nn.Module):
         self.register_buffer("latent_mean", torch.zeros(config.latent))
         self.register_buffer("latent_std", torch.ones(config.latent))
         self.register_buffer("rest", torch.zeros(config.latent))
+        self.register_buffer("opening", torch.zeros(config.latent))
 
     def normalise(self, z: Tensor) -> Tensor:
         """Encoder units → the network's, zero mean and unit variance over the training set."""
@@ -127,6 +129,7 @@ class FlowBackbone(nn.Module):
             (self.latent_mean, other.latent_mean),
             (self.latent_std, other.latent_std),
             (self.rest, other.rest),
+            (self.opening, other.opening),
         ):
             mine.copy_(theirs)
 

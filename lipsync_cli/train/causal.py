@@ -40,13 +40,18 @@ class CausalRecipe:
 
 
 def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: MouthEncoder) -> None:
-    """Set the latent statistics, and ``rest`` as the mean state of frames whose lips are closed."""
+    """Set the latent statistics: mean, spread, ``rest`` and ``opening``.
+
+    ``rest`` is the mean state of frames whose lips are closed, ``opening`` the regression of state on aperture.
+    """
     z = torch.cat([clip.z for clip in clips])
     network.latent_mean.copy_(z.mean(0))
     network.latent_std.copy_(z.std(0).clamp_min(1e-3))
     with torch.no_grad():
         aperture = encoder.aperture(z)
     network.rest.copy_(z[aperture <= aperture.quantile(0.1)].mean(0))
+    apart = aperture - aperture.mean()
+    network.opening.copy_(((z - z.mean(0)) * apart[:, None]).mean(0) / apart.pow(2).mean().clamp_min(1e-9))
 
 
 def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: CausalRecipe, generator: torch.Generator) -> Tensor:

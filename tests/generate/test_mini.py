@@ -192,3 +192,23 @@ def test_loading_does_not_import_torchs_compiler() -> None:
         load_generator(hub.load_card("lip-forcing-mini"), device="cpu")
         sys.exit("torch._dynamo" in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_lips_at_rest_are_offered_open_and_closed() -> None:
+    networks = make_networks()
+    encoder, flow = networks.encoder, networks.flow
+    generator = LipForcingMini(networks, CONFIG)
+    # Points that lie still but for the lower inner lip, which the first number moves: the aperture is that number.
+    torch.nn.init.zeros_(encoder.points.weight)
+    with torch.no_grad():
+        for point in (17, 18, 19):
+            encoder.points.weight[2 * point + 1, 0] = 1.0
+    flow.opening.copy_(torch.tensor([1.0, 0.5, 0, 0, 0, 0]))
+    still = torch.zeros(3, 6)
+    still[:, 0] = torch.tensor([0.021, 0.020, 0.022])
+    offered = generator._varied(still)
+    torch.testing.assert_close(encoder.aperture(offered), torch.tensor([0.002, 0.021, 0.08]), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(offered[2, 1], torch.tensor(0.5 * (0.08 - 0.022)), rtol=1e-3, atol=1e-5)
+    speaking = still.clone()
+    speaking[0, 0] = 0.06
+    assert torch.equal(generator._varied(speaking), speaking)
