@@ -38,7 +38,11 @@ class StateSync(nn.Module):
 
     def agreement(self, states: Tensor, windows: Tensor) -> Tensor:
         """Cosine ``[b m m]`` of every stretch of lips (rows) with every stretch of sound (columns) of a sequence."""
-        return self.lips(states) @ self.sound(windows).transpose(1, 2)
+        return self.agreement_with(states, self.sound(windows))
+
+    def agreement_with(self, states: Tensor, sound: Tensor) -> Tensor:
+        """The same for sound that was embedded before."""
+        return self.lips(states) @ sound.transpose(1, 2)
 
 
 def confidence(agreement: Tensor, *, reach: int = 12) -> Tensor:

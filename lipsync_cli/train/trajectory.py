@@ -52,17 +52,22 @@ def trajectory(
     audio, references = teacher.audio(batch.audio), teacher.normalise(batch.references)
     x = FIRST * torch.randn(batch.z.shape, generator=torch.Generator().manual_seed(0))
     grid = [*times(steps, shift), 0.0]
-    points = []
+    points, sound = [], expert.sound(batch.audio)
     for now, after in pairwise(grid):
         x0 = teacher.guided(x, torch.full((len(x),), now), audio, references, guidance)
-        points.append(judged(teacher, expert, batch, x0, (guidance,), now))
+        points.append(judged(teacher, expert, batch.z, sound, x0, (guidance,), now))
         x = x0 + (x - x0) * (after / now)
     return points
 
 
 @torch.no_grad()
 def two_steps(
-    teacher: WindowFlow, expert: StateSync, batch: FlowBatch, guidance: tuple[float, float], second: float
+    teacher: WindowFlow,
+    expert: StateSync,
+    batch: FlowBatch,
+    guidance: tuple[float, float],
+    second: float,
+    sound: Tensor,
 ) -> Point:
     """What two steps give: from noise to ``second`` under fresh noise, and from there to the end."""
     audio, references = teacher.audio(batch.audio), teacher.normalise(batch.references)
@@ -71,20 +76,26 @@ def two_steps(
     x0 = teacher.guided(FIRST * first, torch.full((len(first),), FIRST), audio, references, guidance[0])
     x = torch.lerp(x0, fresh, second)
     x0 = teacher.guided(x, torch.full((len(x),), second), audio, references, guidance[1])
-    return judged(teacher, expert, batch, x0, guidance, second)
+    return judged(teacher, expert, batch.z, sound, x0, guidance, second)
 
 
 @torch.no_grad()
 def judged(
-    teacher: WindowFlow, expert: StateSync, batch: FlowBatch, x0: Tensor, guidance: tuple[float, ...], time: float
+    teacher: WindowFlow,
+    expert: StateSync,
+    truth: Tensor,
+    sound: Tensor,
+    x0: Tensor,
+    guidance: tuple[float, ...],
+    time: float,
 ) -> Point:
-    """The figures of one prediction."""
-    real = teacher.normalise(batch.z)
+    """The figures of one prediction ``x0`` against the true states and the expert's embedding of the sound."""
+    real = teacher.normalise(truth)
     return Point(
         guidance,
         round(time, 4),
         float((x0 - real).pow(2).mean()),
-        float(confidence(expert.agreement(x0, batch.audio)).mean()),
+        float(confidence(expert.agreement_with(x0, sound)).mean()),
         float((x0.std(1) / real.std(1).clamp_min(1e-3)).median()),
     )
 
@@ -104,8 +115,12 @@ def analyse(
     batch = batch_at([long_enough(clips, frames)], 11, 0, size=size, references=3)
     solutions = {scale: trajectory(teacher, expert, batch, scale) for scale in scales}
     seconds = times(16, 3.0)[1:]
+    with torch.no_grad():
+        sound = expert.sound(batch.audio)
     pairs = [(a, b) for a in (1.0, scales[-1]) for b in (1.0, scales[-1])]
-    schedules = {pair: [two_steps(teacher, expert, batch, pair, second) for second in seconds] for pair in pairs}
+    schedules = {
+        pair: [two_steps(teacher, expert, batch, pair, second, sound) for second in seconds] for pair in pairs
+    }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "trajectory.json"
     rows = {
