@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -29,6 +29,7 @@ HF_URI = re.compile(r"hf:(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[0-9a-f]{40}
 REINSTALL = "Reinstall lipsync-cli, or restore the file from where the model came from."
 
 Downloader = Callable[[str, str, str], Path]
+Sizes = TypeVar("Sizes", bound=BaseModel)
 State = Literal["ok", "absent", "missing", "size", "sha256"]
 
 
@@ -162,6 +163,19 @@ def _read_card(path: Path) -> ModelCard:
         where = ".".join(map(str, first["loc"]))
         message = f"The model card {path} is wrong at {where}: {first['msg']}."
         raise ModelError(message, hint="It may belong to another version of lipsync.") from error
+
+
+def read_table(table: dict[str, Any], sizes: type[Sizes], *, model: str) -> Sizes:
+    """The ``[generator]`` table of model ``model`` as ``sizes``; ModelError names the wrong key."""
+    try:
+        return sizes.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "generator"
+        raise ModelError(
+            f"The generator table of model {model} is wrong at {where}: {first['msg']}.",
+            hint="The model may belong to another version of lipsync.",
+        ) from error
 
 
 def verify(card: ModelCard) -> list[FileCheck]:

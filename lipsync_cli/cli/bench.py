@@ -12,8 +12,8 @@ import typer
 
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
-from lipsync_cli.cli.paths import check_input
-from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.cli.paths import check_input, make_folder, write_text
+from lipsync_cli.errors import UsageError
 from lipsync_cli.presets import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
@@ -64,16 +64,9 @@ def bench(
         check_input(path, "a talking clip" if path == video else "a file with sound")
     chosen = [_numbers("--lengths", lengths), _numbers("--heights", heights)]
     _check_numbers(*chosen)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {out.parent} cannot be made: {error.strerror}.") from error
+    make_folder(out.parent)
     told = _run(video, audio, _cases(*chosen), settings, rounds, quiet)
-    text = json.dumps(told, indent=1, ensure_ascii=False) + "\n"
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}.") from error
+    write_text(out, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if as_json:
         emit_json(told)
     else:

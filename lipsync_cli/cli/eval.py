@@ -12,9 +12,9 @@ import typer
 from lipsync_cli.cli import eval_options as e
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
-from lipsync_cli.cli.paths import check_folder, check_input
+from lipsync_cli.cli.paths import check_folder, check_input, make_folder, write_text
 from lipsync_cli.cli.progress import progress
-from lipsync_cli.errors import InputError, OutputError, UsageError
+from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _tell(score: ClipScore, *, as_json: bool, markdown: Path | None) -> None:
     ]
     if markdown is not None:
         lines = ["| metric | value | |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
-        _write(markdown, "\n".join(lines) + "\n")
+        write_text(markdown, "\n".join(lines) + "\n")
     if as_json:
         emit_json({"schema": SCHEMA, **plain(score)})
     else:
@@ -172,11 +172,11 @@ def _run_protocols(given: dict[str, Any]) -> None:
     extra = distances(((result.protocol, result.name) for result in results if result.score), plan.folder)
     told = document(results, _settings_told(plan), extra)
     rows = summarise(results, extra)
-    _write(plan.folder / "result.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+    write_text(plan.folder / "result.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if given["html"] is not None:
         write_html(given["html"], f"lipsync eval: {plan.settings.model}", rows, results, plan.folder)
     if given["markdown"] is not None:
-        _write(given["markdown"], markdown(rows))
+        write_text(given["markdown"], markdown(rows))
     if given["as_json"]:
         emit_json(told)
     else:
@@ -203,10 +203,7 @@ def _plan(given: dict[str, Any]) -> Plan:
 
     where = dict(pair.split("=", 1) for pair in given["where"] or [])
     clips = read_manifest(given["manifest"], where=where, limit=given["limit"])
-    try:
-        given["out"].mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {given['out']} cannot be made: {error.strerror}.") from error
+    make_folder(given["out"])
     return Plan(
         clips, tuple(dict.fromkeys(protocols)), given["out"], settings, choose_preset(given["preset"]), seconds
     )
@@ -226,7 +223,7 @@ def _compare(paths: tuple[Path, Path], *, as_json: bool, markdown: Path | None) 
     head = ("protocol", "metric", "n", "A", "B", "B − A", "95 % interval", "verdict")
     if markdown is not None:
         lines = [head, ("---",) * len(head), *rows]
-        _write(markdown, "".join(f"| {' | '.join(line)} |\n" for line in lines))
+        write_text(markdown, "".join(f"| {' | '.join(line)} |\n" for line in lines))
     if as_json:
         emit_json(
             {"schema": SCHEMA, "a": str(paths[0]), "b": str(paths[1]), "metrics": [_compared(f) for f in found]}
@@ -255,10 +252,3 @@ def _compared_row(item: Compared) -> tuple[str, ...]:
 def _shown(given: dict[str, Any]) -> bool | None:
     shown: bool | None = False if given["quiet"] else given["show_progress"]
     return shown
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error

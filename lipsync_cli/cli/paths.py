@@ -41,3 +41,19 @@ def check_folder(path: Path) -> None:
         raise OutputError(f"There is no folder {path.parent} to write {path.name} to.", hint="Create it first.")
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path} cannot be written: its folder is read-only.", hint="Choose another folder.")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless they are there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {path} cannot be made: {error.strerror}.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text beside the result."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error

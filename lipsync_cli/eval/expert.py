@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from lipsync_cli import hub
 from lipsync_cli.audio.stream import SpeechTrack
-from lipsync_cli.errors import ModelError
 from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, OffsetSums, SyncScore, offset_sums, score_curve
 from lipsync_cli.eval.reading import GRID_RATE
 from lipsync_cli.media.audio import duration_of, open_speech
@@ -49,23 +48,12 @@ def load_expert(name: str | Path = MODEL) -> SyncMini:
     card = hub.load_card(name)
     hub.require_version(card, kind=KIND, version=VERSION)
     path = hub.resolve_weights(card, "expert")
-    config = _read_config(card.generator, card.name)
+    config = hub.read_table(card.generator, ExpertConfig, model=card.name)
     expert = SyncMini(SyncConfig(**config.model_dump()))
     tensors = load_file(path)
     check_state_dict({key: value.shape for key, value in expert.state_dict().items()}, tensors, path)
     expert.load_state_dict({key: v.float() if v.is_floating_point() else v for key, v in tensors.items()})
     return expert.eval()
-
-
-def _read_config(table: dict[str, Any], model: str) -> ExpertConfig:
-    try:
-        return ExpertConfig.model_validate(table)
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "generator"
-        raise ModelError(
-            f"The generator table of model {model} is wrong at {where}: {error.errors()[0]['msg']}.",
-            hint="The model may belong to another version of lipsync.",
-        ) from error
 
 
 @dataclass(slots=True)

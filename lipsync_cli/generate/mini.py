@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lipsync_cli import hub
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
@@ -218,15 +219,7 @@ class LipForcingMini:
 
 def read_config(table: dict[str, Any], *, model: str) -> MiniConfig:
     """Validate the ``[generator]`` table of a model card; ModelError names the wrong key."""
-    try:
-        return MiniConfig.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "generator"
-        raise ModelError(
-            f"The generator table of model {model} is wrong at {where}: {first['msg']}.",
-            hint="The model may belong to another version of lipsync.",
-        ) from error
+    return hub.read_table(table, MiniConfig, model=model)
 
 
 def load_networks(path: Path, config: MiniConfig) -> MiniNetworks:

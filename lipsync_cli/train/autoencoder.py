@@ -19,7 +19,7 @@ from lipsync_cli.nn.landmark_flow import LIPS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer, Rendering
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
-from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 from lipsync_cli.train.losses import gradient_l1, region_weights, structural_dissimilarity, weighted_l1
 
 
@@ -153,15 +153,8 @@ def train(
 
     def saved(step: int) -> None:
         if on_save is not None:
-            on_save(averaged(model, stage.average), step)
+            on_save(with_weights(model, stage.average), step)
 
     pace = Pace(recipe.steps, recipe.save_every, deadline=deadline)
     model.load_state_dict(stage.run(advance, pace, on_save=saved))
     return model.eval()
-
-
-def averaged(model: Autoencoder, average: dict[str, Tensor]) -> Autoencoder:
-    """A copy of ``model`` in evaluation mode with other weights."""
-    copy = Autoencoder(model.encoder.head.out_features)
-    copy.load_state_dict(average)
-    return copy.eval()

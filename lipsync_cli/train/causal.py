@@ -20,7 +20,7 @@ from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import choose_references
 from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, batch_at, long_enough
-from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,7 @@ def train_causal(
         return {"loss": float(loss.detach())}
 
     average = stage.run(advance, Pace(recipe.steps, recipe.save_every, deadline=deadline), on_save=on_save)
-    result = CausalFlow(network.config)
-    result.load_state_dict(average)
-    return result.eval()
+    return with_weights(network, average)
 
 
 @torch.no_grad()

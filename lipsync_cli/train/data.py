@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.composite.mask import blend_mask
+from lipsync_cli.errors import InputError
 from lipsync_cli.nn.landmark_flow import POINTS
 from lipsync_cli.train.prepare import MIN_FRAMES, Prepared, read_index
 from lipsync_cli.types import Float32, UInt8
@@ -36,7 +37,12 @@ class ClipData:
 
 
 def load_clips(folder: Path, split: str, *, open_only: bool = False) -> list[ClipData]:
-    """Every usable clip of a split; ``open_only`` keeps the clearly licensed ones."""
+    """Every usable clip of a split; ``open_only`` keeps the clearly licensed ones.
+
+    Raises InputError for a folder that was never prepared.
+    """
+    if not (folder / "index.jsonl").exists():
+        raise InputError(f"{folder} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
     clips = []
     for record in read_index(folder):
         licensed = not open_only or record.licence.startswith(OPEN_LICENCES)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 Values = Mapping[str, float]
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long a stage runs and how often it saves and logs; ``average`` is the highest momentum of the mean weights.
+    """How long a stage runs and how often it saves and logs.
 
+    ``average`` is the highest momentum of the mean weights; after n steps it is n / (n + ``ramp``) up to that.
     ``deadline`` is in ``time.monotonic`` seconds and ends a stage early; it then resumes at the same step.
     """
 
@@ -26,6 +30,7 @@ class Pace:
     save_every: int = 200
     log_every: int = 25
     average: float = 0.998
+    ramp: int = 9
     deadline: float | None = None
 
 
@@ -67,9 +72,9 @@ class Stage:
                 values = advance(self.step)
                 self.step += 1
                 bar.update()
-                self._update_average(min(pace.average, self.step / (self.step + 9)))
+                self._update_average(min(pace.average, self.step / (self.step + pace.ramp)))
                 if self.step % pace.log_every == 0 or self.step == 1:
-                    row = {"step": self.step, "s": round(time.monotonic() - began, 1)}
+                    row = {"step": self.step - 1, "s": round(time.monotonic() - began, 1)}
                     log.write(json.dumps(row | {key: round(float(value), 5) for key, value in values.items()}) + "\n")
                     log.flush()
                 if self.step % pace.save_every == 0:
@@ -106,6 +111,18 @@ class Stage:
                 self.average[key].lerp_(value, 1 - momentum)
             else:
                 self.average[key].copy_(value)
+
+
+def with_weights(module: Module, weights: Mapping[str, Tensor]) -> Module:
+    """A copy of ``module`` in evaluation mode with other weights."""
+    other = copy.deepcopy(module)
+    other.load_state_dict(weights)
+    return other.eval()
+
+
+def deadline_in(minutes: float | None) -> float | None:
+    """``minutes`` from now in ``time.monotonic`` seconds; None for no end."""
+    return None if minutes is None else time.monotonic() + 60 * minutes
 
 
 def learning_rate(step: int, steps: int, *, peak: float, warmup: int) -> float:

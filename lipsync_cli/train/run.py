@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.export import export
 from lipsync_cli.train.latents import LatentClip, encode_clips
+from lipsync_cli.train.loop import deadline_in
 from lipsync_cli.train.points import train_points
 from lipsync_cli.train.previews import save_preview
 from lipsync_cli.train.recipe import MiniRecipe
@@ -43,7 +43,7 @@ class Run:
 
     def deadline(self) -> float | None:
         """When a stage that begins now has to stop, in ``time.monotonic`` seconds."""
-        return None if self.minutes is None else time.monotonic() + 60 * self.minutes
+        return deadline_in(self.minutes)
 
     def clips(self, split: str) -> list[ClipData]:
         """The prepared clips of a split that the recipe may use."""
@@ -137,8 +137,6 @@ def _previews(run: Run, clips: list[ClipData], folder: Path) -> Callable[[Autoen
 
 
 def _training_clips(run: Run) -> list[ClipData]:
-    if not (run.data / "index.jsonl").exists():
-        raise InputError(f"{run.data} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
     clips = run.clips("train")
     if not clips:
         raise InputError(f"{run.data} has no usable clip in its train split.", hint="Add clips of talking people.")

@@ -7,6 +7,7 @@ critic's pull on the picture is scaled to a fixed share of the reconstruction's.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,10 +81,9 @@ def sharpen(
 
 def with_renderer(model: Autoencoder, average: dict[str, Tensor]) -> Autoencoder:
     """A copy of ``model`` in evaluation mode with other weights of the renderer."""
-    copy = Autoencoder(model.encoder.head.out_features)
-    copy.encoder.load_state_dict(model.encoder.state_dict())
-    copy.renderer.load_state_dict(average)
-    return copy.eval()
+    other = copy.deepcopy(model)
+    other.renderer.load_state_dict(average)
+    return other.eval()
 
 
 def _advance(

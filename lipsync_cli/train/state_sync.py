@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lipsync_cli.nn.flow_backbone import FlowBackbone
 from lipsync_cli.nn.state_sync import StateSync
 from lipsync_cli.train.latents import LatentClip, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.shifts import choice_loss, shift_logits
 
 NEAR = 2
 """Offsets up to this many frames count neither as in sync nor as out of it."""
@@ -33,15 +33,7 @@ class StateSyncRecipe:
 
 def contrast(agreement: Tensor, temperature: Tensor) -> Tensor:
     """Cross entropy of finding the right offset within ±(m−1), both ways; neighbours within ``NEAR`` are left out."""
-    m = agreement.shape[-1]
-    index = torch.arange(m)
-    gap = (index[:, None] - index[None, :]).abs()
-    ignored = (gap > 0) & (gap <= NEAR)
-    logits = (agreement * temperature.exp()).masked_fill(ignored, float("-inf"))
-    target = index.expand(len(agreement), m)
-    rows = F.cross_entropy(logits.flatten(0, 1), target.flatten())
-    columns = F.cross_entropy(logits.transpose(1, 2).flatten(0, 1), target.flatten())
-    return (rows + columns) / 2
+    return choice_loss(shift_logits(agreement, temperature.exp(), tolerance=NEAR + 1))
 
 
 def train_state_sync(

@@ -21,7 +21,7 @@ from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.state_sync import StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import ClipPool, FlowBatch, LatentClip, batch_at, long_enough
-from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +96,11 @@ def train_student(
 
     def saved(step: int) -> None:
         if on_save is not None:
-            on_save(averaged(student, stage.average), step)
+            on_save(with_weights(student, stage.average), step)
 
     # A window of whole rounds between log rows, so that every row has the student's figures.
-    pace = Pace(recipe.steps, recipe.save_every, 10 * recipe.every, recipe.average, deadline)
-    return averaged(student, stage.run(advance, pace, on_save=saved))
-
-
-def averaged(student: CausalFlow, average: dict[str, Tensor]) -> CausalFlow:
-    """A copy of ``student`` in evaluation mode with other weights."""
-    result = CausalFlow(student.config)
-    result.load_state_dict(average)
-    return result.eval()
+    pace = Pace(recipe.steps, recipe.save_every, 10 * recipe.every, recipe.average, deadline=deadline)
+    return with_weights(student, stage.run(advance, pace, on_save=saved))
 
 
 def rollout_window(

@@ -8,17 +8,16 @@ and adds a choice among all shifts (the multi-way matching of Chung, Chung and K
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lipsync_cli.nn.sync_net import SyncConfig, SyncMini
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, with_weights
+from lipsync_cli.train.shifts import choice_loss, shift_logits
 from lipsync_cli.train.sync_data import SyncBatch, SyncClip, sync_batches
 
 
@@ -56,18 +55,16 @@ class SyncLosses:
 
 def sync_losses(picture: Tensor, sound: Tensor, clip: Tensor, sharpness: Tensor, *, tolerance: int) -> SyncLosses:
     """Losses of unit embeddings ``[b w d]`` of the windows of ``b`` stretches; ``clip`` ``[b]`` is whose."""
-    b, w, _ = picture.shape
+    w = picture.shape[1]
     within = torch.einsum("bid,bjd->bij", picture, sound)
     apart = (torch.arange(w)[:, None] - torch.arange(w)[None]).abs()
     right, wrong = apart == 0, apart >= tolerance
     elsewhere = torch.einsum("aid,bid->abi", picture, sound)[clip[:, None] != clip[None]]
     matching = _minus_log(within[:, right]) + 0.5 * _minus_log(1 - within[:, wrong])
     matching = (matching + 0.5 * _minus_log(1 - elsewhere)) / 2
-    logits = (sharpness * within).masked_fill(~(right | wrong), -torch.inf)
-    target = torch.arange(w).expand(b, w)
-    choice = F.cross_entropy(logits, target) + F.cross_entropy(logits.transpose(1, 2), target)
-    hit = (logits.argmax(1) == target).float().mean()
-    return SyncLosses(matching, choice / 2, hit)
+    logits = shift_logits(within, sharpness, tolerance=tolerance)
+    hit = (logits.argmax(1) == torch.arange(w)).float().mean()
+    return SyncLosses(matching, choice_loss(logits), hit)
 
 
 def _minus_log(probability: Tensor) -> Tensor:
@@ -82,51 +79,35 @@ def train(
     folder: Path,
     *,
     config: SyncConfig | None = None,
-    on_save: Callable[[SyncMini, int], None] = lambda expert, step: None,
+    on_save: Callable[[SyncMini, int], None] | None = None,
     deadline: float | None = None,
 ) -> SyncMini:
-    """Run the stage, resuming from ``folder/sync.pt``; returns an expert with the averaged weights.
+    """Run the stage, resuming from ``folder``; returns an expert with the averaged weights.
 
     Batches, dropout and all else depend on (seed, step) alone. ``deadline`` (monotonic seconds) ends it early.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     learner = SyncLearner(config)
     learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(learner.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    average = {key: value.clone() for key, value in learner.state_dict().items()}
-    checkpoint, first = folder / "sync.pt", 0
-    if checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
-        learner.load_state_dict(saved["model"])
-        optimiser.load_state_dict(saved["optimiser"])
-        average, first = saved["average"], saved["step"]
-    began, done = time.monotonic(), first
-    with (folder / "metrics.jsonl").open("a") as log:
-        for step in range(first, recipe.steps):
-            if deadline is not None and time.monotonic() > deadline:
-                break
-            losses = _step(learner, optimiser, clips, recipe, step)
-            done = step + 1
-            _follow(average, learner.state_dict(), max(0.005, 1 / (step + 2)))
-            if step % 20 == 0:
-                figures = {"matching": losses.matching, "choice": losses.choice, "hit": losses.hit}
-                row = {"step": step, "s": round(time.monotonic() - began)}
-                log.write(
-                    json.dumps(row | {name: round(float(value.detach()), 4) for name, value in figures.items()})
-                )
-                log.write("\n")
-                log.flush()
-            if done % recipe.save_every == 0:
-                _save(checkpoint, learner, average, optimiser, done)
-                on_save(_averaged(learner, average), done)
-    _save(checkpoint, learner, average, optimiser, done)
-    return _averaged(learner, average)
+    stage = Stage(folder, {"learner": learner}, {"learner": optimiser}, averaged="learner")
+
+    def advance(step: int) -> Values:
+        losses = _losses(learner, clips, recipe, step)
+        pace = min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * (1 - step / recipe.steps))
+        descend(optimiser, losses.matching + losses.choice, recipe.learning_rate * pace)
+        figures = {"matching": losses.matching, "choice": losses.choice, "hit": losses.hit}
+        return {name: float(value.detach()) for name, value in figures.items()}
+
+    def saved(step: int) -> None:
+        if on_save is not None:
+            on_save(with_weights(learner, stage.average).expert, step)
+
+    pace = Pace(recipe.steps, recipe.save_every, log_every=20, average=0.995, ramp=1, deadline=deadline)
+    return with_weights(learner, stage.run(advance, pace, on_save=saved)).expert
 
 
-def _step(
-    learner: SyncLearner, optimiser: torch.optim.Optimizer, clips: list[SyncClip], recipe: SyncRecipe, step: int
-) -> SyncLosses:
+def _losses(learner: SyncLearner, clips: list[SyncClip], recipe: SyncRecipe, step: int) -> SyncLosses:
     seed = recipe.seed * 1_000_003 + step
     batch: SyncBatch = next(sync_batches(clips, size=recipe.clips, frames=recipe.frames, seed=seed))
     learner.train()
@@ -134,36 +115,4 @@ def _step(
         torch.manual_seed(seed)
         picture, sound = learner.expert.picture(batch.mouths), learner.expert.sound(batch.mel)
     sharpness = learner.log_sharpness.exp().clamp(max=50)
-    losses = sync_losses(picture, sound, batch.clip, sharpness, tolerance=recipe.tolerance)
-    optimiser.zero_grad(set_to_none=True)
-    (losses.matching + losses.choice).backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-    pace = min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * (1 - step / recipe.steps))
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.learning_rate * pace
-    optimiser.step()
-    return losses
-
-
-@torch.no_grad()
-def _follow(average: dict[str, Tensor], now: dict[str, Tensor], share: float) -> None:
-    for key, value in now.items():
-        if value.is_floating_point():
-            average[key].lerp_(value, share)
-        else:
-            average[key].copy_(value)
-
-
-def _averaged(learner: SyncLearner, average: dict[str, Tensor]) -> SyncMini:
-    result = SyncMini(learner.expert.config)
-    prefix = "expert."
-    result.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
-    return result.eval()
-
-
-def _save(
-    path: Path, learner: SyncLearner, average: dict[str, Tensor], optimiser: torch.optim.Optimizer, step: int
-) -> None:
-    state = {"model": learner.state_dict(), "average": average, "optimiser": optimiser.state_dict(), "step": step}
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
+    return sync_losses(picture, sound, batch.clip, sharpness, tolerance=recipe.tolerance)

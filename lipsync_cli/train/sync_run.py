@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from lipsync_cli.errors import InputError
 from lipsync_cli.nn.sync_net import SyncMini
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.export import export
+from lipsync_cli.train.loop import deadline_in
 from lipsync_cli.train.sync import SyncRecipe, train
 from lipsync_cli.train.sync_check import SyncCheck, check_expert
 from lipsync_cli.train.sync_data import SyncClip, cut_mouths
@@ -32,8 +32,7 @@ def train_sync(
     def on_save(expert: SyncMini, step: int) -> None:
         say(f"step {step}: {describe(check_expert(expert, held_out))}")
 
-    deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    expert = train(clips, recipe, runs, on_save=on_save, deadline=deadline)
+    expert = train(clips, recipe, runs, on_save=on_save, deadline=deadline_in(minutes))
     path = export(expert, model)
     (runs / "val.json").write_text(json.dumps(asdict(check_expert(expert, held_out)), indent=1) + "\n")
     say(f"wrote {path}")
@@ -42,8 +41,6 @@ def train_sync(
 
 def load_mouths(data: Path, split: str, *, frames: int) -> list[SyncClip]:
     """The mouths of a prepared split; InputError unless one clip has at least ``frames`` of them."""
-    if not (data / "index.jsonl").exists():
-        raise InputError(f"{data} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
     clips = cut_mouths(load_clips(data, split))
     if not any(len(clip.mouths) >= max(frames, 24) for clip in clips):
         raise InputError(

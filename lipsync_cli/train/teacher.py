@@ -16,7 +16,7 @@ from torch import Tensor
 from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
-from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,7 @@ def train_teacher(
 
     def saved(step: int) -> None:
         if on_save is not None:
-            on_save(averaged(network, stage.average), step)
+            on_save(with_weights(network, stage.average), step)
 
     pace = Pace(recipe.steps, save_every=recipe.save_every, deadline=deadline)
-    return averaged(network, stage.run(advance, pace, on_save=saved))
-
-
-def averaged(network: WindowFlow, average: dict[str, Tensor]) -> WindowFlow:
-    """A copy of ``network`` in evaluation mode with other weights."""
-    copy = WindowFlow(network.config)
-    copy.load_state_dict(average)
-    return copy.eval()
+    return with_weights(network, stage.run(advance, pace, on_save=saved))

@@ -44,60 +44,64 @@ def times(steps: int, shift: float) -> list[float]:
     return [shift * u / (1 + (shift - 1) * u) for u in even]
 
 
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A teacher, an expert and one batch, with everything embedded that no prediction changes.
+
+    ``real`` and ``references`` are states in the teacher's units, ``audio`` its vectors, ``sound`` the expert's.
+    """
+
+    teacher: WindowFlow
+    expert: StateSync
+    real: Tensor
+    references: Tensor
+    audio: Tensor
+    sound: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, teacher: WindowFlow, expert: StateSync, batch: FlowBatch) -> Bench:
+        """Embed a batch."""
+        return cls(
+            teacher, expert, teacher.normalise(batch.z), teacher.normalise(batch.references),
+            teacher.audio(batch.audio), expert.sound(batch.audio),
+        )  # fmt: skip
+
+    def predict(self, x: Tensor, time: float, guidance: float) -> Tensor:
+        """The teacher's clean states for noisy ones."""
+        return self.teacher.guided(x, torch.full((len(x),), time), self.audio, self.references, guidance)
+
+    @torch.no_grad()
+    def judge(self, x0: Tensor, guidance: tuple[float, ...], time: float) -> Point:
+        """The figures of one prediction."""
+        return Point(
+            guidance,
+            round(time, 4),
+            float((x0 - self.real).pow(2).mean()),
+            float(confidence(self.expert.agreement_with(x0, self.sound)).mean()),
+            float((x0.std(1) / self.real.std(1).clamp_min(1e-3)).median()),
+        )
+
+
 @torch.no_grad()
-def trajectory(
-    teacher: WindowFlow, expert: StateSync, batch: FlowBatch, guidance: float, *, steps: int = 50, shift: float = 3.0
-) -> list[Point]:
+def trajectory(bench: Bench, guidance: float, *, steps: int = 50, shift: float = 3.0) -> list[Point]:
     """The predicted clean states at every step of one solution of the probability-flow equation."""
-    audio, references = teacher.audio(batch.audio), teacher.normalise(batch.references)
-    x = FIRST * torch.randn(batch.z.shape, generator=torch.Generator().manual_seed(0))
-    grid = [*times(steps, shift), 0.0]
-    points, sound = [], expert.sound(batch.audio)
-    for now, after in pairwise(grid):
-        x0 = teacher.guided(x, torch.full((len(x),), now), audio, references, guidance)
-        points.append(judged(teacher, expert, batch.z, sound, x0, (guidance,), now))
+    x = FIRST * torch.randn(bench.real.shape, generator=torch.Generator().manual_seed(0))
+    points = []
+    for now, after in pairwise([*times(steps, shift), 0.0]):
+        x0 = bench.predict(x, now, guidance)
+        points.append(bench.judge(x0, (guidance,), now))
         x = x0 + (x - x0) * (after / now)
     return points
 
 
 @torch.no_grad()
-def two_steps(
-    teacher: WindowFlow,
-    expert: StateSync,
-    batch: FlowBatch,
-    guidance: tuple[float, float],
-    second: float,
-    sound: Tensor,
-) -> Point:
+def two_steps(bench: Bench, guidance: tuple[float, float], second: float) -> Point:
     """What two steps give: from noise to ``second`` under fresh noise, and from there to the end."""
-    audio, references = teacher.audio(batch.audio), teacher.normalise(batch.references)
     generator = torch.Generator().manual_seed(0)
-    first, fresh = (torch.randn(batch.z.shape, generator=generator) for _ in range(2))
-    x0 = teacher.guided(FIRST * first, torch.full((len(first),), FIRST), audio, references, guidance[0])
-    x = torch.lerp(x0, fresh, second)
-    x0 = teacher.guided(x, torch.full((len(x),), second), audio, references, guidance[1])
-    return judged(teacher, expert, batch.z, sound, x0, guidance, second)
-
-
-@torch.no_grad()
-def judged(
-    teacher: WindowFlow,
-    expert: StateSync,
-    truth: Tensor,
-    sound: Tensor,
-    x0: Tensor,
-    guidance: tuple[float, ...],
-    time: float,
-) -> Point:
-    """The figures of one prediction ``x0`` against the true states and the expert's embedding of the sound."""
-    real = teacher.normalise(truth)
-    return Point(
-        guidance,
-        round(time, 4),
-        float((x0 - real).pow(2).mean()),
-        float(confidence(expert.agreement_with(x0, sound)).mean()),
-        float((x0.std(1) / real.std(1).clamp_min(1e-3)).median()),
-    )
+    first, fresh = (torch.randn(bench.real.shape, generator=generator) for _ in range(2))
+    x = torch.lerp(bench.predict(FIRST * first, FIRST, guidance[0]), fresh, second)
+    return bench.judge(bench.predict(x, second, guidance[1]), guidance, second)
 
 
 def analyse(
@@ -113,14 +117,11 @@ def analyse(
     """Write ``trajectory.json`` and, where matplotlib is installed, ``trajectory.png``; returns the JSON's path."""
     frames = min(frames, max(len(clip.z) for clip in clips))
     batch = batch_at([long_enough(clips, frames)], 11, 0, size=size, references=3)
-    solutions = {scale: trajectory(teacher, expert, batch, scale) for scale in scales}
+    bench = Bench.of(teacher, expert, batch)
+    solutions = {scale: trajectory(bench, scale) for scale in scales}
     seconds = times(16, 3.0)[1:]
-    with torch.no_grad():
-        sound = expert.sound(batch.audio)
     pairs = [(a, b) for a in (1.0, scales[-1]) for b in (1.0, scales[-1])]
-    schedules = {
-        pair: [two_steps(teacher, expert, batch, pair, second, sound) for second in seconds] for pair in pairs
-    }
+    schedules = {pair: [two_steps(bench, pair, at) for at in seconds] for pair in pairs}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "trajectory.json"
     rows = {

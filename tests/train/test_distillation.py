@@ -28,7 +28,7 @@ from lipsync_cli.train.student import (
     shifted_times,
     train_student,
 )
-from lipsync_cli.train.trajectory import analyse, judged
+from lipsync_cli.train.trajectory import Bench, analyse
 
 LATENT, FRAMES = 6, 20
 SMALL = FlowConfig(LATENT, 16, 2, 2, chunk=4, window=8)
@@ -206,7 +206,7 @@ def test_the_analysis_covers_the_trajectory(tmp_path: Path) -> None:
     assert len(rows["trajectory"]) == 2 * 50 and len(rows["two_steps"]) == 4 * 15
     assert rows["trajectory"][0]["time"] == pytest.approx(0.9997, abs=1e-3)
     batch = a_batch()
-    perfect = judged(teacher, expert, batch.z, expert.sound(batch.audio), teacher.normalise(batch.z), (1.0,), 0.5)
+    perfect = Bench.of(teacher, expert, batch).judge(teacher.normalise(batch.z), (1.0,), 0.5)
     assert perfect.distance == 0 and perfect.spread == pytest.approx(1)
 
 

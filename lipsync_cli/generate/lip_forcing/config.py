@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli import hub
 from lipsync_cli.nn.lip_forcing.config import FRAMES_PER_LATENT, TransformerConfig
 from lipsync_cli.nn.lip_forcing.text import PROMPT, TOKENS, TextSizes
 
@@ -105,12 +105,4 @@ class LipForcingConfig(BaseModel):
 
 def read_config(table: dict[str, Any], *, model: str) -> LipForcingConfig:
     """Validate the table of model ``model``; ModelError names the wrong key."""
-    try:
-        return LipForcingConfig.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "generator"
-        raise ModelError(
-            f"The generator table of model {model} is wrong at {where}: {first['msg']}.",
-            hint="The model may belong to another version of lipsync.",
-        ) from error
+    return hub.read_table(table, LipForcingConfig, model=model)

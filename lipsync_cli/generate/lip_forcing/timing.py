@@ -15,11 +15,11 @@ import torch
 from lipsync_cli.generate.lip_forcing.arithmetic import stage_costs
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 from lipsync_cli.generate.lip_forcing.generator import LipForcing
+from lipsync_cli.generate.lip_forcing.hearing import SAMPLE_RATE
 from lipsync_cli.generate.lip_forcing.load import accelerate, random_networks
 from lipsync_cli.generate.protocol import NO_MEL, CropChunk, WaveSpan
 from lipsync_cli.types import Alignment, Crop
 
-SAMPLE_RATE = 16_000
 WARM_UP = 3
 """Chunks before measuring: the views of the window differ up to the third, and compilation ends with it."""
 
