@@ -20,7 +20,7 @@ from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
-from lipsync_cli.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
+from lipsync_cli.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
 
 MIN_SEGMENT_FRAMES = 5
 """Fewer frames than this are left alone: a mouth that changes for a blink of an eye is worse than none."""
@@ -73,7 +73,7 @@ class _Item:
     crop: Crop
     time: Fraction
     silence: float
-    patch: Patch | None = None
+    drawing: Drawing | None = None
 
 
 class Segment:
@@ -167,11 +167,11 @@ class Segment:
             wave=self._wave(self._previous, until) if self._generator.spec.audio == "waveform" else NO_WAVE,
             silence=np.array([item.silence if closing else 0.0 for item in items], np.float32),
         )
-        pictures = self._generator.step(self._state, chunk)
-        if len(pictures) != len(items):
-            raise RuntimeError(f"{self._generator.spec.name} gave {len(pictures)} pictures for {len(items)} crops")
-        for item, picture in zip(items, pictures, strict=True):
-            item.patch = None if picture is None else Patch(picture, item.crop)
+        drawings = self._generator.step(self._state, chunk)
+        if len(drawings) != len(items):
+            raise RuntimeError(f"{self._generator.spec.name} gave {len(drawings)} drawings for {len(items)} crops")
+        for item, drawing in zip(items, drawings, strict=True):
+            item.drawing = drawing
             self._unsealed.append(item)
         self._previous = items[-1].time
 
@@ -203,8 +203,8 @@ class Segment:
         weight = min(1.0, fade_in, fade_out)
         if self._options.silence == "keep":
             weight *= 1.0 - item.silence
-        if item.patch is not None and weight > 0:
-            item.slot.patches.append(Patch(item.patch.rgb, item.patch.source, weight))
+        if item.drawing is not None and weight > 0:
+            item.slot.patches.append(Patch(item.drawing, item.crop, weight))
         item.slot.pending -= 1
         item.slot.dubbed.append(self.track)
 

@@ -29,9 +29,10 @@ from lipsync_cli.landmarks import mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
 from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, FlowConfig
+from lipsync_cli.nn.landmark_flow import JAW_LINE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer
-from lipsync_cli.types import MEL_RATE, Crop, Float32, GeneratorSpec
+from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
@@ -142,7 +143,7 @@ class LipForcingMini:
         return MiniState(start, seed, cache, features, self._rest(z), empty)
 
     @torch.inference_mode()
-    def step(self, state: MiniState, chunk: CropChunk) -> list[Float32 | None]:
+    def step(self, state: MiniState, chunk: CropChunk) -> list[Drawing | None]:
         """Speak up to the chunk's last time, then draw every crop at its own."""
         positions = [(time - state.start) * LATENT_RATE for time in chunk.times]
         while state.first_index + len(state.z) <= math.ceil(positions[-1]):
@@ -156,7 +157,8 @@ class LipForcingMini:
         image = self.networks.renderer(self._pixels(chunk.crops), z.to(self.dtype), points, references).image
         self._forget(state, math.floor(positions[-1]))
         out = image.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-        return [np.ascontiguousarray(picture) for picture in out]
+        jaws = points[:, JAW_LINE].double().cpu().numpy() * self.config.crop_size - 0.5
+        return [Drawing(np.ascontiguousarray(rgb), jaw) for rgb, jaw in zip(out, jaws, strict=True)]
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from lipsync_cli.types import Crop, Float32, GeneratorSpec
+from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
 
 S = TypeVar("S")
 
@@ -78,8 +78,8 @@ class Generator(Protocol[S]):
         """State of a segment whose first frame is at ``start`` seconds of the dub track."""
         ...
 
-    def step(self, state: S, chunk: CropChunk) -> list[Float32 | None]:
-        """RGB float32 ``[s s 3]`` in [0, 1] for each crop, or None to leave it alone; advances ``state`` in place.
+    def step(self, state: S, chunk: CropChunk) -> list[Drawing | None]:
+        """A drawing for each crop, or None to leave it alone; advances ``state`` in place.
 
         Only the last chunk of a segment may be shorter than ``spec.chunk_frames``, or, with ``spec.rate``, end
         before the chunk's time does.

@@ -60,7 +60,7 @@ def run(generator: LipForcingMini, crops, times, sizes, *, mel=MEL, silence=None
         end = -int(-(times[part][-1] + spec.audio_after_s) * MEL_RATE // 1)
         rows = mel[begin - MEL_FIRST : end - MEL_FIRST + 1]
         chunk = CropChunk(tuple(crops[part]), tuple(times[part]), MelSpan(rows, begin), silence[part])
-        out += generator.step(state, chunk)
+        out += [drawing.rgb for drawing in generator.step(state, chunk)]
         first, previous = first + size, times[part][-1]
     return np.stack(out)
 

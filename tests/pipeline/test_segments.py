@@ -17,7 +17,7 @@ from lipsync_cli.generate.passthrough import Passthrough
 from lipsync_cli.report import StageClock
 from lipsync_cli.segments import MIN_SEGMENT_FRAMES, SegmentOptions, dub_segments, hold_frames
 from lipsync_cli.tally import Tally
-from lipsync_cli.types import Alignment, AudioSpan, Crop, Face, FaceState, Frame, GeneratorSpec, TrackedFrame
+from lipsync_cli.types import Alignment, AudioSpan, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, TrackedFrame
 
 SIZE = 8
 RATE = Fraction(25)
@@ -46,7 +46,7 @@ class Recorder:
         first, last = chunk.times[0], chunk.times[-1]
         assert chunk.mel.first <= (first - self.spec.audio_before_s) * 100
         assert chunk.mel.first + len(chunk.mel.rows) - 1 >= (last + self.spec.audio_after_s) * 100
-        return [np.ones((SIZE, SIZE, 3), np.float32)] * len(chunk.crops)
+        return [Drawing(np.ones((SIZE, SIZE, 3), np.float32))] * len(chunk.crops)
 
 
 class Plane(np.ndarray):

@@ -27,7 +27,7 @@ from lipsync_cli.nn.lip_forcing.cache import StreamCache
 from lipsync_cli.nn.lip_forcing.config import FRAMES_PER_LATENT, LATENT_CHANNELS
 from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
 from lipsync_cli.nn.lip_forcing.transformer import ChunkCondition, LipForcingTransformer
-from lipsync_cli.types import Crop, Float32, GeneratorSpec
+from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
 
 ON_TIME = Fraction(1, 16)
 """A crop this share of a frame after a point of the clock is on screen there; containers round their times."""
@@ -133,7 +133,7 @@ class LipForcing:
         )
 
     @torch.inference_mode()
-    def step(self, state: LipForcingState, chunk: CropChunk) -> list[Float32 | None]:
+    def step(self, state: LipForcingState, chunk: CropChunk) -> list[Drawing | None]:
         """Speak up to the chunk's last time, then hand out the picture nearest to each crop's own."""
         positions = [(time - state.start) * self.config.rate for time in chunk.times]
         on_screen = [*([state.shown] if state.shown else []), *zip(positions, chunk.crops, strict=True)]
@@ -184,12 +184,12 @@ class LipForcing:
             state.draws = parity.SingleDraw(latents, size, self.device, self.dtype)
         return state.draws.noises(first, chunk, steps)
 
-    def _picture(self, state: LipForcingState, index: int, crop: Crop, chunk: CropChunk) -> Float32 | None:
+    def _picture(self, state: LipForcingState, index: int, crop: Crop, chunk: CropChunk) -> Drawing | None:
         picture = state.pictures[index]
         if not self.release:
-            return picture
+            return Drawing(picture)
         latents = parity.latent_frames(len(chunk.wave.samples), self.config)
-        return parity.mouth_only(picture, crop.rgb) if index < parity.video_frames(latents) else None
+        return Drawing(parity.mouth_only(picture, crop.rgb)) if index < parity.video_frames(latents) else None
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         """RGB ``[t 3 s s]`` in [0, 1] on the device."""

@@ -53,7 +53,7 @@ def run(generator: LipForcing, crops, times, *, wave=WAVE, seed=0, extra_s=Fract
         span = WaveSpan(wave, 0) if spec.whole_audio else WaveSpan(wave[low:high], low)
         part = [crops[i] for i in own], [times[i] for i in own]
         chunk = CropChunk(tuple(part[0]), tuple(part[1]), NO_MEL, np.zeros(len(own), np.float32), span)
-        out += generator.step(state, chunk)
+        out += [drawing and drawing.rgb for drawing in generator.step(state, chunk)]
         previous = part[1][-1]
     return out
 
