@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.audio.mel import LOG_MEAN, LOG_SPREAD
+from lipsync_cli.audio.mel import HIGHEST_HZ, LOG_MEAN, LOG_SPREAD, LOWEST_HZ, N_MELS
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import ClipData, choose_references
@@ -18,6 +19,8 @@ from lipsync_cli.train.prepare import MEL_MARGIN
 from lipsync_cli.types import Float32, Float64
 
 ROWS_PER_FRAME = 4
+THROATS = (0.88, 1.14)
+"""By how much resonances differ between voices: a long throat's against a middling one's, and a short one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +113,29 @@ def _sample(
 
 
 def disturb_mel(mel: Float32, rng: np.random.Generator) -> Float32:
-    """Another loudness, a spectral tilt and, half of the time, a stationary noise floor."""
+    """Another throat, another loudness, a spectral tilt and, half of the time, a stationary noise floor."""
     bands = np.linspace(-1, 1, mel.shape[1])
-    log = mel * LOG_SPREAD + LOG_MEAN + rng.normal(0, 1.0) + rng.normal(0, 0.5) * bands
+    log = warp_throat(mel, rng.uniform(*THROATS)) * LOG_SPREAD + LOG_MEAN
+    log = log + rng.normal(0, 1.0) + rng.normal(0, 0.5) * bands
     if rng.random() < 0.5:
         floor = rng.uniform(-11, -5) + rng.normal(0, 1.0) * bands + rng.normal(0, 0.7, mel.shape)
         log = np.logaddexp(log, floor)
     return np.asarray((log - LOG_MEAN) / LOG_SPREAD, np.float32)
+
+
+def warp_throat(mel: Float32, factor: float) -> Float32:
+    """Rows ``[n 80]`` whose resonances lie ``factor`` times as high: vocal tract length perturbation (Jaitly and
+    Hinton 2013) on the mel bands themselves. 1 changes nothing."""
+    frequencies = _band_frequencies()
+    position = np.interp(frequencies / factor, frequencies, np.arange(len(frequencies)))
+    low = np.minimum(position.astype(int), len(frequencies) - 2)
+    share = (position - low).astype(np.float32)
+    return np.asarray(mel[:, low] * (1 - share) + mel[:, low + 1] * share, np.float32)
+
+
+@functools.cache
+def _band_frequencies() -> Float64:
+    """Centre of each mel band in Hz, ``[80]``."""
+    import librosa
+
+    return np.asarray(librosa.mel_frequencies(N_MELS + 2, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)[1:-1])

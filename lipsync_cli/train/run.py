@@ -11,6 +11,7 @@ import torch
 from lipsync_cli.errors import InputError
 from lipsync_cli.generate.mini import MiniConfig, MiniNetworks
 from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
 from lipsync_cli.nn.state_sync import StateSync
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import autoencoder, causal
@@ -18,7 +19,8 @@ from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.export import export
 from lipsync_cli.train.latents import LatentClip, encode_clips
-from lipsync_cli.train.loop import deadline_in
+from lipsync_cli.train.loop import deadline_in, is_done
+from lipsync_cli.train.phones import synthesise, train_phones
 from lipsync_cli.train.points import train_points
 from lipsync_cli.train.previews import save_preview
 from lipsync_cli.train.recipe import MiniRecipe
@@ -92,6 +94,7 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     held_out = encode_clips(encoder, run.clips("val"))
     run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
     network = causal.new_network(config.flow(), states, encoder, seed=recipe.causal.seed)
+    listen(run, network)
     network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", deadline=run.deadline())
     _report(run, "causal", networks, network, held_out, config)
     if recipe.student is None:
@@ -106,6 +109,18 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     return network
 
 
+def listen(run: Run, network: FlowBackbone) -> None:
+    """Let the network's audio encoder begin with what the phones stage of its width taught one, if there is one."""
+    recipe = run.recipe.phones
+    if recipe is None:
+        return
+    folder = run.runs / f"phones-{network.config.width}"
+    spoken = synthesise(recipe) if not is_done(folder, recipe.steps) else []
+    torch.manual_seed(recipe.seed)
+    encoder = train_phones(AudioWindowEncoder(network.config.width), spoken, recipe, folder, deadline=run.deadline())
+    network.audio.load_state_dict(encoder.state_dict())
+
+
 def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple[StateSync, WindowFlow]:
     """The sync expert and the teacher, both in the units of ``units``."""
     recipe, latent = run.recipe, units.config.latent
@@ -115,6 +130,7 @@ def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple
     torch.manual_seed(recipe.teacher.seed)
     teacher = WindowFlow(recipe.teacher.config(latent))
     teacher.share_units(units)
+    listen(run, teacher)
     return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", deadline=run.deadline())
 
 

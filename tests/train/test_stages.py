@@ -23,6 +23,7 @@ from lipsync_cli.train.causal import CausalRecipe
 from lipsync_cli.train.data import load_clips, mirror_points, render_batches, shown
 from lipsync_cli.train.export import export
 from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
+from lipsync_cli.train.phones import PhonesRecipe
 from lipsync_cli.train.points import PointsRecipe, points_loss
 from lipsync_cli.train.prepare import MEL_MARGIN, Prepared, read_clips
 from lipsync_cli.train.recipe import MiniRecipe
@@ -75,6 +76,7 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path) -> None
         sharpen=SharpenRecipe(
             crop_size=64, steps=2, sequences=1, targets=2, references=2, critic_only=1, save_every=2
         ),
+        phones=PhonesRecipe(utterances=4, steps=2, batch=2, frames=4),
         sync=StateSyncRecipe(**windows),
         teacher=TeacherRecipe(**windows, width=16, layers=1, heads=2),
         causal=CausalRecipe(**windows),
