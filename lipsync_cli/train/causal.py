@@ -1,7 +1,7 @@
 """Stage: the causal flow over mouth states, by teacher forcing on real sequences.
 
 Every chunk is denoised given the clean states before it, slightly disturbed, because at run time they will be the
-network's own. Half of the times t are those of the run-time schedule, the rest uniform.
+network's own. Some of the times t are those of the run-time schedule, the rest uniform.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, 
 
 @dataclass(frozen=True, slots=True)
 class CausalRecipe:
-    """Sizes and rates of the stage. ``frames`` alternates between short and long windows."""
+    """Sizes and rates of the stage. ``frames`` alternates between short and long windows.
+
+    ``scheduled`` is the share of chunks at a time of ``schedule``; with one time and a share of 1 the stage is the
+    regression that the flow is compared with.
+    """
 
     steps: int = 1800
     batch: int = 16
@@ -34,6 +38,7 @@ class CausalRecipe:
     learning_rate: float = 1e-3
     warmup: int = 200
     schedule: tuple[float, ...] = (0.999, 0.769)
+    scheduled: float = 0.5
     context_noise: float = 0.25
     seed: int = 0
     save_every: int = 500
@@ -73,7 +78,7 @@ def _times(b: int, chunks: int, recipe: CausalRecipe, generator: torch.Generator
     uniform = torch.rand(b, chunks, generator=generator).clamp(0.001, 0.999)
     index = torch.randint(len(recipe.schedule), (b, chunks), generator=generator)
     scheduled = torch.tensor(recipe.schedule)[index]
-    return torch.where(torch.rand(b, chunks, generator=generator) < 0.5, scheduled, uniform)
+    return torch.where(torch.rand(b, chunks, generator=generator) < recipe.scheduled, scheduled, uniform)
 
 
 def train_causal(

@@ -12,6 +12,7 @@ from lipsync_cli.errors import InputError
 from lipsync_cli.generate.mini import MiniConfig, MiniNetworks
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.state_sync import StateSync
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import autoencoder, causal
@@ -93,8 +94,7 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     states = encode_clips(encoder, clips)
     held_out = encode_clips(encoder, run.clips("val"))
     run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
-    network = causal.new_network(config.flow(), states, encoder, seed=recipe.causal.seed)
-    listen(run, network)
+    network = speech_network(run, states, encoder, config)
     network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", deadline=run.deadline())
     _report(run, "causal", networks, network, held_out, config)
     if recipe.student is None:
@@ -106,6 +106,24 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
         network, teacher, expert, states, recipe.student, run.runs / "student", deadline=run.deadline()
     )
     _report(run, "student", networks, network, held_out, config)
+    return network
+
+
+def new_judges(recipe: MiniRecipe, units: CausalFlow) -> tuple[StateSync, WindowFlow]:
+    """The sync expert and the teacher before training, with seeded weights and the units of ``units``."""
+    latent = units.config.latent
+    torch.manual_seed(recipe.sync.seed)
+    expert = StateSync(latent)
+    torch.manual_seed(recipe.teacher.seed)
+    teacher = WindowFlow(recipe.teacher.config(latent))
+    teacher.share_units(units)
+    return expert, teacher
+
+
+def speech_network(run: Run, states: list[LatentClip], encoder: MouthEncoder, config: MiniConfig) -> CausalFlow:
+    """The causal network before its stage: the data's units, ears that know phones."""
+    network = causal.new_network(config.flow(), states, encoder, seed=run.recipe.causal.seed)
+    listen(run, network)
     return network
 
 
@@ -123,13 +141,9 @@ def listen(run: Run, network: FlowBackbone) -> None:
 
 def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple[StateSync, WindowFlow]:
     """The sync expert and the teacher, both in the units of ``units``."""
-    recipe, latent = run.recipe, units.config.latent
-    torch.manual_seed(recipe.sync.seed)
-    expert = StateSync(latent)
+    recipe = run.recipe
+    expert, teacher = new_judges(recipe, units)
     expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", deadline=run.deadline())
-    torch.manual_seed(recipe.teacher.seed)
-    teacher = WindowFlow(recipe.teacher.config(latent))
-    teacher.share_units(units)
     listen(run, teacher)
     return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", deadline=run.deadline())
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lipsync_cli import hub
-from lipsync_cli.generate.mini import load_networks, read_config
+from lipsync_cli.generate.mini import MiniNetworks, load_networks, read_config
 from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.latents import LatentClip, encode_clips
@@ -28,14 +28,18 @@ def dlib_aperture(clip: LatentClip) -> np.ndarray:
     return np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1)
 
 
+def shipped_networks() -> MiniNetworks:
+    """The weights in models/lip-forcing-mini."""
+    card = hub.load_card("lip-forcing-mini")
+    config = read_config(card.generator, model=card.name)
+    return load_networks(hub.resolve_weights(card, "networks"), config).eval()
+
+
 @torch.no_grad()
 def main() -> None:
     """One line per schedule, for all clips and for those of at least two seconds."""
     split = sys.argv[2] if len(sys.argv) > 2 else "test"
-    card = hub.load_card("lip-forcing-mini")
-    networks = load_networks(
-        hub.resolve_weights(card, "networks"), read_config(card.generator, model=card.name)
-    ).eval()
+    networks = shipped_networks()
     clips = encode_clips(networks.encoder, load_clips(Path(sys.argv[1]), split))
     rng = np.random.default_rng(0)
     chosen = [clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))] for clip in clips]
