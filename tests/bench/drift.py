@@ -1,8 +1,8 @@
 """Whether a long dub drifts: ``python -m tests.bench.drift VIDEO [--minutes 10] [--preset balanced]``.
 
 VIDEO, a talking clip, is repeated with its own sound until it is long enough and dubbed as one. Repetitions at the
-beginning of every minute are then compared with the source's by ``lipsync eval``: sync, lips, identity, sharpness, and
-the mean colour of what changed. The same seconds are scored every time, so that the figures may differ by drift alone.
+beginning of every minute are then compared with the source's by ``lipsync eval``: sync, lips, identity, sharpness,
+and the mean colour of what changed. The same seconds are scored each time: what differs is drift.
 """
 
 from __future__ import annotations
