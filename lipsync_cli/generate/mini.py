@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -41,7 +41,10 @@ KIND, VERSION = "lip-forcing-mini", 1
 
 
 class MiniConfig(BaseModel):
-    """The ``[generator]`` table of the model card: every hyper-parameter, none guessed from a file."""
+    """The ``[generator]`` table of the model card: every hyper-parameter, none guessed from a file.
+
+    ``temperature`` scales the noise of each step of ``schedule``; less noise is calmer and nearer to the mean.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,6 +58,13 @@ class MiniConfig(BaseModel):
     window: int = Field(24, ge=4)
     references: int = Field(3, ge=1)
     schedule: tuple[float, ...] = (0.999, 0.769)
+    temperature: tuple[float, ...] = (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _as_many_temperatures_as_steps(self) -> Self:
+        if len(self.temperature) != len(self.schedule):
+            raise ValueError(f"{len(self.schedule)} steps need as many temperatures, not {len(self.temperature)}")
+        return self
 
     def flow(self) -> FlowConfig:
         """Sizes of the flow network."""
@@ -166,7 +176,8 @@ class LipForcingMini:
         audio = self.networks.flow.audio(torch.from_numpy(np.stack(windows))[None].to(self.device))
         steps = len(self.config.schedule)
         noises = chunk_noise(state.seed, first, self.config.chunk, self.config.latent, steps)
-        noises = [noise.to(self.device) for noise in noises]
+        scaled = zip(self.config.temperature, noises, strict=True)
+        noises = [scale * noise.to(self.device) for scale, noise in scaled]
         x0 = roll_chunk(self.networks.flow, state.cache, audio, noises, self.config.schedule)
         state.z = torch.cat([state.z, self.networks.flow.denormalise(x0[0])])
 

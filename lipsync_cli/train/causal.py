@@ -108,7 +108,13 @@ def train_causal(
 
 @torch.no_grad()
 def rollout_clip(
-    network: CausalFlow, clip: LatentClip, references: Tensor, schedule: tuple[float, ...], *, seed: int = 0
+    network: CausalFlow,
+    clip: LatentClip,
+    references: Tensor,
+    schedule: tuple[float, ...],
+    *,
+    temperature: tuple[float, ...] | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """States ``[n d]`` (encoder units) spoken from the clip's audio alone, by the run-time rollout."""
     chunk = network.config.chunk
@@ -118,21 +124,27 @@ def rollout_clip(
     cache = network.begin(network.normalise(references)[None])
     chunks = []
     for first in range(0, count, chunk):
-        noises = chunk_noise(seed, first, chunk, network.config.latent, len(schedule))
+        drawn = chunk_noise(seed, first, chunk, network.config.latent, len(schedule))
+        noises = [scale * noise for scale, noise in zip(temperature or (1.0,) * len(drawn), drawn, strict=True)]
         chunks.append(roll_chunk(network, cache, audio[:, first : first + chunk], noises, schedule))
     return network.denormalise(torch.cat(chunks, 1)[0])[: len(clip.z)]
 
 
 @torch.no_grad()
 def validate(
-    network: CausalFlow, encoder: MouthEncoder, clips: list[LatentClip], schedule: tuple[float, ...]
+    network: CausalFlow,
+    encoder: MouthEncoder,
+    clips: list[LatentClip],
+    schedule: tuple[float, ...],
+    *,
+    temperature: tuple[float, ...] | None = None,
 ) -> dict[str, float]:
     """Aperture correlation with the real lips, aperture spread (generated over real) and state error, clip means."""
     rng = np.random.default_rng(0)
     rows = []
     for clip in clips:
         references = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))]
-        z = rollout_clip(network, clip, references, schedule)
+        z = rollout_clip(network, clip, references, schedule, temperature=temperature)
         real, made = encoder.aperture(clip.z).numpy(), encoder.aperture(z).numpy()
         if real.std() < 1e-4 or made.std() < 1e-6:
             continue

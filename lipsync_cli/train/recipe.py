@@ -42,6 +42,7 @@ class MiniRecipe:
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     causal: CausalRecipe = field(default_factory=CausalRecipe)
     student: StudentRecipe | None = None
+    temperature: tuple[float, ...] = (1.0, 1.0)
     open_only: bool = False
 
     def schedule(self) -> tuple[float, ...]:

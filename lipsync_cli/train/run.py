@@ -59,13 +59,13 @@ def train_all(run: Run, model: Path) -> Path:
     Raises InputError when the folder holds no usable clips.
     """
     clips = _training_clips(run)
-    config = MiniConfig.model_validate({"schedule": run.recipe.schedule()})
+    config = MiniConfig.model_validate({"schedule": run.recipe.schedule(), "temperature": run.recipe.temperature})
     networks = MiniNetworks(config)
     pair = train_pictures(run, clips)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
-    path = export(networks, model, schedule=config.schedule)
+    path = export(networks, model, schedule=config.schedule, temperature=config.temperature)
     run.say(f"wrote {path}")
     return path
 
@@ -152,7 +152,9 @@ def _report(
     run: Run, name: str, networks: MiniNetworks, network: CausalFlow, held_out: list[LatentClip], config: MiniConfig
 ) -> None:
     if held_out:
-        figures = causal.validate(network, networks.encoder, held_out, config.schedule)
+        figures = causal.validate(
+            network, networks.encoder, held_out, config.schedule, temperature=config.temperature
+        )
         run.say(f"{name}, held-out speakers: " + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
 
 

@@ -94,6 +94,21 @@ def test_same_seed_same_pictures_other_seed_others(generator):
     assert np.abs(first - run(generator, crops, times, [4, 4], seed=1)).max() > 1e-4
 
 
+def test_temperature_scales_the_noise_of_each_step():
+    crops, times = make_crops(8), at_rate(8, Fraction(25))
+    drawn = {}
+    for temperature in [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]:
+        config = CONFIG.model_copy(update={"temperature": temperature})
+        seeds = [run(LipForcingMini(make_networks(), config), crops, times, [4, 4], seed=seed) for seed in (0, 1)]
+        drawn[temperature] = seeds[0]
+        # Without any noise the seed has nothing to say.
+        assert np.array_equal(*seeds) == (temperature == (0.0, 0.0))
+    pictures = list(drawn.values())
+    assert all(not np.array_equal(pictures[i], pictures[j]) for i in range(4) for j in range(i))
+    with pytest.raises(ModelError, match="temperature"):
+        read_config({"schedule": [0.999], "temperature": [1.0, 1.0]}, model="test")
+
+
 def test_pictures_depend_on_no_audio_beyond_the_declared_look_ahead(generator):
     crops, times = make_crops(12), at_rate(12, Fraction(25))
     later = MEL.copy()

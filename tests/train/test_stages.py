@@ -217,8 +217,9 @@ def test_clips_are_capped_by_speaker_and_wild_lags_ignored(tmp_path: Path) -> No
 
 def test_the_card_learns_what_was_exported(tmp_path: Path) -> None:
     card = tmp_path / "model.toml"
-    card.write_text('schedule = [0.999, 0.769]\nsha256 = ""\nbytes = 1\n')
-    path = export(torch.nn.Linear(2, 2), tmp_path, schedule=(0.9, 0.5))
+    card.write_text('schedule = [0.999, 0.769]\ntemperature = [1.0, 1.0]\nsha256 = ""\nbytes = 1\n')
+    path = export(torch.nn.Linear(2, 2), tmp_path, schedule=(0.9, 0.5), temperature=(1.0, 0.5))
     table = tomllib.loads(card.read_text())
-    assert table["schedule"] == [0.9, 0.5] and table["bytes"] == path.stat().st_size
+    assert table["schedule"] == [0.9, 0.5] and table["temperature"] == [1.0, 0.5]
+    assert table["bytes"] == path.stat().st_size
     assert table["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
