@@ -27,18 +27,30 @@ Rows = npt.NDArray[np.float32]
 def _filters() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Slaney-style mel bank ``[80 257]`` and periodic Hann window ``[400]``, librosa's to the last bit.
 
-    librosa has functions for both, but they live in a module that imports scipy.signal, and with it two thirds of
-    what every dub would wait for librosa. Its frequency scales are all that is needed.
+    librosa itself takes longer to import than a short dub, and machines that only train do not have it.
     """
-    import librosa
-
-    edges = librosa.mel_frequencies(N_MELS + 2, fmin=LOWEST_HZ, fmax=HIGHEST_HZ)
-    slopes = np.subtract.outer(edges, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT))
+    lowest, highest = _mels(LOWEST_HZ), _mels(HIGHEST_HZ)
+    edges = _hertz(np.linspace(lowest, highest, N_MELS + 2))
+    slopes = np.subtract.outer(edges, np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE))
     widths = np.diff(edges)[:, None]
     triangles = np.maximum(0, np.minimum(-slopes[:-2] / widths[:-1], slopes[2:] / widths[1:])).astype(np.float32)
     # Every band gets the same area, so that noise of even energy gives even rows.
     bank = triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
     return bank.astype(np.float32), np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+
+
+# The scale of Slaney's Auditory Toolbox (1998): linear up to 1 kHz, 27 steps for every factor of 6.4 above it.
+_LINEAR_HZ, _KNEE_HZ, _LOG_STEP = 200.0 / 3, 1000.0, np.log(6.4) / 27.0
+
+
+def _mels(hertz: float) -> float:
+    knee = _KNEE_HZ / _LINEAR_HZ
+    return float(hertz / _LINEAR_HZ if hertz < _KNEE_HZ else knee + np.log(hertz / _KNEE_HZ) / _LOG_STEP)
+
+
+def _hertz(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    knee = _KNEE_HZ / _LINEAR_HZ
+    return np.where(mels < knee, _LINEAR_HZ * mels, _KNEE_HZ * np.exp(_LOG_STEP * (mels - knee)))
 
 
 def log_mel(samples: npt.NDArray[np.float32]) -> Rows:

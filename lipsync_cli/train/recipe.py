@@ -14,6 +14,7 @@ from lipsync_cli.errors import UsageError
 from lipsync_cli.presets import presets_dir
 from lipsync_cli.train.autoencoder import AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
+from lipsync_cli.train.hearing import HearingRecipe
 from lipsync_cli.train.points import PointsRecipe
 from lipsync_cli.train.sharpen import SharpenRecipe
 from lipsync_cli.train.state_sync import StateSyncRecipe
@@ -30,7 +31,8 @@ JOINT = (
 class MiniRecipe:
     """Every stage of lip-forcing-mini in order; ``student`` unset ships the causal network itself.
 
-    ``open_only`` trains on the clearly licensed clips alone.
+    ``hearing`` says how else the clips' sound is heard while speech is learnt; unset, it is not changed but for its
+    loudness, tilt and floor. ``open_only`` trains on the clearly licensed clips alone.
     """
 
     autoencoder: tuple[AutoencoderRecipe, ...] = JOINT
@@ -40,6 +42,7 @@ class MiniRecipe:
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     causal: CausalRecipe = field(default_factory=CausalRecipe)
     student: StudentRecipe | None = None
+    hearing: HearingRecipe | None = None
     open_only: bool = False
 
     def schedule(self) -> tuple[float, ...]:
