@@ -139,7 +139,7 @@ def _within(
     reason: str,
     allowed: Callable[[_Candidate, Mapping[tuple[str, str], int]], bool],
 ) -> list[_Candidate]:
-    """Those allowed given the frames of their speaker so far, in an order that looks random and is always the same."""
+    """Those allowed given the frames of their speaker so far, in an order that is random and always the same."""
     used: Counter[tuple[str, str]] = Counter()
     kept = []
     for candidate in sorted(candidates, key=_shuffled):

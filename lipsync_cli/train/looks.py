@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -77,7 +78,7 @@ def sound_hash(mel: Float32) -> UInt8:
     """
     bands = mel.reshape(len(mel), _BANDS, -1).mean(2)
     edges = np.linspace(0, len(mel), _SLOTS + 1).round().astype(int)
-    slots = np.stack([bands[a : max(b, a + 1)].mean(0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    slots = np.stack([bands[a : max(b, a + 1)].mean(0) for a, b in pairwise(edges)])
     return np.packbits(np.diff(np.diff(slots, axis=1), axis=0) > 0)
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,35 +20,26 @@ from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
 from lipsync_cli.train.data import load_clips, mirror_points, render_batches, shown
 from lipsync_cli.train.export import export
+from lipsync_cli.train.hearing import HearingRecipe
 from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
 from lipsync_cli.train.points import PointsRecipe, points_loss
-from lipsync_cli.train.prepare import MEL_MARGIN, Prepared, read_clips
+from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.recipe import MiniRecipe
 from lipsync_cli.train.run import Run, train_all
 from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
 from lipsync_cli.train.state_sync import StateSyncRecipe
 from lipsync_cli.train.student import StudentRecipe
 from lipsync_cli.train.teacher import TeacherRecipe
+from tests.train.prepared_folder import write_prepared
 
 FRAMES = 32
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four clips of two speakers and one held-out: noise for pictures, but shaped like the real thing."""
-    folder = tmp_path_factory.mktemp("prepared")
-    rng = np.random.default_rng(0)
-    with (folder / "index.jsonl").open("w") as index:
-        for number, (split, speaker) in enumerate(
-            [("train", "a"), ("train", "a"), ("train", "b"), ("val", "c"), ("train", "b")]
-        ):
-            np.save(folder / f"{number:05d}.crops.npy", rng.integers(0, 256, (FRAMES, 192, 192, 3), dtype=np.uint8))
-            landmarks = rng.uniform(60, 130, (FRAMES, 68, 2)).astype(np.float32)
-            mel = rng.normal(0, 1, (2 * MEL_MARGIN + 4 * FRAMES, 80)).astype(np.float32)
-            np.savez(folder / f"{number:05d}.npz", landmarks=landmarks, mel=mel)
-            record = Prepared(number, f"{number}.mp4", split, speaker, "MIT", FRAMES, 1.0)
-            index.write(json.dumps(asdict(record)) + "\n")
-    return folder
+    """Four clips of two speakers and one held-out."""
+    clips = [("train", "a"), ("train", "a"), ("train", "b"), ("val", "c"), ("train", "b")]
+    return write_prepared(tmp_path_factory.mktemp("runs") / "prepared", clips, frames=FRAMES)
 
 
 def tiny(size: int, steps: int, **changes) -> AutoencoderRecipe:
@@ -79,6 +68,7 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path) -> None
         teacher=TeacherRecipe(**windows, width=16, layers=1, heads=2),
         causal=CausalRecipe(**windows),
         student=StudentRecipe(**(windows | {"steps": 3})),
+        hearing=HearingRecipe(variants=1),
     )
     said: list[str] = []
     run = Run(prepared, tmp_path / "runs", recipe, said.append)
@@ -202,15 +192,6 @@ def test_points_loss_is_zero_for_the_truth_and_minds_the_opening() -> None:
 def test_a_folder_without_clips_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no prepared clips"):
         train_all(Run(tmp_path, tmp_path, MiniRecipe(), print), tmp_path)
-
-
-def test_clips_are_capped_by_speaker_and_wild_lags_ignored(tmp_path: Path) -> None:
-    header = "path,split,speaker,licence,duration_s,sync_lag_frames\n"
-    rows = [f"clips/x/{i}.mp4,train,a,MIT,3.0,{lag}\n" for i, lag in enumerate(["2", "-12", "", "0"])]
-    (tmp_path / "clips.csv").write_text(header + "".join(rows))
-    everything = read_clips(tmp_path / "clips.csv", seconds_per_speaker=100)
-    assert [clip.lag_frames for clip in everything] == [2, 0, 0, 0]
-    assert len(read_clips(tmp_path / "clips.csv", seconds_per_speaker=5)) == 2
 
 
 def test_the_card_learns_what_was_exported(tmp_path: Path) -> None:
