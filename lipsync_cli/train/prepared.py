@@ -142,7 +142,7 @@ def write_arrays(path: Path, arrays: ClipArrays) -> None:
 def read_arrays(path: Path) -> ClipArrays:
     """Read the NPZ of a clip."""
     with np.load(path) as stored:
-        landmarks = _words(stored["landmarks"]).astype(np.float32) / LANDMARK_STEPS
+        landmarks = _words(stored["landmarks"]).astype(np.float32) / np.float32(LANDMARK_STEPS)
         # The loudest sample may round beyond the range.
         samples = (_words(stored["samples"]).astype(np.int32) * int(stored["step"])).clip(-32768, 32767)
         return ClipArrays(landmarks, samples.astype(np.int16), stored["matrices"], stored["times"])
@@ -174,7 +174,7 @@ def clip_samples(samples: Int16, frames: int, lag_frames: int) -> Float32:
     if abs(lag_frames) > MAX_LAG:
         raise ValueError(f"the stored sound reaches {MAX_LAG} frames of lag, not {lag_frames}")
     part = samples[first : first + 2 * margin + frames * SAMPLES_PER_FRAME]
-    return np.asarray(part, np.float32) / 32768
+    return np.asarray(part, np.float32) / np.float32(32768)
 
 
 def mel_rows(sound: Float32, frames: int) -> Float32:
@@ -203,7 +203,7 @@ class StoredCrops:
             self._frames = self._open()
         return np.asarray(self._frames[index], np.uint8)
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self[:], dtype)
 
     def _open(self) -> UInt8:
@@ -222,7 +222,8 @@ class StoredCrops:
                     f"Decoded crops cannot be kept in {self._cache.parent}: {error.strerror}.",
                     hint=f"They need about {crops.nbytes / 1e6:.0f} MB for each clip.",
                 ) from error
-        return np.load(self._cache, mmap_mode="r")
+        frames: UInt8 = np.load(self._cache, mmap_mode="r")
+        return frames
 
     def _store(self, crops: UInt8) -> None:
         self._cache.parent.mkdir(parents=True, exist_ok=True)
