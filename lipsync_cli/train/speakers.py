@@ -36,17 +36,18 @@ def _named(path: str) -> str:
 def split_speakers(speakers: Iterable[str]) -> dict[str, str]:
     """train, val or test for each speaker, from a hash of the name alone.
 
-    Four and more speakers always give some of each: the hashes' first is then val, the next test.
+    Fewer than four speakers are all train; more always give some of each: the hashes' first is then val, the next
+    test, the last train.
     """
     ranked = sorted(set(speakers), key=_place)
+    if len(ranked) < 4:
+        return dict.fromkeys(ranked, "train")
     splits = {speaker: _split(_place(speaker)) for speaker in ranked}
-    if len(ranked) >= 4:
-        if "val" not in splits.values():
-            splits[ranked[0]] = "val"
-        if "test" not in splits.values():
-            splits[next(speaker for speaker in ranked if splits[speaker] == "train")] = "test"
-        if "train" not in splits.values():
-            splits[ranked[-1]] = "train"
+    if "val" not in splits.values():
+        splits[ranked[0]] = "val"
+    if "test" not in splits.values():
+        splits[ranked[1]] = "test"
+    splits[ranked[-1]] = "train"
     return splits
 
 

@@ -21,7 +21,7 @@ from lipsync_cli.train.prepared import arrays_path, content_hash, decode_crops, 
 from tests.synthetic import make_video, run_ffmpeg
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-FRAMES, GAP = 60, range(26, 34)
+FRAMES, GAP = 70, range(26, 34)
 LOOSE = {"trusted_confidence": 2.0, "confidence": -1.0, "frozen": 1.0}
 
 
@@ -33,8 +33,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gap = f"drawbox=enable='between(n,{GAP[0]},{GAP[-1]})':color=gray:t=fill"
     inputs = ("-i", str(SAMPLES / "portrait.mp4"), "-i", str(SAMPLES / "speech.wav"))
     run_ffmpeg(
-        *inputs, "-vf", f"scale=240:240,{gap}", "-frames:v", str(FRAMES), "-t", str(FRAMES / 25), "-c:v", "libx264", "-crf", "12",
-        "-c:a", "flac", str(folder / "anna" / "talks.mkv"),
+        *inputs, "-vf", f"scale=240:240,{gap}", "-frames:v", str(FRAMES), "-t", str(FRAMES / 25),
+        "-c:v", "libx264", "-crf", "12", "-c:a", "flac", str(folder / "anna" / "talks.mkv"),
     )  # fmt: skip
     run_ffmpeg("-i", str(folder / "anna" / "talks.mkv"), "-c", "copy", str(folder / "anna" / "again.mkv"))
     make_video(folder / "anna" / "nobody.mp4", frames=30, audio="aac")
