@@ -27,7 +27,7 @@ from lipsync_cli.face.head_pose import head_pose
 from lipsync_cli.face.options import TrackOptions
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
-from lipsync_cli.geometry import affine_scale
+from lipsync_cli.geometry import affine_scale, invert_affine, transform_points
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.crop_video import write_crops
 from lipsync_cli.media.probe import probe, require_audio, require_video
@@ -47,7 +47,7 @@ from lipsync_cli.train.prepared import (
     write_arrays,
 )
 from lipsync_cli.train.sources import Source
-from lipsync_cli.types import Crop, Face, FaceState, TrackedFrame, VideoInfo
+from lipsync_cli.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
 
 # Longer stretches are cut in parts, so that memory has a bound and clips are alike.
 LONGEST = 250
@@ -198,7 +198,7 @@ class _Cutter:
         start = self._start + Fraction(first, LATENT_RATE)
         samples = _samples(speech, round(start * 16_000), len(looks))
         write_crops(video, crops, self._size)
-        write_arrays(arrays, _arrays(looks, samples))
+        write_arrays(arrays, _arrays(looks, samples, self._video))
         sound = clip_samples(samples, len(looks), 0)
         scale = float(np.median([1 / affine_scale(look.crop.alignment.matrix) for look in looks]))
         poses = [head_pose(look.face.landmarks) for look in looks]
@@ -236,13 +236,24 @@ def _samples(speech: SpeechTrack, first: int, frames: int) -> np.ndarray[Any, np
     return np.round(samples * 32768).clip(-32768, 32767).astype(np.int16)
 
 
-def _arrays(looks: list[_Look], samples: np.ndarray[Any, np.dtype[np.int16]]) -> ClipArrays:
+def _arrays(looks: list[_Look], samples: np.ndarray[Any, np.dtype[np.int16]], video: VideoInfo) -> ClipArrays:
+    alignments = [look.crop.alignment for look in looks]
     return ClipArrays(
         np.stack([look.crop.landmarks for look in looks]).astype(np.float32),
         samples,
-        np.stack([look.crop.alignment.matrix for look in looks]).astype(np.float32),
+        np.stack([alignment.matrix for alignment in alignments]).astype(np.float32),
         np.array([float(look.time) for look in looks], np.float32),
+        np.array([rows_in_picture(alignment, video.width, video.height) for alignment in alignments], np.int16),
     )
+
+
+def rows_in_picture(alignment: Alignment, width: int, height: int) -> int:
+    """How many of a crop's rows, from the top, end in the picture at the crop's middle column."""
+    size = alignment.size
+    middle = np.column_stack([np.full(size, (size - 1) / 2), np.arange(size)])
+    x, y = transform_points(invert_affine(alignment.matrix), middle).T
+    inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
+    return int(np.flatnonzero(inside)[-1]) + 1 if inside.any() else 0
 
 
 @cache

@@ -123,7 +123,7 @@ def _window(clip: LatentClip, frames: int, rng: np.random.Generator) -> tuple[Te
     heard = fitting[int(rng.integers(len(fitting)))]
     start = int(rng.integers(0, heard.frames - frames + 1))
     rows = heard.mel[ROWS_PER_FRAME * start : ROWS_PER_FRAME * (start + frames) + 2 * MEL_MARGIN]
-    return states_at(clip.z, heard.tempo, start, frames), rows
+    return states_at(clip.z, heard.tempo, start, frames), rows.astype(np.float32)
 
 
 def states_at(z: Tensor, tempo: float, start: int, frames: int) -> Tensor:

@@ -9,7 +9,8 @@ A prepared folder holds ``index.jsonl``, one ``Prepared`` a line, and for each o
   source's own timing: ``Prepared.lag_frames`` says how late it is;
 - ``step`` int16: a power of two that leaves the rounding 60 dB below the clip's level;
 - ``matrices`` float32 ``[n 2 3]``: pixels of the source's stored picture → crop pixels;
-- ``times`` float32 ``[n]``: seconds of the source at which each frame is shown.
+- ``times`` float32 ``[n]``: seconds of the source at which each frame is shown;
+- ``rows`` int16 ``[n]``: rows of each crop that lie in the picture, which ends above the others.
 
 Integers are kept as byte planes, which deflate to about two thirds of what their words do.
 """
@@ -115,12 +116,16 @@ def content_hash(*paths: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClipArrays:
-    """What lies beside the crops: ``landmarks`` ``[n 68 2]`` crop pixels, ``samples`` int16 with ``SOUND_MARGIN``."""
+    """What lies beside the crops: ``landmarks`` ``[n 68 2]`` crop pixels, ``samples`` int16 with ``SOUND_MARGIN``.
+
+    See the module for the rest.
+    """
 
     landmarks: Float32
     samples: Int16
     matrices: Float32
     times: Float32
+    rows: Int16
 
 
 def write_arrays(path: Path, arrays: ClipArrays) -> None:
@@ -135,6 +140,7 @@ def write_arrays(path: Path, arrays: ClipArrays) -> None:
         step=np.int16(step),
         matrices=arrays.matrices.astype(np.float32),
         times=arrays.times.astype(np.float32),
+        rows=arrays.rows.astype(np.int16),
     )
     partial.replace(path)
 
@@ -145,14 +151,16 @@ def read_arrays(path: Path) -> ClipArrays:
         landmarks = _words(stored["landmarks"]).astype(np.float32) / np.float32(LANDMARK_STEPS)
         # The loudest sample may round beyond the range.
         samples = (_words(stored["samples"]).astype(np.int32) * int(stored["step"])).clip(-32768, 32767)
-        return ClipArrays(landmarks, samples.astype(np.int16), stored["matrices"], stored["times"])
+        return ClipArrays(landmarks, samples.astype(np.int16), stored["matrices"], stored["times"], stored["rows"])
 
 
 def _sound_step(samples: Int16) -> int:
-    """The largest power of two whose rounding noise, step / √12, is ``SOUND_SNR_DB`` below the sound's level."""
-    level = float(np.sqrt(np.mean(np.square(samples.astype(np.float64)))))
-    most = level * np.sqrt(12) * 10 ** (-SOUND_SNR_DB / 20)
-    return int(2 ** max(0, np.floor(np.log2(max(most, 1)))))
+    """The largest power of two whose rounding noise is ``SOUND_SNR_DB`` below the sound's level.
+
+    Whole numbers rounded to whole multiples of an even step are off by (step² + 2) / 12 in the mean square.
+    """
+    power = float(np.mean(np.square(samples.astype(np.float64)))) * 10 ** (-SOUND_SNR_DB / 10)
+    return int(2 ** max(0, np.floor(np.log2(max(12 * power - 2, 1)) / 2)))
 
 
 def _planes(values: Int16) -> UInt8:

@@ -41,7 +41,9 @@ def write_prepared(
         samples = rng.normal(0, 3000, 2 * SOUND_MARGIN + frames * SAMPLES_PER_FRAME).astype(np.int16)
         landmarks = rng.uniform(60, 130, (frames, 68, 2)).astype(np.float32)
         matrices = np.tile(np.eye(2, 3, dtype=np.float32), (frames, 1, 1))
-        write_arrays(arrays_path(folder, name), ClipArrays(landmarks, samples, matrices, np.arange(frames) / 25))
+        rows = np.full(frames, size, np.int16)
+        arrays = ClipArrays(landmarks, samples, matrices, np.arange(frames, dtype=np.float32) / 25, rows)
+        write_arrays(arrays_path(folder, name), arrays)
         paths = video_path(folder, name), arrays_path(folder, name)
         records.append(
             Prepared(

@@ -14,10 +14,11 @@ from lipsync_cli.errors import InputError
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import MiniConfig, load_networks
-from lipsync_cli.geometry import transform_points
+from lipsync_cli.geometry import invert_affine, transform_points
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
+from lipsync_cli.train.cutting import rows_in_picture
 from lipsync_cli.train.data import load_clips, mirror_points, render_batches, shown
 from lipsync_cli.train.export import export
 from lipsync_cli.train.hearing import HearingRecipe
@@ -30,6 +31,7 @@ from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
 from lipsync_cli.train.state_sync import StateSyncRecipe
 from lipsync_cli.train.student import StudentRecipe
 from lipsync_cli.train.teacher import TeacherRecipe
+from lipsync_cli.types import Alignment
 from tests.train.prepared_folder import write_prepared
 
 FRAMES = 32
@@ -144,15 +146,29 @@ def test_batches_are_a_function_of_their_seed(prepared: Path) -> None:
 
 
 def test_nothing_is_learnt_from_rows_beyond_the_picture() -> None:
-    rng = np.random.default_rng(0)
-    crop = rng.integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    crop = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
     face = MEAN_FACE[:, :2]
     landmarks = transform_points(LOWER_FACE.matrix(LOWER_FACE.anchors(face), 192), face)
     whole = shown(crop, landmarks, 96)
     assert whole.shape == (96, 96) and 0 < whole.max() <= 1 and whole[70, 48] > 0.9
+    told = shown(crop, landmarks, 96, 150)
+    assert not told[75:].any() and np.array_equal(told[:75], whole[:75])
     crop[150:] = crop[149]
-    cut = shown(crop, landmarks, 96)
-    assert not cut[76:].any() and np.array_equal(cut[:74], whole[:74])
+    seen = shown(crop, landmarks, 96)
+    assert not seen[76:].any() and np.array_equal(seen[:74], whole[:74])
+
+
+@pytest.mark.parametrize(("turn", "rows"), [(0, 64), (30, 64)])
+def test_rows_in_the_picture_are_counted_from_the_matrix(turn: int, rows: int) -> None:
+    # A crop of 96 whose centre column reaches the last line of a 200 x 100 picture after 64 rows.
+    angle = np.radians(turn)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    upwards = rotation @ [0.0, -1.0]
+    bottom = np.array([100.0, 99.5])
+    to_frame = np.column_stack([rotation, bottom + upwards * rows - rotation @ [47.5, -0.5]])
+    assert rows_in_picture(Alignment(invert_affine(to_frame), 96), 200, 100) == rows
+    inside = np.column_stack([0.1 * np.eye(2), [50.0, 20.0]])
+    assert rows_in_picture(Alignment(invert_affine(inside), 96), 200, 100) == 96
 
 
 def test_audio_windows_are_centred_on_their_frames(prepared: Path) -> None:
