@@ -95,6 +95,8 @@ def cut_all(
     total = round(sum(source.seconds for source in waiting) * LATENT_RATE)
     done = 0
     with log.open("a") as handle:
+        if log.stat().st_size and not log.read_bytes().endswith(b"\n"):
+            handle.write("\n")  # the last line was interrupted
         for cut in _cut_in_processes(data, out, waiting, options):
             handle.write(json.dumps(asdict(cut)) + "\n")
             handle.flush()

@@ -125,6 +125,8 @@ def test_a_second_run_cuts_nothing_and_other_limits_choose_again(
     out, _ = done
     monkeypatch.setattr(module, "cut_source", lambda *a, **k: pytest.fail("cut again"))
     before = read_index(out)
+    with (out / "work.jsonl").open("a") as log:
+        log.write('{"path": "anna/tal')  # as a run that was killed leaves it
     strict = prepare(data, out, PrepareOptions(workers=1, limits=Limits(face_px=5000.0)))
     assert strict["chosen"]["clips"] == 0 and set(strict["clips_left_out"]) == {"face too small"}
     assert not list((out / "clips").iterdir())
