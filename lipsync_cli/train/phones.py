@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.signal import fftconvolve, resample_poly
+from scipy.signal import resample_poly
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -23,6 +23,7 @@ from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, AudioWindowEncod
 from lipsync_cli.train.espeak import CLASSES, UNKNOWN, Espeak, Utterance
 from lipsync_cli.train.latents import ROWS_PER_FRAME, disturb_mel
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+from lipsync_cli.train.sound import reverberated, room
 from lipsync_cli.types import Float32
 
 OFFSETS = (-8, -4, 0, 4, 8)
@@ -66,23 +67,14 @@ class PhoneHead(nn.Module):
 def spoken_rows(utterance: Utterance, rng: np.random.Generator) -> SpokenRows:
     """Rows of an utterance played faster or slower by up to a quarter, with it its pitch, often in a room."""
     stretch = Fraction(int(rng.integers(80, 126)), 100)
-    samples = resample_poly(utterance.samples, stretch.numerator, stretch.denominator)
+    samples = np.asarray(resample_poly(utterance.samples, stretch.numerator, stretch.denominator), np.float32)
     if rng.random() < 0.4:
-        samples = reverberate(samples, seconds=rng.uniform(0.05, 0.3), direct=rng.uniform(2, 8), rng=rng)
+        samples = reverberated(samples, room(rng.uniform(0.1, 0.6), rng.uniform(0, 12), rng))
     mel = log_mel(np.asarray(samples * rng.uniform(0.3, 2.0), np.float32))
     centres = np.arange(len(mel)) * HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
     current = np.searchsorted(np.array(utterance.starts) * float(stretch), centres, side="right") - 1
     classes = np.array([0, *utterance.classes], np.int64)[current + 1]
     return SpokenRows(mel, classes)
-
-
-def reverberate(samples: Float32, *, seconds: float, direct: float, rng: np.random.Generator) -> Float32:
-    """Convolve with noise that decays over ``seconds`` after a first impulse of height ``direct``."""
-    count = max(1, int(seconds * SAMPLE_RATE))
-    response = rng.normal(size=count) * np.exp(-6 * np.arange(count) / count)
-    response[0] = direct
-    wet = fftconvolve(samples, response / np.linalg.norm(response))[: len(samples)]
-    return np.asarray(wet, np.float32)
 
 
 def synthesise(recipe: PhonesRecipe) -> list[SpokenRows]:

@@ -14,6 +14,7 @@ from lipsync_cli.errors import UsageError
 from lipsync_cli.presets import presets_dir
 from lipsync_cli.train.autoencoder import AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
+from lipsync_cli.train.hearing import HearingRecipe
 from lipsync_cli.train.phones import PhonesRecipe
 from lipsync_cli.train.points import PointsRecipe
 from lipsync_cli.train.sharpen import SharpenRecipe
@@ -31,7 +32,9 @@ JOINT = (
 class MiniRecipe:
     """Every stage of lip-forcing-mini in order; ``student`` unset ships the causal network itself.
 
-    ``phones`` unset leaves that stage out; ``open_only`` trains on the clearly licensed clips alone.
+    ``phones`` unset leaves that stage out. ``hearing`` says how else the clips' sound is heard while speech is
+    learnt; unset, only loudness, tilt, throat and floor change. ``temperature`` goes into the card beside the schedule.
+    ``open_only`` trains on the clearly licensed clips alone.
     """
 
     autoencoder: tuple[AutoencoderRecipe, ...] = JOINT
@@ -42,6 +45,7 @@ class MiniRecipe:
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     causal: CausalRecipe = field(default_factory=CausalRecipe)
     student: StudentRecipe | None = None
+    hearing: HearingRecipe | None = None
     temperature: tuple[float, ...] = (1.0, 1.0)
     open_only: bool = False
 

@@ -91,7 +91,9 @@ def train_pictures(run: Run, clips: list[ClipData]) -> Autoencoder:
 def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config: MiniConfig) -> CausalFlow:
     """From sound to mouth states: causal network, and if wanted teacher, sync expert and distilled student."""
     recipe, encoder = run.recipe, networks.encoder
-    states = encode_clips(encoder, clips)
+    if recipe.hearing is not None:
+        run.say(f"making {recipe.hearing.variants} variants of the sound of {len(clips)} clips")
+    states = encode_clips(encoder, clips, recipe.hearing)
     held_out = encode_clips(encoder, run.clips("val"))
     run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
     network = speech_network(run, states, encoder, config)

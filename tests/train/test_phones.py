@@ -14,7 +14,7 @@ from lipsync_cli.errors import EnvironmentProblem
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder
 from lipsync_cli.train.espeak import CLASSES, LANGUAGES, Espeak, Utterance, nonsense, phone_class
 from lipsync_cli.train.latents import warp_throat
-from lipsync_cli.train.phones import PhonesRecipe, phone_batch, reverberate, spoken_rows, train_phones
+from lipsync_cli.train.phones import PhonesRecipe, phone_batch, spoken_rows, train_phones
 
 SMALL = PhonesRecipe(utterances=6, steps=6, batch=4, frames=6)
 
@@ -86,14 +86,6 @@ def test_rows_carry_the_class_that_sounds_at_their_centre():
     changes = (np.flatnonzero(np.diff(rows.classes)) + 1) * HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
     np.testing.assert_allclose(changes, [stretch, 2 * stretch], atol=0.011)
     assert set(rows.classes) == {3, 5, 7}
-
-
-def test_reverberation_adds_a_tail_and_keeps_the_start():
-    dry = np.zeros(8000, np.float32)
-    dry[100] = 1
-    wet = reverberate(dry, seconds=0.1, direct=6.0, rng=np.random.default_rng(0))
-    assert np.abs(wet[:95]).max() < 1e-6 and np.argmax(np.abs(wet)) == 100
-    assert np.abs(wet[101:1700]).sum() > 0 and np.abs(wet[1800:]).max() < 1e-6
 
 
 def test_a_longer_throat_lowers_resonances():
