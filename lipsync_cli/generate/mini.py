@@ -149,7 +149,7 @@ class LipForcingMini:
         z = torch.stack([self._state_at(state, position) for position in positions])
         silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
         z = z + silence * (state.rest - z)
-        pictures = [self._draw(state, crop, z[i : i + 1]) for i, crop in enumerate(chunk.crops)]
+        pictures: list[Float32 | None] = [self._draw(state, crop, z[i : i + 1]) for i, crop in enumerate(chunk.crops)]
         self._forget(state, math.floor(positions[-1]))
         return pictures
 

@@ -164,7 +164,7 @@ class Renderer(nn.Module):
         guess = displacement(weights, points, references.points).flatten(0, 1)
         own = partial_conv(self.head_in, h, 0)
         x = references.head + partial_conv(self.head_in, _layout(guess * 10), 2 * c1)
-        x = (x.unflatten(0, (b, k)) + own[:, None]).flatten(0, 1)
+        x = (x.reshape(b, k, *own.shape[1:]) + own[:, None]).flatten(0, 1)
         out = self.head_out(F.silu(self.head_block(x, states)))
         # grid_sample counts the crop from −1 to 1, hence twice the displacement.
         out = torch.cat([2 * (guess + MAX_CORRECTION * torch.tanh(out[:, :2])), out[:, 2:]], 1).contiguous()
