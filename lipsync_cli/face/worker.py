@@ -108,10 +108,9 @@ def main() -> None:
             method, picture, options = pickle.load(requests)
             try:
                 methods = methods or _methods(name, samples)
-                told = (methods[method](picture, **options), None)
+                _send(answers, (methods[method](picture, **options), None))
             except Exception as error:
-                told = (None, error)
-            _send(answers, told)
+                _send(answers, (None, error))
 
 
 if __name__ == "__main__":
