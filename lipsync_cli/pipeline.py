@@ -1,14 +1,15 @@
 """The main path: source → faces → crops → audio window → generator → compositor → sink.
 
 Stages are iterators that hold a declared number of frames, so memory does not grow with length, and ``dub`` to a
-file is the stream of frames written to a file. Decoding runs in a thread of its own, encoding in ffmpeg's process;
-everything between runs here.
+file is the stream of frames written to a file. Decoding and tracking run in threads of their own, dlib and ffmpeg's
+encoder in processes of theirs; everything between runs here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections import abc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -23,6 +24,7 @@ from lipsync_cli.face.detect import create_detector
 from lipsync_cli.face.options import QualityOptions, TrackOptions
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
+from lipsync_cli.face.worker import WORKER_DETECTORS, FaceWorker, worth_it
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.generate.registry import choose_device, load_generator
 from lipsync_cli.ledger import STAGES, latency_ledger
@@ -44,9 +46,9 @@ from lipsync_cli.sheet import SheetMaker
 from lipsync_cli.stage import in_background
 from lipsync_cli.tally import Tally
 from lipsync_cli.timeline import LengthPlan, plan_length
-from lipsync_cli.types import Face, Frame, MediaInfo, TrackedFrame, VideoInfo
+from lipsync_cli.types import Face, Frame, MediaInfo, VideoInfo
 
-DECODED_AHEAD = 4
+DECODED_AHEAD = TRACKED_AHEAD = 4
 OnProgress = Callable[[int, int | None], None]
 
 
@@ -89,7 +91,8 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
         speech = SpeechTrack(iter(stack.enter_context(_speech(job))), keep_all=whole)
         sink = stack.enter_context(_sink(job))
         observe = _observer(job, tally, sheet)
-        for frame in compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe):
+        frames = compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe)
+        for frame in stack.enter_context(closing(frames)):
             if sheet is not None:
                 sheet.result(frame)
             with clock.stage("encode", frames=1):
@@ -139,12 +142,12 @@ def compose(
     *,
     clock: StageClock,
     observe: Callable[[Slot], None] = lambda slot: None,
-) -> Iterator[Frame]:
-    """Faces, segments and composition: every frame that goes in comes out, at its time."""
+) -> abc.Generator[Frame, None, None]:
+    """Faces, segments and composition: every frame that goes in comes out, at its time.
+
+    Faces are followed in a thread, at most ``TRACKED_AHEAD`` frames ahead; close the iterator to end it.
+    """
     settings, spec = job.request.settings, generator.spec
-    tracker = Tracker(job.stream, create_detector(settings.detector, device=job.device), _track_options(job))
-    tracked = clock.wrap("track", tracker.run(frames))
-    chosen: Iterable[TrackedFrame] = select(tracked, parse_face_choice(settings.face), tracker)
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
     compositor = Compositor(delivered, region=REGIONS[spec.template], color_match=settings.color_match)
     template = TEMPLATES[spec.template]
@@ -167,7 +170,25 @@ def compose(
         seed=settings.seed,
         clock=on_dub_clock,
     )
-    return dub_segments(chosen, generator, speech, cut, compositor.blend, options, clock=clock, observe=observe)
+    # The choice reads what the tracker knows, so both run in one thread: the result must not depend on timing.
+    with _tracker(job) as tracker:
+        tracked = clock.wrap("track", tracker.run(frames))
+        chosen = select(tracked, parse_face_choice(settings.face), tracker)
+        with in_background(chosen, TRACKED_AHEAD, name="track") as ahead:
+            yield from dub_segments(
+                ahead, generator, speech, cut, compositor.blend, options, clock=clock, observe=observe
+            )
+
+
+@contextmanager
+def _tracker(job: Job) -> Iterator[Tracker]:
+    """A tracker that looks at faces in another process where that is dlib's work and there is a core for it."""
+    settings, options = job.request.settings, _track_options(job)
+    if settings.detector in WORKER_DETECTORS and worth_it():
+        with FaceWorker(settings.detector, settings.landmark_samples) as worker:
+            yield Tracker(job.stream, worker, options, predictor=worker)
+    else:
+        yield Tracker(job.stream, create_detector(settings.detector, device=job.device), options)
 
 
 def _generator(job: Job) -> Generator[Any]:
@@ -180,6 +201,7 @@ def _generator(job: Job) -> Generator[Any]:
         parity=settings.parity,
         compile=settings.compile,
         crop_encoder=settings.crop_encoder,
+        crop_size=settings.crop_size,
     )
 
 

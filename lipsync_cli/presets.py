@@ -85,6 +85,13 @@ class DubSettings(BaseModel):
     parity: bool = Field(
         default=False, description="Follow the numerics of the model's original release, its faults included."
     )
+    crop_size: int = Field(
+        default=0,
+        ge=0,
+        le=512,
+        multiple_of=16,
+        description="Pixels per side at which the embedded model draws faces: fewer are faster, softer; 0: its own.",
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
 

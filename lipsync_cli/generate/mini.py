@@ -31,7 +31,7 @@ from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, FlowConfig
 from lipsync_cli.nn.landmark_flow import JAW_LINE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer
+from lipsync_cli.nn.renderer import PreparedReferences, Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
@@ -92,7 +92,7 @@ class MiniState:
     start: Fraction
     seed: int
     cache: FlowCache
-    references: ReferenceFeatures
+    references: PreparedReferences
     rest: Tensor
     z: Tensor
     first_index: int = 0
@@ -144,13 +144,12 @@ class LipForcingMini:
         pixels = self._pixels(chosen)
         z = self.networks.encoder(pixels.float())
         points = self.networks.encoder.landmarks(z)
-        features = self.networks.renderer.encode_references(
-            pixels[None], z[None].to(self.dtype), points[None].to(self.dtype)
-        )
+        renderer = self.networks.renderer
+        features = renderer.encode_references(pixels[None], z[None].to(self.dtype), points[None].to(self.dtype))
         flow = self.networks.flow
         cache = flow.begin(flow.normalise(self._varied(z))[None])
         empty = torch.zeros(0, self.config.latent, device=self.device)
-        return MiniState(start, seed, cache, features, self._rest(z), empty)
+        return MiniState(start, seed, cache, renderer.prepare(features), self._rest(z), empty)
 
     @torch.inference_mode()
     def step(self, state: MiniState, chunk: CropChunk) -> list[Drawing | None]:
@@ -161,14 +160,17 @@ class LipForcingMini:
         z = torch.stack([self._state_at(state, position) for position in positions])
         silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
         z = z + silence * (state.rest - z)
-        count = len(chunk.crops)
-        references = ReferenceFeatures(*(x.expand(count, *x.shape[1:]) for x in state.references))
-        points = self.networks.encoder.landmarks(z).to(self.dtype)
-        image = self.networks.renderer(self._pixels(chunk.crops), z.to(self.dtype), points, references).image
+        drawings: list[Drawing | None] = [self._draw(state, crop, z[i : i + 1]) for i, crop in enumerate(chunk.crops)]
         self._forget(state, math.floor(positions[-1]))
-        out = image.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-        jaws = points[:, JAW_LINE].double().cpu().numpy() * self.config.crop_size - 0.5
-        return [Drawing(np.ascontiguousarray(rgb), jaw) for rgb, jaw in zip(out, jaws, strict=True)]
+        return drawings
+
+    def _draw(self, state: MiniState, crop: Crop, z: Tensor) -> Drawing:
+        """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
+        points = self.networks.encoder.landmarks(z).to(self.dtype)
+        drawn = self.networks.renderer.draw(self._pixels([crop]), z.to(self.dtype), points, state.references)
+        rgb = drawn.image[0].float().clamp(0, 1).permute(1, 2, 0)
+        jaw = points[0, JAW_LINE].double() * len(crop.rgb) - 0.5
+        return Drawing(np.ascontiguousarray(rgb.cpu().numpy()), jaw.cpu().numpy())
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lipsync_cli.generate.protocol import Generator
 
 
+MIN_CROP_SIZE = 64
+
+
 def load_generator(
     card: hub.ModelCard,
     *,
@@ -23,14 +26,17 @@ def load_generator(
     parity: bool = False,
     compile: bool = False,
     crop_encoder: str = "model",
+    crop_size: int = 0,
 ) -> Generator[Any]:
-    """The generator a model card describes, with its weights verified and loaded; 0 threads means torch's choice.
+    """The generator a model card describes, with its weights verified and loaded.
+
+    0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it.
 
     ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler and
     ``crop_encoder`` for another encoder where a model has a use for them. Raises ModelError for missing, damaged or
     foreign weights, EnvironmentProblem for a device that is not there, UsageError for what the model cannot do.
     """
-    _check_options(card, dtype, parity=parity)
+    _check_options(card, dtype, parity=parity, crop_size=crop_size)
     if card.kind == "passthrough":
         return Passthrough()
     if card.kind not in ("lip-forcing-mini", "lip-forcing"):
@@ -50,13 +56,19 @@ def load_generator(
     from lipsync_cli.generate import mini
 
     hub.require_version(card, kind=mini.KIND, version=mini.VERSION)
-    config = mini.read_config(card.generator, model=card.name)
+    table = card.generator | ({"crop_size": crop_size} if crop_size else {})
+    config = mini.read_config(table, model=card.name)
     networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
 
 
-def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool) -> None:
+def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, crop_size: int) -> None:
     large = card.kind == "lip-forcing"
+    if not large and 0 < crop_size < MIN_CROP_SIZE:
+        raise UsageError(
+            f"Faces cannot be drawn at {crop_size} px: at least {MIN_CROP_SIZE} px are needed.",
+            hint="Leave crop_size at 0, or use 96, 128 or 192, which the embedded model was trained at.",
+        )
     if parity and not large:
         raise UsageError(
             f"--parity follows the numerics of another release; model {card.name} has none but this one.",

@@ -33,8 +33,8 @@ class MiniRecipe:
     """Every stage of lip-forcing-mini in order; ``student`` unset ships the causal network itself.
 
     ``phones`` unset leaves that stage out. ``hearing`` says how else the clips' sound is heard while speech is
-    learnt; unset, only loudness, tilt, throat and floor change. ``temperature`` goes into the card beside the schedule.
-    ``open_only`` trains on the clearly licensed clips alone.
+    learnt; unset, only loudness, tilt, throat and floor change. ``temperature`` goes into the card beside the
+    schedule. ``open_only`` trains on the clearly licensed clips alone.
     """
 
     autoencoder: tuple[AutoencoderRecipe, ...] = JOINT
