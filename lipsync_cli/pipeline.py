@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from lipsync_cli import __version__, hub
@@ -20,9 +21,10 @@ from lipsync_cli.errors import NoFaceError
 from lipsync_cli.face.align import TEMPLATES
 from lipsync_cli.face.crop import cut_crop
 from lipsync_cli.face.detect import create_detector
-from lipsync_cli.face.options import QualityOptions, TrackOptions
+from lipsync_cli.face.options import track_options
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
+from lipsync_cli.generate.adapter import Adapter, read_adapter
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.generate.registry import choose_device, load_generator
 from lipsync_cli.ledger import STAGES, latency_ledger
@@ -61,6 +63,7 @@ class Job:
     stream: VideoInfo
     length: LengthPlan
     device: str
+    adapter: Adapter | None = None
 
     @property
     def start(self) -> Fraction:
@@ -124,11 +127,12 @@ def prepare(request: DubRequest, *, check: bool = True) -> Job:
         check_output(target, inputs, overwrite=request.overwrite, container=request.container)
     parse_face_choice(settings.face)
     card = hub.load_card(settings.model)
+    adapter = None if settings.adapter is None else read_adapter(Path(settings.adapter), card)
     start, end = request.start or Fraction(0), request.end
     shown = _part(measure_video(request.video, stream), start, end)
     spoken = _part(duration_of(request.audio), start, end)
     length = plan_length(settings.length, shown, spoken)
-    return Job(request, card, video, audio, stream, length, choose_device(settings.device))
+    return Job(request, card, video, audio, stream, length, choose_device(settings.device), adapter)
 
 
 def compose(
@@ -142,7 +146,7 @@ def compose(
 ) -> Iterator[Frame]:
     """Faces, segments and composition: every frame that goes in comes out, at its time."""
     settings, spec = job.request.settings, generator.spec
-    tracker = Tracker(job.stream, create_detector(settings.detector, device=job.device), _track_options(job))
+    tracker = Tracker(job.stream, create_detector(settings.detector, device=job.device), track_options(settings))
     tracked = clock.wrap("track", tracker.run(frames))
     chosen: Iterable[TrackedFrame] = select(tracked, parse_face_choice(settings.face), tracker)
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
@@ -180,6 +184,7 @@ def _generator(job: Job) -> Generator[Any]:
         parity=settings.parity,
         compile=settings.compile,
         crop_encoder=settings.crop_encoder,
+        adapter=job.adapter,
     )
 
 
@@ -215,27 +220,17 @@ def _sink(job: Job) -> FrameSink:
             pix_fmt=settings.pix_fmt,
             low_latency=live,
         ),
-        tags={"lipsync": __version__, "lipsync_model": _fingerprint(job.card), "lipsync_preset": request.preset}
-        | request.tags,
+        tags=_tags(job) | request.tags,
         container=request.container,
     )
 
 
-def _fingerprint(card: hub.ModelCard) -> str:
-    return f"{card.name} {card.version} {card.sha256[:12]}".strip()
-
-
-def _track_options(job: Job) -> TrackOptions:
-    settings = job.request.settings
-    return TrackOptions(
-        lookahead_frames=settings.lookahead_frames,
-        detect_every=settings.detect_every,
-        detect_size=settings.detect_size,
-        landmark_samples=settings.landmark_samples,
-        quality=QualityOptions(
-            min_face_px=settings.min_face_px, max_yaw=settings.max_yaw, covered=settings.spare_covered
-        ),
-    )
+def _tags(job: Job) -> dict[str, str]:
+    """What the result says of how it was made."""
+    card = job.card
+    model = f"{card.name} {card.version} {card.sha256[:12]}".strip()
+    tags = {"lipsync": __version__, "lipsync_model": model, "lipsync_preset": job.request.preset}
+    return tags if job.adapter is None else tags | {"lipsync_adapter": job.adapter.fingerprint}
 
 
 def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:
