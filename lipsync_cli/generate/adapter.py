@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 KIND, VERSION = "lipsync-adapter", 1
+# One entry, because the order of several is not fixed and the same adapter should be the same file.
+ENTRY = "lipsync_adapter"
 ADAPTABLE = ("lip-forcing-mini",)
 """Kinds of models that can be adapted."""
 REMAKE = "Make one with: lipsync adapt VIDEO -o FILE."
@@ -93,15 +95,17 @@ def _read_info(path: Path) -> AdapterInfo:
             about = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(f"The adapter {path} is damaged or no adapter: {error}", hint=REMAKE) from error
-    if about.get("kind") != KIND:
+    if ENTRY not in about:
         raise ModelError(f"{path} holds weights, but is no adapter.", hint=REMAKE)
-    if about.get("version") != str(VERSION):
-        raise ModelError(
-            f"The adapter {path} has version {about.get('version')}; version {VERSION} was expected.", hint=REMAKE
-        )
     try:
-        return AdapterInfo(**json.loads(about["about"]))
-    except (KeyError, TypeError, ValueError) as error:
+        table = json.loads(about[ENTRY])
+        kind, version = table.pop("kind"), table.pop("version")
+        if (kind, version) != (KIND, VERSION):
+            raise ModelError(
+                f"The adapter {path} is {kind} version {version}; {KIND} version {VERSION} was expected.", hint=REMAKE
+            )
+        return AdapterInfo(**table)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"The adapter {path} does not say what it was made for.", hint=REMAKE) from error
 
 
@@ -109,7 +113,7 @@ def write_adapter(path: Path, changes: Mapping[str, Tensor], info: AdapterInfo) 
     """Write ``changes``, differences by key of the model's state dict; OutputError where that is not possible."""
     from safetensors.torch import save_file
 
-    about = {"kind": KIND, "version": str(VERSION), "about": json.dumps(asdict(info))}
+    about = {ENTRY: json.dumps({"kind": KIND, "version": VERSION, **asdict(info)})}
     try:
         save_file({key: change.float().cpu().contiguous() for key, change in changes.items()}, path, about)
     except (SafetensorError, OSError) as error:

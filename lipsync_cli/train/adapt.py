@@ -135,7 +135,7 @@ class Course:
         return np.asarray(order[ranks])
 
     def render(self, targets: Indices, references: Indices, noise: Tensor | None = None) -> Shot:
-        """``targets`` ``[t]`` from ``references`` ``[k]``; ``noise`` ``[t latent]`` is added to the targets' states."""
+        """``targets`` ``[t]`` from ``references`` ``[k]``; ``noise`` ``[t latent]`` is added to their states."""
         renderer, encoder = self.networks.renderer, self.networks.encoder
         pixels, z, z_references = self._pixels(targets), self.states[targets], self.states[references]
         z = z if noise is None else z + noise.to(z)
@@ -236,10 +236,10 @@ def adapt(
     optimiser = torch.optim.AdamW(layers.parameters.values(), recipe.learning_rate, (0.9, 0.99), weight_decay=0.0)
     step, done = 0, False
     while not done:
-        _advance(course, optimiser, step)
+        sound = _advance(course, optimiser, step)
         step += 1
         layers.update_average(min(recipe.average, step / (step + 9)))
-        done = step == steps or stop()
+        done = not sound or step == steps or stop()
         if done or step % recipe.check_every == 0:
             with layers.averaged():
                 check = Check(step, course.check())
@@ -252,14 +252,18 @@ def adapt(
     return Adapted(start.figures, best.figures, changes, best.step, step, len(course.held))
 
 
-def _advance(course: Course, optimiser: torch.optim.Optimizer, step: int) -> None:
-    """One step whose randomness comes from (seed, step)."""
+def _advance(course: Course, optimiser: torch.optim.Optimizer, step: int) -> bool:
+    """One step whose randomness comes from (seed, step); False, and no step, when the loss is no number."""
     recipe = course.recipe
     targets, references = course.draw(np.random.default_rng((recipe.seed, step)))
     generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
     noise = recipe.latent_noise * torch.randn((len(targets), course.states.shape[1]), generator=generator)
     rate = recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup)
-    descend(optimiser, course.loss(course.render(targets, references, noise)), rate)
+    loss = course.loss(course.render(targets, references, noise))
+    if not torch.isfinite(loss):
+        return False
+    descend(optimiser, loss, rate)
+    return True
 
 
 def apertures(landmarks: Float32) -> Float32:

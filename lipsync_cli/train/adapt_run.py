@@ -31,7 +31,7 @@ SHEET_COLUMNS, SHEET_PX = 8, 200
 
 @dataclass(frozen=True, slots=True)
 class AdaptRequest:
-    """What one ``lipsync adapt`` is to do; of ``steps`` and ``minutes`` of training, whichever is over first counts."""
+    """What one ``lipsync adapt`` is to do; training ends after ``steps`` or ``minutes``, whichever is over first."""
 
     video: Path
     output: Path
