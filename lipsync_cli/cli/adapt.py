@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,8 +112,15 @@ def _run(given: dict[str, Any]) -> AdaptReport:
         overwrite=given["overwrite"],
     )
     shown = False if given["quiet"] else given["show_progress"]
-    with progress(shown, None, doing="Reading") as on_frame:
-        return adapt_video(request, on_frame=on_frame, on_check=_say if shown is not False else _say_nothing)
+    with ExitStack() as reading:
+        on_frame = reading.enter_context(progress(shown, None, doing="Reading"))
+
+        def on_check(check: Check, seconds: float) -> None:
+            reading.close()
+            if shown is not False:
+                _say(check, seconds)
+
+        return adapt_video(request, on_frame=on_frame, on_check=on_check)
 
 
 def _say(check: Check, seconds: float) -> None:
@@ -122,10 +130,6 @@ def _say(check: Check, seconds: float) -> None:
         f"sharpness {figures.sharpness:.2f} of the real",
         highlight=False,
     )
-
-
-def _say_nothing(check: Check, seconds: float) -> None:
-    return
 
 
 def _show(report: AdaptReport) -> None:

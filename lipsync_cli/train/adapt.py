@@ -45,7 +45,7 @@ class AdaptRecipe:
     learning_rate: float = 1e-4
     targets: int = 6
     references: int = 3
-    detail: float = 40.0
+    detail: float = 120.0
     latent_noise: float = 0.1
     warmup: int = 10
     average: float = 0.98
@@ -64,9 +64,9 @@ class Figures:
     sharpness: float
     loss: float
 
-    def better_than(self, other: Figures) -> bool:
-        """Lower loss, and no higher error."""
-        return self.loss < other.loss and self.error <= other.error
+    def no_worse_than(self, other: Figures) -> bool:
+        """Neither a higher error nor, short of the real one's sharpness, a softer mouth."""
+        return self.error <= other.error and self.sharpness >= min(other.sharpness, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ def adapt(
             with layers.averaged():
                 check = Check(step, course.check())
             on_check(check)
-            if check.figures.better_than(best.figures):
+            if check.figures.loss < best.figures.loss and check.figures.no_worse_than(start.figures):
                 best, kept = check, {name: value.clone() for name, value in layers.average.items()}
             done = done or step - best.step >= recipe.patience * recipe.check_every
     layers.put(kept)
