@@ -111,13 +111,14 @@ def _read_info(path: Path) -> AdapterInfo:
 
 def write_adapter(path: Path, changes: Mapping[str, Tensor], info: AdapterInfo) -> None:
     """Write ``changes``, differences by key of the model's state dict; OutputError where that is not possible."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     about = {ENTRY: json.dumps({"kind": KIND, "version": VERSION, **asdict(info)})}
     try:
-        save_file({key: change.float().cpu().contiguous() for key, change in changes.items()}, path, about)
-    except (SafetensorError, OSError) as error:
-        raise OutputError(f"The adapter {path} cannot be written: {error}") from error
+        # Not the library's own way to a file, which nobody else could read.
+        path.write_bytes(save({key: change.float().cpu().contiguous() for key, change in changes.items()}, about))
+    except OSError as error:
+        raise OutputError(f"The adapter {path} cannot be written: {error.strerror}.") from error
 
 
 def apply_adapter(networks: nn.Module, adapter: Adapter) -> None:
