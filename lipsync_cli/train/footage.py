@@ -168,13 +168,17 @@ def _require_enough(path: Path, usable: int) -> None:
 
 
 def split(count: int) -> tuple[Indices, Indices]:
-    """Frames to train on and frames held out, of ``count``: the last 15 % of every hundred, and a gap around them."""
+    """Frames to train on and frames held out, of ``count``: the middle 15 % of every hundred, and a gap around them.
+
+    Not the end, where people have often finished speaking.
+    """
     edges = np.linspace(0, count, max(1, round(count / HELD_PERIOD)) + 1).round().astype(int)
     held, spared = np.zeros(count, bool), np.zeros(count, bool)
     for low, high in pairwise(edges):
-        first = high - max(1, round(HELD_SHARE * (high - low)))
-        held[first:high] = True
-        spared[max(0, first - GUARD) : high + GUARD] = True
+        length = max(1, round(HELD_SHARE * (high - low)))
+        first = (low + high - length) // 2
+        held[first : first + length] = True
+        spared[max(0, first - GUARD) : first + length + GUARD] = True
     return np.flatnonzero(~spared), np.flatnonzero(held)
 
 
