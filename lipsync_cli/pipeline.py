@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from lipsync_cli import __version__, hub
@@ -21,10 +22,11 @@ from lipsync_cli.errors import NoFaceError
 from lipsync_cli.face.align import TEMPLATES
 from lipsync_cli.face.crop import cut_crop
 from lipsync_cli.face.detect import create_detector
-from lipsync_cli.face.options import QualityOptions, TrackOptions
+from lipsync_cli.face.options import track_options
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
 from lipsync_cli.face.worker import WORKER_DETECTORS, FaceWorker, worth_it
+from lipsync_cli.generate.adapter import Adapter, read_adapter
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.generate.registry import choose_device, load_generator
 from lipsync_cli.ledger import STAGES, latency_ledger
@@ -63,6 +65,7 @@ class Job:
     stream: VideoInfo
     length: LengthPlan
     device: str
+    adapter: Adapter | None = None
 
     @property
     def start(self) -> Fraction:
@@ -127,11 +130,12 @@ def prepare(request: DubRequest, *, check: bool = True) -> Job:
         check_output(target, inputs, overwrite=request.overwrite, container=request.container)
     parse_face_choice(settings.face)
     card = hub.load_card(settings.model)
+    adapter = None if settings.adapter is None else read_adapter(Path(settings.adapter), card)
     start, end = request.start or Fraction(0), request.end
     shown = _part(measure_video(request.video, stream), start, end)
     spoken = _part(duration_of(request.audio), start, end)
     length = plan_length(settings.length, shown, spoken)
-    return Job(request, card, video, audio, stream, length, choose_device(settings.device))
+    return Job(request, card, video, audio, stream, length, choose_device(settings.device), adapter)
 
 
 def compose(
@@ -183,7 +187,7 @@ def compose(
 @contextmanager
 def _tracker(job: Job) -> Iterator[Tracker]:
     """A tracker that looks at faces in another process where that is dlib's work and there is a core for it."""
-    settings, options = job.request.settings, _track_options(job)
+    settings, options = job.request.settings, track_options(job.request.settings)
     if settings.detector in WORKER_DETECTORS and worth_it():
         with FaceWorker(settings.detector, settings.landmark_samples) as worker:
             yield Tracker(job.stream, worker, options, predictor=worker)
@@ -202,6 +206,7 @@ def _generator(job: Job) -> Generator[Any]:
         compile=settings.compile,
         crop_encoder=settings.crop_encoder,
         crop_size=settings.crop_size,
+        adapter=job.adapter,
     )
 
 
@@ -237,27 +242,17 @@ def _sink(job: Job) -> FrameSink:
             pix_fmt=settings.pix_fmt,
             low_latency=live,
         ),
-        tags={"lipsync": __version__, "lipsync_model": _fingerprint(job.card), "lipsync_preset": request.preset}
-        | request.tags,
+        tags=_tags(job) | request.tags,
         container=request.container,
     )
 
 
-def _fingerprint(card: hub.ModelCard) -> str:
-    return f"{card.name} {card.version} {card.sha256[:12]}".strip()
-
-
-def _track_options(job: Job) -> TrackOptions:
-    settings = job.request.settings
-    return TrackOptions(
-        lookahead_frames=settings.lookahead_frames,
-        detect_every=settings.detect_every,
-        detect_size=settings.detect_size,
-        landmark_samples=settings.landmark_samples,
-        quality=QualityOptions(
-            min_face_px=settings.min_face_px, max_yaw=settings.max_yaw, covered=settings.spare_covered
-        ),
-    )
+def _tags(job: Job) -> dict[str, str]:
+    """What the result says of how it was made."""
+    card = job.card
+    model = f"{card.name} {card.version} {card.sha256[:12]}".strip()
+    tags = {"lipsync": __version__, "lipsync_model": model, "lipsync_preset": job.request.preset}
+    return tags if job.adapter is None else tags | {"lipsync_adapter": job.adapter.fingerprint}
 
 
 def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:

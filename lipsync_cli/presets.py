@@ -37,6 +37,9 @@ class DubSettings(BaseModel):
     model: str = Field(
         default="lip-forcing-mini", min_length=1, description="Model name, or folder with a model.toml."
     )
+    adapter: str | None = Field(
+        default=None, min_length=1, description="Adapter for this very video, made by lipsync adapt."
+    )
     face: str = Field(
         default="largest", min_length=1, description="Face to dub: largest, all, left, right, a number, a picture."
     )

@@ -85,6 +85,17 @@ class ModelEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterEntry:
+    """The adapter that was used, and the name of the video it was made from."""
+
+    file: str
+    sha256: str
+    source: str
+    frames: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class DubReport:
     """The result of one dub. Seconds are floats here and nowhere else."""
 
@@ -104,6 +115,7 @@ class DubReport:
     dtype: str
     seed: int
     threads: int
+    adapter: AdapterEntry | None = None
     passed_through: dict[str, int] = field(default_factory=dict)
     spans: tuple[SpanEntry, ...] = ()
     tracks: tuple[TrackEntry, ...] = ()
@@ -130,7 +142,8 @@ class DubReport:
             lines.append(f"Passed through untouched: {reasons}")
         speed = f" ({self.realtime_factor:.2f}× realtime)" if self.realtime_factor else ""
         first = f", first frame after {self.first_frame_s:.2f} s" if self.first_frame_s is not None else ""
-        lines.append(f"Took {self.wall_s:.1f} s{speed}{first} on {self.device} with {self.model.name}")
+        model = self.model.name + (f", adapted by {self.adapter.file}" if self.adapter else "")
+        lines.append(f"Took {self.wall_s:.1f} s{speed}{first} on {self.device} with {model}")
         return lines + [f"Note: {warning}" for warning in self.warnings]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lipsync_cli import __version__
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.ledger import latency_ledger
-from lipsync_cli.report import DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
+from lipsync_cli.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
 from lipsync_cli.tally import Tally
 from lipsync_cli.types import MediaInfo
 
@@ -37,6 +37,7 @@ def make_report(
         dtype=generator.spec.details.get("dtype", settings.dtype),
         seed=settings.seed,
         threads=generator.spec.details.get("threads", settings.threads),
+        adapter=_adapter_entry(job),
         passed_through=tally.passed_through(),
         spans=tuple(tally.spans),
         tracks=tally.tracks(),
@@ -47,6 +48,13 @@ def make_report(
         provenance=job.request.provenance,
         warnings=warnings + _length_notes(job, tally),
     )
+
+
+def _adapter_entry(job: Job) -> AdapterEntry | None:
+    if job.adapter is None:
+        return None
+    info = job.adapter.info
+    return AdapterEntry(str(job.adapter.path), job.adapter.sha256, info.source, info.frames, info.steps)
 
 
 def file_entry(info: MediaInfo) -> FileEntry:

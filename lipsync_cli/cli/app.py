@@ -14,6 +14,7 @@ from lipsync_cli.cli.failure import guarded
 # Name → module and the line shown by ``lipsync --help``, which must not import the module to be quick.
 COMMANDS = {
     "dub": ("lipsync_cli.cli.dub", "Dub a video: the same picture, speaking another audio track."),
+    "adapt": ("lipsync_cli.cli.adapt", "Fit the embedded model to one video, for dub --adapter."),
     "inspect": ("lipsync_cli.cli.inspect", "Show what is in a video: streams, shots and the faces to choose from."),
     "presets": ("lipsync_cli.cli.presets", "List and show presets: named sets of settings."),
     "models": ("lipsync_cli.cli.models", "List, show, download, verify and convert models."),

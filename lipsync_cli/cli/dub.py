@@ -32,6 +32,7 @@ def dub(
     output: o.Output = None,
     preset: o.PresetName = None,
     model: o.Model = None,
+    adapter: o.AdapterFile = None,
     face: o.FaceChoice = None,
     silence: o.Silence = None,
     length: o.Length = None,

@@ -123,6 +123,7 @@ Sets = Annotated[
     ),
 ]
 Model = Annotated[str | None, setting("model", "NAME|PATH", _model_names)]
+AdapterFile = Annotated[str | None, setting("adapter", "FILE")]
 FaceChoice = Annotated[str | None, setting("face", "WHICH")]
 Detector = Annotated[str | None, setting("detector")]
 Silence = Annotated[str | None, setting("silence")]

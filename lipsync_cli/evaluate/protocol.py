@@ -34,6 +34,7 @@ from lipsync_cli.evaluate.features import FeatureMeter
 from lipsync_cli.evaluate.manifest import Clip, donors
 from lipsync_cli.evaluate.plain import plain
 from lipsync_cli.evaluate.strip import Strip
+from lipsync_cli.generate.adapter import read_adapter
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.report import SpanEntry
@@ -144,6 +145,8 @@ def _dub_key(item: Item, plan: Plan) -> str:
     if item.protocol not in CONTROLS:
         model = hub.load_card(plan.settings.model)
         parts += [__version__, model.sha256, plan.settings.model_dump(mode="json")]
+        if plan.settings.adapter is not None:
+            parts.append(read_adapter(Path(plan.settings.adapter), model).sha256)
     return _digest(parts)
 
 

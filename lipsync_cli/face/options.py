@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lipsync_cli.presets import DubSettings
+
 
 @dataclass(frozen=True, slots=True)
 class QualityOptions:
@@ -49,3 +51,16 @@ class TrackOptions:
     def __post_init__(self) -> None:
         if self.lookahead_frames < 0 or self.detect_every < 1 or self.detect_size < 80 or self.max_faces < 1:
             raise ValueError(f"tracking options out of range: {self}")
+
+
+def track_options(settings: DubSettings) -> TrackOptions:
+    """How ``dub`` tracks faces under ``settings``; so does everything that has to see the frames that it sees."""
+    return TrackOptions(
+        lookahead_frames=settings.lookahead_frames,
+        detect_every=settings.detect_every,
+        detect_size=settings.detect_size,
+        landmark_samples=settings.landmark_samples,
+        quality=QualityOptions(
+            min_face_px=settings.min_face_px, max_yaw=settings.max_yaw, covered=settings.spare_covered
+        ),
+    )

@@ -11,6 +11,7 @@ from lipsync_cli.generate.passthrough import Passthrough
 if TYPE_CHECKING:
     import torch
 
+    from lipsync_cli.generate.adapter import Adapter
     from lipsync_cli.generate.protocol import Generator
 
 
@@ -27,14 +28,16 @@ def load_generator(
     compile: bool = False,
     crop_encoder: str = "model",
     crop_size: int = 0,
+    adapter: Adapter | None = None,
 ) -> Generator[Any]:
     """The generator a model card describes, with its weights verified and loaded.
 
     0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it.
 
     ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler and
-    ``crop_encoder`` for another encoder where a model has a use for them. Raises ModelError for missing, damaged or
-    foreign weights, EnvironmentProblem for a device that is not there, UsageError for what the model cannot do.
+    ``crop_encoder`` for another encoder where a model has a use for them; ``adapter`` changes the weights to suit one
+    video. Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not
+    there, UsageError for what the model cannot do.
     """
     _check_options(card, dtype, parity=parity, crop_size=crop_size)
     if card.kind == "passthrough":
@@ -54,11 +57,14 @@ def load_generator(
             card = card.model_copy(update={"generator": {**card.generator, "encoder": crop_encoder}})
         return _lip_forcing(card, torch.device(chosen), dtype, parity=parity, compile=compile)
     from lipsync_cli.generate import mini
+    from lipsync_cli.generate.adapter import apply_adapter
 
     hub.require_version(card, kind=mini.KIND, version=mini.VERSION)
     table = card.generator | ({"crop_size": crop_size} if crop_size else {})
     config = mini.read_config(table, model=card.name)
     networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
+    if adapter is not None:
+        apply_adapter(networks, adapter)
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
 
 

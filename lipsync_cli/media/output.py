@@ -23,9 +23,14 @@ def check_output(
     ``overwrite``), is one of the inputs, is a folder, or its folder is missing or not writable.
     """
     chosen = container_for(target, container)
-    if str(target) == STDOUT:
-        return chosen
-    path = Path(target)
+    if str(target) != STDOUT:
+        check_place(Path(target), inputs, overwrite=overwrite)
+    return chosen
+
+
+def check_place(path: Path, inputs: Iterable[Path | str] = (), *, overwrite: bool = False) -> None:
+    """OutputError when a file exists (unless ``overwrite``), is one of the inputs, is a folder, or its folder is
+    missing or not writable."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder.", hint="Name a file in it.")
     folder = path.parent
@@ -38,7 +43,6 @@ def check_output(
             raise OutputError(f"{path} is also an input and would be destroyed.", hint="Choose another name with -o.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already.", hint="Give -y to replace it, or another name with -o.")
-    return chosen
 
 
 class PartialFile:
