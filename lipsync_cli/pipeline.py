@@ -1,14 +1,15 @@
 """The main path: source → faces → crops → audio window → generator → compositor → sink.
 
 Stages are iterators that hold a declared number of frames, so memory does not grow with length, and ``dub`` to a
-file is the stream of frames written to a file. Decoding runs in a thread of its own, encoding in ffmpeg's process;
-everything between runs here.
+file is the stream of frames written to a file. Decoding, tracking and generating run in a thread each, encoding in
+ffmpeg's process; composition runs here. So while a GPU generates, the CPU tracks the next faces and composes the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as IteratorOf
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -46,7 +47,7 @@ from lipsync_cli.tally import Tally
 from lipsync_cli.timeline import LengthPlan, plan_length
 from lipsync_cli.types import Face, Frame, MediaInfo, TrackedFrame, VideoInfo
 
-DECODED_AHEAD = 4
+DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
 OnProgress = Callable[[int, int | None], None]
 
 
@@ -73,14 +74,20 @@ class Job:
         return max(1, round(self.length.duration * self.stream.rate))
 
 
-def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None) -> DubReport:
+def dub(
+    request: DubRequest,
+    on_progress: OnProgress = lambda done, total: None,
+    *,
+    load: Callable[[Job], Generator[Any]] | None = None,
+) -> DubReport:
     """Dub one video as ``request`` says and tell what was done.
 
-    Raises the errors of ``lipsync_cli.errors``; then nothing is left under the output's name.
+    ``load`` gives the generator instead of ``make_generator``. Raises the errors of ``lipsync_cli.errors``; then
+    nothing is left under the output's name.
     """
     job, clock, tally = prepare(request), StageClock(), Tally()
     with clock.stage("load"):
-        generator = _generator(job)
+        generator = (load or make_generator)(job)
     sheet = SheetMaker(job.stream) if request.sheet else None
     with ExitStack() as stack:
         source = stack.enter_context(_source(job))
@@ -89,7 +96,8 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
         speech = SpeechTrack(iter(stack.enter_context(_speech(job))), keep_all=whole)
         sink = stack.enter_context(_sink(job))
         observe = _observer(job, tally, sheet)
-        for frame in compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe):
+        composed = compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe)
+        for frame in stack.enter_context(closing(composed)):
             if sheet is not None:
                 sheet.result(frame)
             with clock.stage("encode", frames=1):
@@ -107,7 +115,7 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
 def explain(request: DubRequest) -> dict[str, Any]:
     """The latency ledger and the stages of a dub without doing it: reads the headers of the inputs and the model."""
     job = prepare(request, check=False)
-    generator = _generator(job)
+    generator = make_generator(job)
     ledger = latency_ledger(request.settings, generator, job.stream.rate)
     return {"ledger": list(ledger), "stages": list(STAGES)}
 
@@ -139,12 +147,12 @@ def compose(
     *,
     clock: StageClock,
     observe: Callable[[Slot], None] = lambda slot: None,
-) -> Iterator[Frame]:
+) -> IteratorOf[Frame, None, None]:
     """Faces, segments and composition: every frame that goes in comes out, at its time."""
     settings, spec = job.request.settings, generator.spec
     tracker = Tracker(job.stream, create_detector(settings.detector, device=job.device), _track_options(job))
     tracked = clock.wrap("track", tracker.run(frames))
-    chosen: Iterable[TrackedFrame] = select(tracked, parse_face_choice(settings.face), tracker)
+    chosen = select(tracked, parse_face_choice(settings.face), tracker)
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
     compositor = Compositor(delivered, region=REGIONS[spec.template], color_match=settings.color_match)
     template = TEMPLATES[spec.template]
@@ -167,10 +175,15 @@ def compose(
         seed=settings.seed,
         clock=on_dub_clock,
     )
-    return dub_segments(chosen, generator, speech, cut, compositor.blend, options, clock=clock, observe=observe)
+    with in_background(chosen, TRACKED_AHEAD, name="track") as ready:
+        yield from dub_segments(
+            ready, generator, speech, cut, compositor.blend, options,
+            clock=clock, observe=observe, ahead=SPOKEN_AHEAD,
+        )  # fmt: skip
 
 
-def _generator(job: Job) -> Generator[Any]:
+def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
+    """The generator of a job's model; with random weights it costs what the real one does."""
     settings = job.request.settings
     return load_generator(
         job.card,
@@ -179,7 +192,10 @@ def _generator(job: Job) -> Generator[Any]:
         threads=settings.threads,
         parity=settings.parity,
         compile=settings.compile,
+        graphs=settings.graphs,
+        devices=settings.devices,
         crop_encoder=settings.crop_encoder,
+        random_weights=random_weights,
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator as IteratorOf
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -20,6 +22,7 @@ from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
+from lipsync_cli.stage import in_background
 from lipsync_cli.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
 
 MIN_SEGMENT_FRAMES = 5
@@ -245,18 +248,38 @@ def dub_segments(
     *,
     clock: StageClock,
     observe: Callable[[Slot], None] = lambda slot: None,
+    ahead: int = 0,
 ) -> Iterator[Frame]:
-    """Every frame of ``tracked``, in order, with the chosen faces dubbed; ``observe`` sees each slot as it leaves."""
-    segments: dict[int, Segment] = {}
-    queue: deque[Slot] = deque()
+    """Every frame of ``tracked``, in order, with the chosen faces dubbed; ``observe`` sees each slot as it leaves.
 
-    def leave() -> Iterator[Frame]:
-        while queue and queue[0].pending == 0:
-            slot = queue.popleft()
+    With ``ahead`` the generator runs in a thread of its own, up to that many frames ahead of their composition.
+    """
+    slots = spoken_slots(tracked, generator, speech, cut, options, clock=clock)
+    with in_background(slots, ahead, name="generate") if ahead else closing(slots) as ready:
+        for slot in ready:
             observe(slot)
             with clock.stage("composite", frames=1):
                 frame = blend(slot.frame, slot.patches)
+            del slot  # its patches are not needed while the frame is encoded
             yield frame
+
+
+def spoken_slots(
+    tracked: Iterable[TrackedFrame],
+    generator: Generator[Any],
+    speech: SpeechTrack,
+    cut: CutCrop,
+    options: SegmentOptions,
+    *,
+    clock: StageClock,
+) -> IteratorOf[Slot, None, None]:
+    """A slot with its patches for every frame of ``tracked``, in order."""
+    segments: dict[int, Segment] = {}
+    queue: deque[Slot] = deque()
+
+    def leave() -> Iterator[Slot]:
+        while queue and queue[0].pending == 0:
+            yield queue.popleft()
 
     def end(track: int) -> None:
         with clock.stage("generate"):
