@@ -2,7 +2,7 @@
 
 Stages are iterators that hold a declared number of frames, so memory does not grow with length, and ``dub`` to a
 file is the stream of frames written to a file. Decoding, tracking and generating run in a thread each, encoding in
-ffmpeg's process; composition runs here. So while a GPU generates, the CPU tracks the next faces and composes the last.
+ffmpeg's process; composition runs here. While a GPU generates, the CPU tracks the next faces and composes the last.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from lipsync_cli.sheet import SheetMaker
 from lipsync_cli.stage import in_background
 from lipsync_cli.tally import Tally
 from lipsync_cli.timeline import LengthPlan, plan_length
-from lipsync_cli.types import Face, Frame, MediaInfo, TrackedFrame, VideoInfo
+from lipsync_cli.types import Face, Frame, MediaInfo, VideoInfo
 
 DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
 OnProgress = Callable[[int, int | None], None]

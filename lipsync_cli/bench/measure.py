@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -49,7 +49,7 @@ class CaseFigures:
     ``cold_first_frame_s`` counts from the process's start, ``warm_first_frame_s`` from the request, both to the
     encoder; ``live_first_frame_s`` from opening the inputs to the first encoded frame out of a pipe, warm.
     ``stages`` are seconds of work per second of video, which may overlap; ``inside`` are those within the generator,
-    one after another. ``tflops`` are counted operations over warm time, in 10¹² a second, and ``mfu`` that over the peak.
+    one after another. ``tflops`` are counted operations over warm time, in 10¹² a second, ``mfu`` that over the peak.
     Memory is the most of all rounds. ``cost_ratio`` is wall time per second of video over that of the first case, the
     median of the rounds' ratios.
     """

@@ -13,7 +13,6 @@ import os
 import sys
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -140,7 +139,7 @@ def seconds_inside(request: Any, loaded: Loaded) -> dict[str, float]:
     """
     from lipsync_cli import pipeline
 
-    generator, spent = loaded.generator, defaultdict(float)
+    generator, spent = loaded.generator, dict[str, float]()
 
     @contextmanager
     def watch(stage: str) -> Iterator[None]:
@@ -148,14 +147,14 @@ def seconds_inside(request: Any, loaded: Loaded) -> dict[str, float]:
         began = time.perf_counter()
         yield
         generator.wait()
-        spent[stage] += time.perf_counter() - began
+        spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - began
 
     plain, generator.watch = generator.watch, watch
     try:
         pipeline.dub(request, load=loaded)
     finally:
         generator.watch = plain
-    return dict(spent)
+    return spent
 
 
 def peak_vram_mb() -> float | None:

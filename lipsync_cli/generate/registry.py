@@ -65,9 +65,7 @@ def load_generator(
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
 
 
-def _check_options(
-    card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool
-) -> None:
+def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool) -> None:
     if card.kind == "lip-forcing":
         return
     if parity:
@@ -111,7 +109,8 @@ def _require_devices(kind: str, wanted: int) -> None:
     present = torch.cuda.device_count() if kind == "cuda" else wanted if kind == "cpu" else 1
     if wanted > present:
         raise EnvironmentProblem(
-            f"{wanted} devices were asked for, and there are {present} ({kind}).", hint=f"Use --set devices={present}."
+            f"{wanted} devices were asked for, and there are {present} ({kind}).",
+            hint=f"Use --set devices={present}.",
         )
 
 

@@ -28,7 +28,7 @@ def test_a_short_bench_with_a_drawn_head(tmp_path: Path) -> None:
     assert case["cost_ratio"] == 1
     assert {"decode", "track", "generate", "composite", "encode"} <= set(case["stages"])
     # An encoded frame comes out of the pipe after its raw one went in, and long before a second has been dubbed.
-    assert 0 < case["live_first_frame_s"] and case["fps"] > 0
+    assert case["live_first_frame_s"] > 0 and case["fps"] > 0
     assert (case["inside"], case["tflops"]) == ({}, None)
     assert len(told["raw"]["1 s 240p"][0]["runs"]) == 2
 

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lipsync_cli.generate.lip_forcing.ranks import HEADER, HOST, Do, join_group
+from lipsync_cli.generate.lip_forcing.ranks import HEADER, HOST, Do, join_group, ready_key
 from lipsync_cli.nn.lip_forcing.cache import StreamCache, TextKeysValues
 from lipsync_cli.nn.lip_forcing.config import (
     CONDITION_CHANNELS,
@@ -37,7 +37,8 @@ class Share:
         self._device = torch.device(job["device"], job["rank"]) if job["device"] == "cuda" else torch.device("cpu")
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)
-        store = dist.TCPStore(HOST, job["port"], job["devices"], is_master=False)
+        store = dist.TCPStore(HOST, job["port"], job["devices"], is_master=False)  # type: ignore[attr-defined]
+        store.set(ready_key(job["rank"]), "")
         join_group(store, job["rank"], job["devices"], self._device)
         with torch.device("meta"):
             network = LipForcingTransformer(TransformerConfig(**job["config"]))

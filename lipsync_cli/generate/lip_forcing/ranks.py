@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -121,7 +122,7 @@ class Helpers:
     def __init__(self, network: LipForcingTransformer, devices: int, options: dict[str, bool]) -> None:
         self._device, self._failed = network.device, ""
         self._errors: list[TextIO] = []
-        store = dist.TCPStore(HOST, 0, devices, is_master=True, wait_for_workers=False)
+        store = dist.TCPStore(HOST, 0, devices, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
         job = {
             "port": store.port,
             "devices": devices,
@@ -134,16 +135,33 @@ class Helpers:
         self._processes = [self._start({**job, "rank": rank}) for rank in range(1, devices)]
         for process in self._processes:
             threading.Thread(target=self._watch, args=(process,), daemon=True).start()
-        with self.watched():
-            join_group(store, 0, devices, network.device)
+        self._await(store)
+        join_group(store, 0, devices, network.device)
+
+    def _await(self, store: Any) -> None:
+        """Until every helper is ready to join; the group itself would wait for one that has already failed."""
+        until = time.monotonic() + START_S
+        while not store.check([ready_key(rank) for rank in range(1, len(self._processes) + 1)]):
+            late = time.monotonic() > until
+            if late or any(process.poll() is not None for process in self._processes):
+                said = self._dead() or f"The devices were not ready after {START_S} s."
+                self._failed = said
+                self.close()
+                raise EnvironmentProblem(said, hint="Try again, or with --set devices=1.")
+            time.sleep(0.05)
 
     def _start(self, job: dict[str, Any]) -> subprocess.Popen[str]:
-        errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - lives as long as it
         self._errors.append(errors)
         command = [sys.executable, "-m", "lipsync_cli.generate.lip_forcing.helper", json.dumps(job)]
         # A session of its own: an interrupt is for rank 0, which then ends its helpers.
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, text=True, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
         )
 
     @property
@@ -164,18 +182,27 @@ class Helpers:
         try:
             yield
         except RuntimeError as error:
-            self._failed = self._reason(error)
+            self._failed = self._dead(wait_s=1) or self._lost(error)
+            if not self._failed:
+                raise
             raise EnvironmentProblem(self._failed, hint="Try again, or with --set devices=1.") from error
 
-    def _reason(self, error: Exception) -> str:
+    def _dead(self, wait_s: float = 0) -> str:
+        """A sentence about a helper that has ended, which may show a little later than its silence; else nothing."""
         for rank, process in enumerate(self._processes, 1):
-            with suppress(subprocess.TimeoutExpired):  # its end may reach us a little later than its silence
-                process.wait(timeout=1)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=wait_s)
             if process.returncode is not None:
                 errors = self._errors[rank - 1]
                 errors.seek(0)
                 last = (errors.read().strip().splitlines() or ["it left no message"])[-1]
                 return f"Device {rank} of {len(self._processes) + 1} ended with {process.returncode}: {last}."
+        return ""
+
+    @staticmethod
+    def _lost(error: Exception) -> str:
+        if not isinstance(error, dist.DistError):
+            return ""
         return f"The devices lost touch with each other: {(str(error).splitlines() or [''])[0]}."
 
     def _watch(self, process: subprocess.Popen[str]) -> None:
@@ -203,8 +230,13 @@ class Helpers:
             errors.close()
 
 
+def ready_key(rank: int) -> str:
+    """What a helper writes into the group's store when it is ready to join."""
+    return f"ready {rank}"
+
+
 def join_group(store: Any, rank: int, devices: int, device: torch.device) -> None:
-    """Become rank ``rank`` of ``devices``; the first exchange follows at once, so that a rank that is not there shows."""
+    """Become rank ``rank`` of ``devices``, over NVLink and the like for GPUs, over sockets for CPUs."""
     backend = "nccl" if device.type == "cuda" else "gloo"
     store.set_timeout(timedelta(seconds=START_S))
     dist.init_process_group(backend, store=store, rank=rank, world_size=devices, timeout=PATIENCE)

@@ -44,7 +44,7 @@ def as_it_is(program: Program) -> Program:
 
 def cuda_graph(program: Program) -> Program:
     """The program as a CUDA graph. Its tensors keep their memory as long as the graph lives."""
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):  # libraries choose their kernels and take their workspaces before recording
         for _ in range(WARM_UP_RUNS):

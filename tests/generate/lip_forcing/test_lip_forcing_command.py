@@ -134,6 +134,7 @@ def test_the_cost_of_a_model_is_counted(folder):
     assert command("models", "cost", "passthrough").exit_code == 2
 
 
+@pytest.mark.slow
 def test_the_whole_way_is_measured_with_random_weights(folder, tmp_path):
     """No file of the model is read but its card."""
     (tmp_path / "m").mkdir()
@@ -158,6 +159,7 @@ def test_the_whole_way_is_measured_with_random_weights(folder, tmp_path):
     assert case["mfu"] == pytest.approx(25 * counted / warm["wall_s"] / 1e12)
 
 
+@pytest.mark.slow
 def test_a_machine_too_small_says_so_before_anything_is_allocated(folder, tmp_path):
     card = (folder / "model.toml").read_text().replace("layers = 4", "layers = 1000000000", 1)
     (tmp_path / "huge").mkdir()
