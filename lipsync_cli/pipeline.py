@@ -1,12 +1,13 @@
 """The main path: source → faces → crops → audio window → generator → compositor → sink.
 
 Stages are iterators that hold a declared number of frames, so memory does not grow with length, and ``dub`` to a
-file is the stream of frames written to a file. Decoding, tracking and generating run in a thread each, encoding in
-ffmpeg's process; composition runs here. While a GPU generates, the CPU tracks the next faces and composes the last.
+file is the stream of frames written to a file. Decoding, tracking and generating run in a thread each, composition in
+several, encoding in ffmpeg's process. While a GPU generates, the CPU tracks the next faces and composes the last.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as IteratorOf
 from contextlib import ExitStack, closing
@@ -178,8 +179,13 @@ def compose(
     with in_background(chosen, TRACKED_AHEAD, name="track") as ready:
         yield from dub_segments(
             ready, generator, speech, cut, compositor.blend, options,
-            clock=clock, observe=observe, ahead=SPOKEN_AHEAD,
+            clock=clock, observe=observe, ahead=SPOKEN_AHEAD, workers=_composers(),
         )  # fmt: skip
+
+
+def _composers() -> int:
+    """Threads that compose frames: a large crop costs more there than a fast GPU takes to make it."""
+    return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
 def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from collections.abc import Generator as IteratorOf
-from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -22,7 +20,7 @@ from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
-from lipsync_cli.stage import in_background
+from lipsync_cli.stage import in_threads
 from lipsync_cli.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
 
 MIN_SEGMENT_FRAMES = 5
@@ -249,19 +247,23 @@ def dub_segments(
     clock: StageClock,
     observe: Callable[[Slot], None] = lambda slot: None,
     ahead: int = 0,
+    workers: int = 1,
 ) -> Iterator[Frame]:
     """Every frame of ``tracked``, in order, with the chosen faces dubbed; ``observe`` sees each slot as it leaves.
 
-    With ``ahead`` the generator runs in a thread of its own, up to that many frames ahead of their composition.
+    With ``ahead`` the generator runs in a thread of its own, up to that many frames ahead, and frames are composed
+    in ``workers`` threads, as composition knows nothing but its frame. Then that many more frames are held.
     """
+
+    def composed(slot: Slot) -> tuple[Slot, Frame]:
+        with clock.stage("composite", frames=1):
+            return slot, blend(slot.frame, slot.patches)
+
     slots = spoken_slots(tracked, generator, speech, cut, options, clock=clock)
-    with in_background(slots, ahead, name="generate") if ahead else closing(slots) as ready:
-        for slot in ready:
-            observe(slot)
-            with clock.stage("composite", frames=1):
-                frame = blend(slot.frame, slot.patches)
-            del slot  # its patches are not needed while the frame is encoded
-            yield frame
+    for slot, frame in in_threads(composed, slots, workers, ahead) if ahead else map(composed, slots):
+        observe(slot)
+        slot.patches.clear()  # not needed while the frame is encoded
+        yield frame
 
 
 def spoken_slots(
@@ -272,7 +274,7 @@ def spoken_slots(
     options: SegmentOptions,
     *,
     clock: StageClock,
-) -> IteratorOf[Slot, None, None]:
+) -> Iterator[Slot]:
     """A slot with its patches for every frame of ``tracked``, in order."""
     segments: dict[int, Segment] = {}
     queue: deque[Slot] = deque()
