@@ -85,6 +85,8 @@ class DubSettings(BaseModel):
         description="Encoder of a large model's crops: its own choice, the full or the tiny fast one.",
     )
     compile: bool = Field(default=False, description="Compile large models: a slow start, then more speed.")
+    graphs: bool = Field(default=False, description="Record a large model's steady pass as a CUDA graph.")
+    devices: int = Field(default=1, ge=1, le=16, description="GPUs that share every pass of a large model.")
     parity: bool = Field(
         default=False, description="Follow the numerics of the model's original release, its faults included."
     )

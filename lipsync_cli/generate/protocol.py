@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, TypeVar, runtime_checkable
@@ -84,4 +85,22 @@ class Generator(Protocol[S]):
         Only the last chunk of a segment may be shorter than ``spec.chunk_frames``, or, with ``spec.rate``, end
         before the chunk's time does.
         """
+        ...
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A generator that tells what its time goes to.
+
+    ``watch`` may be set; it is entered with the name of each stage within ``step``, in the order they run.
+    """
+
+    watch: Callable[[str], AbstractContextManager[object]]
+
+    def flops_per_frame(self) -> float:
+        """Operations behind a picture of the steady state."""
+        ...
+
+    def wait(self) -> None:
+        """Return when the device has done all it was given."""
         ...
