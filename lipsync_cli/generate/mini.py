@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -37,6 +38,7 @@ from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 LATENT_RATE = 25
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
+DETAIL_PX = 1.2
 KIND, VERSION = "lip-forcing-mini", 1
 
 
@@ -44,6 +46,7 @@ class MiniConfig(BaseModel):
     """The ``[generator]`` table of the model card: every hyper-parameter, none guessed from a file.
 
     ``temperature`` scales the noise of each step of ``schedule``; less noise is calmer and nearer to the mean.
+    ``sharpen`` is how much of its finest detail is added to a drawing again, against the blur of mixing references.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +62,7 @@ class MiniConfig(BaseModel):
     references: int = Field(3, ge=1)
     schedule: tuple[float, ...] = (0.999, 0.769)
     temperature: tuple[float, ...] = (1.0, 1.0)
+    sharpen: float = Field(0.0, ge=0.0, le=1.0)
 
     @model_validator(mode="after")
     def _as_many_temperatures_as_steps(self) -> Self:
@@ -168,9 +172,9 @@ class LipForcingMini:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
         points = self.networks.encoder.landmarks(z).to(self.dtype)
         drawn = self.networks.renderer.draw(self._pixels([crop]), z.to(self.dtype), points, state.references)
-        rgb = drawn.image[0].float().clamp(0, 1).permute(1, 2, 0)
+        rgb = np.ascontiguousarray(drawn.image[0].float().permute(1, 2, 0).cpu().numpy())
         jaw = points[0, JAW_LINE].double() * len(crop.rgb) - 0.5
-        return Drawing(np.ascontiguousarray(rgb.cpu().numpy()), jaw.cpu().numpy())
+        return Drawing(sharpened(rgb, self.config.sharpen).clip(0, 1), jaw.cpu().numpy())
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)
@@ -230,6 +234,13 @@ class LipForcingMini:
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)
         return (stacked.permute(0, 3, 1, 2).to(self.dtype) / 255).contiguous(memory_format=torch.channels_last)
+
+
+def sharpened(rgb: Float32, amount: float) -> Float32:
+    """``rgb`` ``[h w 3]`` with ``amount`` of its detail finer than ``DETAIL_PX`` added once more."""
+    if not amount:
+        return rgb
+    return np.asarray(rgb + np.float32(amount) * (rgb - cv2.GaussianBlur(rgb, (0, 0), DETAIL_PX)), np.float32)
 
 
 def read_config(table: dict[str, Any], *, model: str) -> MiniConfig:

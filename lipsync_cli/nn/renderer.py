@@ -170,8 +170,9 @@ class Renderer(nn.Module):
         out = torch.cat([2 * (guess + MAX_CORRECTION * torch.tanh(out[:, :2])), out[:, 2:]], 1).contiguous()
         out = F.interpolate(out, scale_factor=4, mode="bilinear", align_corners=False)
         grid = identity_grid(size, out)[:, window.rows, window.columns] + out[:, :2].permute(0, 2, 3, 1)
+        # Bicubic: half-way between pixels a bilinear mean is a blur, and nearly every pixel is taken from half-way.
         taken = F.grid_sample(
-            references.pixels.flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
+            references.pixels.flatten(0, 1), grid, mode="bicubic", padding_mode="border", align_corners=False
         )
         # The reference whose lips are nearest to the wanted ones leads from the start; logits refine that per pixel.
         lead = nearness(points, references.points)[:, :, None, None, None]
