@@ -141,7 +141,7 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str) -> Lab:
     """Everything from the checkpoints of ``runs`` and the encoder of the shipped model."""
     from tests.bench.lips import shipped_networks
 
-    networks = shipped_networks()
+    networks, _ = shipped_networks()
     run = Run(prepared, runs, recipe, sys.stderr.write)
     train = encode_clips(networks.encoder, load_clips(prepared, "train", open_only=recipe.open_only))
     held_out = [c for c in encode_clips(networks.encoder, load_clips(prepared, split)) if len(c.z) >= 50]
