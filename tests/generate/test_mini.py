@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli import hub
+from lipsync_cli.errors import ModelError, UsageError
 from lipsync_cli.generate.mini import LipForcingMini, MiniConfig, MiniNetworks, load_networks, read_config
 from lipsync_cli.generate.protocol import CropChunk, Generator, MelSpan
+from lipsync_cli.generate.registry import load_generator
 from lipsync_cli.types import MEL_RATE, Alignment, Crop
 
 CONFIG = read_config({"crop_size": 64, "latent": 6, "width": 16, "layers": 2, "heads": 2, "window": 8}, model="test")
@@ -227,3 +229,11 @@ def test_lips_at_rest_are_offered_open_and_closed() -> None:
     speaking = still.clone()
     speaking[0, 0] = 0.06
     assert torch.equal(generator._varied(speaking), speaking)
+
+
+def test_the_crop_size_can_be_chosen_but_not_below_what_a_mouth_needs() -> None:
+    card = hub.load_card("lip-forcing-mini")
+    assert load_generator(card, device="cpu", crop_size=96).spec.crop_size == 96
+    assert load_generator(card, device="cpu").spec.crop_size == card.generator["crop_size"]
+    with pytest.raises(UsageError, match="48 px"):
+        load_generator(card, device="cpu", crop_size=48)
