@@ -185,7 +185,8 @@ class LipForcingMini:
         scaled = zip(self.config.temperature, noises, strict=True)
         noises = [scale * noise.to(self.device) for scale, noise in scaled]
         x0 = roll_chunk(self.networks.flow, state.cache, audio, noises, self.config.schedule)
-        state.z = torch.cat([state.z, self.networks.flow.denormalise(x0[0])])
+        spoken = self.networks.flow.anchored(x0, self.networks.flow.normalise(state.references.z.float()))
+        state.z = torch.cat([state.z, self.networks.flow.denormalise(spoken[0])])
 
     def _window(self, state: MiniState, mel: MelSpan, index: int) -> Float32:
         row = round((state.start + Fraction(index, LATENT_RATE)) * MEL_RATE) - ROWS_BEFORE - mel.first

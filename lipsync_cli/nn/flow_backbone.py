@@ -98,6 +98,7 @@ class FlowBackbone(nn.Module):
     latent_std: Tensor
     rest: Tensor
     opening: Tensor
+    liberty: Tensor
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -118,6 +119,7 @@ class FlowBackbone(nn.Module):
         self.register_buffer("latent_std", torch.ones(config.latent))
         self.register_buffer("rest", torch.zeros(config.latent))
         self.register_buffer("opening", torch.zeros(config.latent))
+        self.register_buffer("liberty", torch.eye(config.latent))
 
     def normalise(self, z: Tensor) -> Tensor:
         """Encoder units → the network's, zero mean and unit variance over the training set."""
@@ -130,12 +132,23 @@ class FlowBackbone(nn.Module):
             (self.latent_std, other.latent_std),
             (self.rest, other.rest),
             (self.opening, other.opening),
+            (self.liberty, other.liberty),
         ):
             mine.copy_(theirs)
 
     def denormalise(self, x: Tensor) -> Tensor:
         """The inverse of ``normalise``."""
         return x * self.latent_std + self.latent_mean
+
+    def anchored(self, x: Tensor, references: Tensor) -> Tensor:
+        """States ``[b n latent]`` kept near those of the person in ``[b r latent]``, all normalised.
+
+        Networks draw towards the average speaker. ``liberty`` shrinks what separates a state from the references'
+        mean in the directions in which people differ, and leaves those in which one person moves.
+        """
+        own = references.mean(1, keepdim=True)
+        anchored: Tensor = own + (x - own) @ self.liberty.T
+        return anchored
 
     def reference_tokens(self, references: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens ``[b r d]`` of reference states ``[b r latent]`` (normalised) and their condition."""

@@ -6,6 +6,7 @@ network's own. Some of the times t are those of the run-time schedule, the rest 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import choose_references
 from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+
+STRANGENESS = 0.1
+"""ρ: what the error in the direction of other people is thought to be, as a share of the variance between people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,11 @@ class CausalRecipe:
 
 
 def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: MouthEncoder) -> None:
-    """Set the latent statistics: mean, spread, ``rest`` and ``opening``.
+    """Set the latent statistics: mean, spread, ``rest``, ``opening`` and ``liberty``.
 
     ``rest`` is the mean state of frames whose lips are closed, ``opening`` the regression of state on aperture.
+    ``liberty`` is W / (W + ρ·B) of the covariances within clips and between speakers: the Wiener filter of a state
+    whose deviation from the references is speech, under an error in the direction of other people.
     """
     z = torch.cat([clip.z for clip in clips])
     network.latent_mean.copy_(z.mean(0))
@@ -57,6 +63,20 @@ def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: Mou
     network.rest.copy_(z[aperture <= aperture.quantile(0.1)].mean(0))
     apart = aperture - aperture.mean()
     network.opening.copy_(((z - z.mean(0)) * apart[:, None]).mean(0) / apart.pow(2).mean().clamp_min(1e-9))
+    network.liberty.copy_(_liberty(network, clips))
+
+
+def _liberty(network: CausalFlow, clips: list[LatentClip]) -> Tensor:
+    states = [network.normalise(clip.z) for clip in clips]
+    apart = torch.cat([x - x.mean(0) for x in states])
+    within = apart.T @ apart / len(apart) + 1e-6 * torch.eye(apart.shape[1])
+    means = defaultdict(list)
+    for clip, x in zip(clips, states, strict=True):
+        means[clip.speaker].append(x.mean(0))
+    people = torch.stack([torch.stack(own).mean(0) for own in means.values()])
+    between = torch.cov(people.T) if len(people) > 1 else torch.zeros_like(within)
+    liberty: Tensor = within @ torch.linalg.inv(within + STRANGENESS * between)
+    return liberty
 
 
 def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: CausalRecipe, generator: torch.Generator) -> Tensor:
@@ -127,7 +147,8 @@ def rollout_clip(
         drawn = chunk_noise(seed, first, chunk, network.config.latent, len(schedule))
         noises = [scale * noise for scale, noise in zip(temperature or (1.0,) * len(drawn), drawn, strict=True)]
         chunks.append(roll_chunk(network, cache, audio[:, first : first + chunk], noises, schedule))
-    return network.denormalise(torch.cat(chunks, 1)[0])[: len(clip.z)]
+    spoken = network.anchored(torch.cat(chunks, 1), network.normalise(references)[None])
+    return network.denormalise(spoken[0])[: len(clip.z)]
 
 
 @torch.no_grad()

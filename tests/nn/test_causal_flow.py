@@ -99,3 +99,16 @@ def test_audio_encoder_sees_only_its_own_window(position):
 def test_window_must_be_whole_chunks():
     with pytest.raises(ValueError, match="whole chunks"):
         FlowConfig(chunk=4, window=10)
+
+
+def test_states_are_kept_near_the_person_where_people_differ():
+    """Where ``liberty`` is 1 a state stays, where it is 0 it becomes the references' mean."""
+    flow = CausalFlow(CONFIG)
+    g = torch.Generator().manual_seed(0)
+    x, references = torch.randn(2, 6, CONFIG.latent, generator=g), torch.randn(2, 3, CONFIG.latent, generator=g)
+    torch.testing.assert_close(flow.anchored(x, references), x)
+    flow.liberty.copy_(torch.diag(torch.tensor([0.0, 1.0, 1.0, 0.5, 1.0])))
+    anchored, own = flow.anchored(x, references), references.mean(1, keepdim=True)
+    torch.testing.assert_close(anchored[..., 0], own[..., 0].expand(-1, 6))
+    torch.testing.assert_close(anchored[..., [1, 2, 4]], x[..., [1, 2, 4]])
+    torch.testing.assert_close(anchored[..., 3], (own + x)[..., 3] / 2)

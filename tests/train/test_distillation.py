@@ -14,8 +14,10 @@ from lipsync_cli.errors import UsageError
 from lipsync_cli.generate.rollout import roll_chunk
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import FlowConfig
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.state_sync import SPAN, StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.train import causal
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.recipe import load_recipe, read_recipe, recipe_names
@@ -232,3 +234,19 @@ def test_a_wrong_recipe_says_where(table: dict, where: str) -> None:
         read_recipe(table, Path("mine.toml"))
     with pytest.raises(UsageError, match="no training recipe"):
         load_recipe("nothing")
+
+
+def test_liberty_is_taken_where_people_differ_and_left_where_one_moves():
+    """Speakers differ in dimension 0 only and move in dimension 1 only; dimension 2 does both alike."""
+    rng = np.random.default_rng(0)
+    people = []
+    for number in range(30):
+        z = rng.normal(0, [0.01, 1.0, 1.0], (60, 3)) + rng.normal(0, [1.0, 0.0, 1.0], (1, 3))
+        states = torch.from_numpy(z.astype(np.float32))
+        people.append(LatentClip(states, np.zeros((0, 80)), np.zeros((0, 68, 2)), f"s{number}"))
+    torch.manual_seed(0)
+    flow = CausalFlow(FlowConfig(3, 16, 1, 2, chunk=4, window=8))
+    causal.fit_normalisation(flow, people, MouthEncoder(3).eval())
+    kept = flow.liberty.diagonal()
+    assert kept[0] < 0.02 and kept[1] > 0.98
+    assert float(kept[2]) == pytest.approx(1 / (1 + causal.STRANGENESS), abs=0.05)
