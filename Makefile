@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint venv train clean
+.PHONY: demo test lint venv train bench-gpu clean
 
 demo: $(VENV)/.runtime
 	@mkdir -p out
@@ -29,6 +29,19 @@ train: $(VENV)/.runtime
 	$(BIN)/lipsync train prepare $(DATA) --prepared runs/prepared
 	$(BIN)/lipsync train mini --prepared runs/prepared --runs runs/mini --model models/lip-forcing-mini
 	$(BIN)/lipsync train sync --prepared runs/prepared --runs runs/sync --model models/sync-mini
+
+# Speed of the large models on this GPU, with random weights of their true shapes: one table and one JSON each in out/.
+# TFLOPS is the card's dense bfloat16 peak (989: H100, H200), LONG the seconds over which memory must not grow.
+TFLOPS ?= 989
+LONG ?= 600
+bench-gpu: $(VENV)/.runtime
+	@mkdir -p out
+	for size in 1.3b 14b; do \
+	  $(BIN)/lipsync bench --model lip-forcing-$$size --random-weights --device cuda --tflops $(TFLOPS) \
+	    --lengths 10,$(LONG) --heights 512 --rounds 1 --preset realtime --set compile=true --set graphs=true \
+	    --out out/bench-$$size.json > out/bench-$$size.txt || exit $$?; \
+	  cat out/bench-$$size.txt; \
+	done
 
 $(VENV)/.runtime: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

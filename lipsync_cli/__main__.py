@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from io import TextIOWrapper
@@ -12,6 +13,9 @@ from lipsync_cli.errors import EXIT_INTERRUPTED
 def main() -> None:
     """Run the command line; a request to terminate unwinds like Ctrl-C, so that partial output is removed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Threads of the networks that have nothing to do sleep instead of spinning: the cores are needed for the faces,
+    # the encoder and other dubs. Read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a locale without × is no reason to fail

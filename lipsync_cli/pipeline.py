@@ -1,14 +1,17 @@
 """The main path: source → faces → crops → audio window → generator → compositor → sink.
 
 Stages are iterators that hold a declared number of frames, so memory does not grow with length, and ``dub`` to a
-file is the stream of frames written to a file. Decoding runs in a thread of its own, encoding in ffmpeg's process;
-everything between runs here.
+file is the stream of frames written to a file. Decoding, tracking and generating run in a thread each, composition in
+several, dlib and ffmpeg's encoder in processes of theirs. While a GPU generates, the CPU tracks the next faces and
+composes the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+import os
+from collections.abc import Callable, Iterator
+from collections.abc import Generator as IteratorOf
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +27,7 @@ from lipsync_cli.face.detect import create_detector
 from lipsync_cli.face.options import track_options
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
+from lipsync_cli.face.worker import WORKER_DETECTORS, FaceWorker, worth_it
 from lipsync_cli.generate.adapter import Adapter, read_adapter
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.generate.registry import choose_device, load_generator
@@ -46,9 +50,9 @@ from lipsync_cli.sheet import SheetMaker
 from lipsync_cli.stage import in_background
 from lipsync_cli.tally import Tally
 from lipsync_cli.timeline import LengthPlan, plan_length
-from lipsync_cli.types import Face, Frame, MediaInfo, TrackedFrame, VideoInfo
+from lipsync_cli.types import Face, Frame, MediaInfo, VideoInfo
 
-DECODED_AHEAD = 4
+DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
 OnProgress = Callable[[int, int | None], None]
 
 
@@ -76,14 +80,20 @@ class Job:
         return max(1, round(self.length.duration * self.stream.rate))
 
 
-def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None) -> DubReport:
+def dub(
+    request: DubRequest,
+    on_progress: OnProgress = lambda done, total: None,
+    *,
+    load: Callable[[Job], Generator[Any]] | None = None,
+) -> DubReport:
     """Dub one video as ``request`` says and tell what was done.
 
-    Raises the errors of ``lipsync_cli.errors``; then nothing is left under the output's name.
+    ``load`` gives the generator instead of ``make_generator``. Raises the errors of ``lipsync_cli.errors``; then
+    nothing is left under the output's name.
     """
     job, clock, tally = prepare(request), StageClock(), Tally()
     with clock.stage("load"):
-        generator = _generator(job)
+        generator = (load or make_generator)(job)
     sheet = SheetMaker(job.stream) if request.sheet else None
     with ExitStack() as stack:
         source = stack.enter_context(_source(job))
@@ -92,7 +102,8 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
         speech = SpeechTrack(iter(stack.enter_context(_speech(job))), keep_all=whole)
         sink = stack.enter_context(_sink(job))
         observe = _observer(job, tally, sheet)
-        for frame in compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe):
+        composed = compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe)
+        for frame in stack.enter_context(closing(composed)):
             if sheet is not None:
                 sheet.result(frame)
             with clock.stage("encode", frames=1):
@@ -110,7 +121,7 @@ def dub(request: DubRequest, on_progress: OnProgress = lambda done, total: None)
 def explain(request: DubRequest) -> dict[str, Any]:
     """The latency ledger and the stages of a dub without doing it: reads the headers of the inputs and the model."""
     job = prepare(request, check=False)
-    generator = _generator(job)
+    generator = make_generator(job)
     ledger = latency_ledger(request.settings, generator, job.stream.rate)
     return {"ledger": list(ledger), "stages": list(STAGES)}
 
@@ -143,12 +154,12 @@ def compose(
     *,
     clock: StageClock,
     observe: Callable[[Slot], None] = lambda slot: None,
-) -> Iterator[Frame]:
-    """Faces, segments and composition: every frame that goes in comes out, at its time."""
+) -> IteratorOf[Frame, None, None]:
+    """Faces, segments and composition: every frame that goes in comes out, at its time.
+
+    Faces are followed, and crops generated, in threads a few frames ahead; close the iterator to end them.
+    """
     settings, spec = job.request.settings, generator.spec
-    tracker = Tracker(job.stream, create_detector(settings.detector, device=job.device), track_options(settings))
-    tracked = clock.wrap("track", tracker.run(frames))
-    chosen: Iterable[TrackedFrame] = select(tracked, parse_face_choice(settings.face), tracker)
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
     compositor = Compositor(delivered, region=REGIONS[spec.template], color_match=settings.color_match)
     template = TEMPLATES[spec.template]
@@ -171,10 +182,35 @@ def compose(
         seed=settings.seed,
         clock=on_dub_clock,
     )
-    return dub_segments(chosen, generator, speech, cut, compositor.blend, options, clock=clock, observe=observe)
+    # The choice reads what the tracker knows, so both run in one thread: the result must not depend on timing.
+    with _tracker(job) as tracker:
+        tracked = clock.wrap("track", tracker.run(frames))
+        chosen = select(tracked, parse_face_choice(settings.face), tracker)
+        with in_background(chosen, TRACKED_AHEAD, name="track") as ready:
+            yield from dub_segments(
+                ready, generator, speech, cut, compositor.blend, options,
+                clock=clock, observe=observe, ahead=SPOKEN_AHEAD, workers=_composers(),
+            )  # fmt: skip
 
 
-def _generator(job: Job) -> Generator[Any]:
+@contextmanager
+def _tracker(job: Job) -> Iterator[Tracker]:
+    """A tracker that looks at faces in another process where that is dlib's work and there is a core for it."""
+    settings, options = job.request.settings, track_options(job.request.settings)
+    if settings.detector in WORKER_DETECTORS and worth_it():
+        with FaceWorker(settings.detector, settings.landmark_samples) as worker:
+            yield Tracker(job.stream, worker, options, predictor=worker)
+    else:
+        yield Tracker(job.stream, create_detector(settings.detector, device=job.device), options)
+
+
+def _composers() -> int:
+    """Threads that compose frames: a large crop costs more there than a fast GPU takes to make it."""
+    return max(1, min(4, (os.cpu_count() or 1) // 2))
+
+
+def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
+    """The generator of a job's model; with random weights it costs what the real one does."""
     settings = job.request.settings
     return load_generator(
         job.card,
@@ -183,8 +219,12 @@ def _generator(job: Job) -> Generator[Any]:
         threads=settings.threads,
         parity=settings.parity,
         compile=settings.compile,
+        graphs=settings.graphs,
+        devices=settings.devices,
         crop_encoder=settings.crop_encoder,
+        crop_size=settings.crop_size,
         adapter=job.adapter,
+        random_weights=random_weights,
     )
 
 

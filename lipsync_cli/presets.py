@@ -85,8 +85,17 @@ class DubSettings(BaseModel):
         description="Encoder of a large model's crops: its own choice, the full or the tiny fast one.",
     )
     compile: bool = Field(default=False, description="Compile large models: a slow start, then more speed.")
+    graphs: bool = Field(default=False, description="Record a large model's steady pass as a CUDA graph.")
+    devices: int = Field(default=1, ge=1, le=16, description="GPUs that share every pass of a large model.")
     parity: bool = Field(
         default=False, description="Follow the numerics of the model's original release, its faults included."
+    )
+    crop_size: int = Field(
+        default=0,
+        ge=0,
+        le=512,
+        multiple_of=16,
+        description="Pixels per side at which the embedded model draws faces: fewer are faster, softer; 0: its own.",
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")

@@ -20,7 +20,8 @@ from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
-from lipsync_cli.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
+from lipsync_cli.stage import in_threads
+from lipsync_cli.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
 
 MIN_SEGMENT_FRAMES = 5
 """Fewer frames than this are left alone: a mouth that changes for a blink of an eye is worse than none."""
@@ -73,7 +74,7 @@ class _Item:
     crop: Crop
     time: Fraction
     silence: float
-    patch: Patch | None = None
+    drawing: Drawing | None = None
 
 
 class Segment:
@@ -167,11 +168,11 @@ class Segment:
             wave=self._wave(self._previous, until) if self._generator.spec.audio == "waveform" else NO_WAVE,
             silence=np.array([item.silence if closing else 0.0 for item in items], np.float32),
         )
-        pictures = self._generator.step(self._state, chunk)
-        if len(pictures) != len(items):
-            raise RuntimeError(f"{self._generator.spec.name} gave {len(pictures)} pictures for {len(items)} crops")
-        for item, picture in zip(items, pictures, strict=True):
-            item.patch = None if picture is None else Patch(picture, item.crop)
+        drawings = self._generator.step(self._state, chunk)
+        if len(drawings) != len(items):
+            raise RuntimeError(f"{self._generator.spec.name} gave {len(drawings)} drawings for {len(items)} crops")
+        for item, drawing in zip(items, drawings, strict=True):
+            item.drawing = drawing
             self._unsealed.append(item)
         self._previous = items[-1].time
 
@@ -203,8 +204,8 @@ class Segment:
         weight = min(1.0, fade_in, fade_out)
         if self._options.silence == "keep":
             weight *= 1.0 - item.silence
-        if item.patch is not None and weight > 0:
-            item.slot.patches.append(Patch(item.patch.rgb, item.patch.source, weight))
+        if item.drawing is not None and weight > 0:
+            item.slot.patches.append(Patch(item.drawing, item.crop, weight))
         item.slot.pending -= 1
         item.slot.dubbed.append(self.track)
 
@@ -245,18 +246,42 @@ def dub_segments(
     *,
     clock: StageClock,
     observe: Callable[[Slot], None] = lambda slot: None,
+    ahead: int = 0,
+    workers: int = 1,
 ) -> Iterator[Frame]:
-    """Every frame of ``tracked``, in order, with the chosen faces dubbed; ``observe`` sees each slot as it leaves."""
+    """Every frame of ``tracked``, in order, with the chosen faces dubbed; ``observe`` sees each slot as it leaves.
+
+    With ``ahead`` the generator runs in a thread of its own, up to that many frames ahead, and frames are composed
+    in ``workers`` threads, as composition knows nothing but its frame. Then that many more frames are held.
+    """
+
+    def composed(slot: Slot) -> tuple[Slot, Frame]:
+        with clock.stage("composite", frames=1):
+            return slot, blend(slot.frame, slot.patches)
+
+    slots = spoken_slots(tracked, generator, speech, cut, options, clock=clock)
+    for slot, frame in in_threads(composed, slots, workers, ahead) if ahead else map(composed, slots):
+        observe(slot)
+        slot.patches.clear()  # not needed while the frame is encoded
+        yield frame
+
+
+def spoken_slots(
+    tracked: Iterable[TrackedFrame],
+    generator: Generator[Any],
+    speech: SpeechTrack,
+    cut: CutCrop,
+    options: SegmentOptions,
+    *,
+    clock: StageClock,
+) -> Iterator[Slot]:
+    """A slot with its patches for every frame of ``tracked``, in order."""
     segments: dict[int, Segment] = {}
     queue: deque[Slot] = deque()
 
-    def leave() -> Iterator[Frame]:
+    def leave() -> Iterator[Slot]:
         while queue and queue[0].pending == 0:
-            slot = queue.popleft()
-            observe(slot)
-            with clock.stage("composite", frames=1):
-                frame = blend(slot.frame, slot.patches)
-            yield frame
+            yield queue.popleft()
 
     def end(track: int) -> None:
         with clock.stage("generate"):

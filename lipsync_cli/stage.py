@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class _End:
@@ -109,6 +111,28 @@ def _close(items: object) -> None:
     close = getattr(items, "close", None)
     if close is not None:
         close()
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int, depth: int) -> Generator[R, None, None]:
+    """``function`` of every item, in order, each handed out as soon as it is done and its turn has come.
+
+    ``items`` is iterated in a thread of its own and ``function`` called in ``workers`` others, at most ``depth``
+    items ahead. An error of either is raised in its turn. Held: ``depth`` results or items, one waiting to be next.
+    """
+
+    def begun() -> Iterator[Future[R]]:
+        try:
+            for item in items:
+                yield pool.submit(function, item)
+        finally:
+            _close(items)
+
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="lipsync") as pool,
+        in_background(begun(), depth, name="items") as ahead,
+    ):
+        for future in ahead:
+            yield future.result()
 
 
 def rechunk(items: Iterable[T], first: int, rest: int | None = None) -> Generator[list[T], None, None]:

@@ -221,13 +221,24 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a generator made of a crop: RGB float32 ``[s s 3]`` in [0, 1].
+
+    ``jaw`` ``[9 2]`` is where it drew landmarks 4 … 12, in crop pixels; None if it does not know.
+    """
+
+    rgb: Float32
+    jaw: Float64 | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Patch:
-    """A generated crop on its way back: RGB float32 ``[s s 3]`` in [0, 1] for the ``source`` crop it replaces.
+    """A drawing on its way back to the ``source`` crop it replaces.
 
     ``weight`` in [0, 1] fades the whole patch, for the hand-over between dubbed and untouched frames.
     """
 
-    rgb: Float32
+    drawing: Drawing
     source: Crop
     weight: float = 1.0
 

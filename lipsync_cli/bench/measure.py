@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,8 +24,7 @@ from lipsync_cli.errors import LipsyncError
 from lipsync_cli.media.variant import write_picture, write_sound
 from lipsync_cli.presets import DubSettings
 
-SCHEMA = 1
-DUBS_PER_PROCESS = 2
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,14 @@ class Case:
 class CaseFigures:
     """Medians over rounds. ``realtime_factor`` is seconds of video per second, end to end, everything loaded anew.
 
-    ``stages`` are seconds of work per second of video. ``cold_first_frame_s`` counts from the process's start,
-    ``warm_first_frame_s`` from the request in a process that has dubbed before, loading of the networks left out.
-    ``cost_ratio`` is wall time per second of video over that of the first case, the median of the rounds' ratios.
+    Warm figures are from a process that has dubbed before and holds the networks: ``warm_realtime_factor``, ``fps``
+    (frames per second, end to end), ``generator_fps`` (of the generator alone, while it works) and ``stages``.
+    ``cold_first_frame_s`` counts from the process's start, ``warm_first_frame_s`` from the request, both to the
+    encoder; ``live_first_frame_s`` from opening the inputs to the first encoded frame out of a pipe, warm.
+    ``stages`` are seconds of work per second of video, which may overlap; ``inside`` are those within the generator,
+    one after another. ``tflops`` are counted operations over warm time, in 10¹² a second, ``mfu`` that over the peak.
+    Memory is the most of all rounds. ``cost_ratio`` is wall time per second of video over that of the first case, the
+    median of the rounds' ratios.
     """
 
     case: str
@@ -59,12 +63,18 @@ class CaseFigures:
     rounds: int
     realtime_factor: float
     warm_realtime_factor: float
+    fps: float
+    generator_fps: float | None
     cold_first_frame_s: float
     warm_first_frame_s: float
+    live_first_frame_s: float | None
     peak_rss_mb: float | None
     peak_vram_mb: float | None
     cost_ratio: float
     stages: dict[str, float]
+    inside: dict[str, float]
+    tflops: float | None
+    mfu: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +85,44 @@ class _Prepared:
     audio: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure: each of ``cases`` in each of ``rounds``. ``peak_tflops`` is what the device could do."""
+
+    cases: tuple[Case, ...]
+    rounds: int
+    random_weights: bool = False
+    peak_tflops: float | None = None
+
+
 def run_bench(
     video: Path,
     audio: Path,
-    cases: Sequence[Case],
     settings: DubSettings,
+    plan: Plan,
     folder: Path,
     *,
-    rounds: int,
     on_round: Callable[[int, Case], None] = lambda number, case: None,
 ) -> dict[str, Any]:
-    """Measure every case ``rounds`` times, one after the other in each round; the result as JSON can hold it.
-
-    Raises what a dub raises.
-    """
-    prepared = [_prepare(case, video, audio, folder) for case in cases]
-    told: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases}
-    for number in range(rounds):
-        for item in prepared:
-            on_round(number, item.case)
-            told[item.case].append(_measure(item, settings, folder))
-    base = told[cases[0]]
-    figures = [_figures(item, told[item.case], base, cases[0]) for item in prepared]
+    """Measure all cases of a round one after the other; the result as JSON can hold it. Raises what a dub raises."""
+    prepared: dict[Case, _Prepared] = {}
+    told: dict[Case, list[dict[str, Any]]] = {case: [] for case in plan.cases}
+    for number in range(plan.rounds):
+        for case in plan.cases:
+            on_round(number, case)
+            if case not in prepared:
+                prepared[case] = _prepare(case, video, audio, folder)
+            told[case].append(_measure(prepared[case], settings, folder, random_weights=plan.random_weights))
+    base = plan.cases[0]
+    figures = [_figures(prepared[case], told[case], told[base], base, plan.peak_tflops) for case in plan.cases]
     return {
         "schema": SCHEMA,
         "tool": f"lipsync {__version__}",
         "machine": _machine(),
         "settings": settings.model_dump(mode="json"),
-        "rounds": rounds,
+        "random_weights": plan.random_weights,
+        "peak_tflops": plan.peak_tflops,
+        "rounds": plan.rounds,
         "cases": [asdict(case) for case in figures],
         "raw": {case.name: runs for case, runs in told.items()},
     }
@@ -116,13 +136,13 @@ def _prepare(case: Case, video: Path, audio: Path, folder: Path) -> _Prepared:
     return _Prepared(case, width, picture, sound)
 
 
-def _measure(item: _Prepared, settings: DubSettings, folder: Path) -> dict[str, Any]:
+def _measure(item: _Prepared, settings: DubSettings, folder: Path, *, random_weights: bool) -> dict[str, Any]:
     job = {
         "video": str(item.video),
         "audio": str(item.audio),
         "output": str(folder / "dub.mp4"),
         "settings": settings.model_dump(mode="json"),
-        "dubs": DUBS_PER_PROCESS,
+        "random_weights": random_weights,
         "spawned": time.time(),
     }
     command = [sys.executable, "-m", "lipsync_cli.bench.worker"]
@@ -137,7 +157,13 @@ def _measure(item: _Prepared, settings: DubSettings, folder: Path) -> dict[str, 
     return told
 
 
-def _figures(item: _Prepared, runs: list[dict[str, Any]], base: list[dict[str, Any]], base_case: Case) -> CaseFigures:
+def _figures(
+    item: _Prepared,
+    runs: list[dict[str, Any]],
+    base: list[dict[str, Any]],
+    base_case: Case,
+    peak_tflops: float | None = None,
+) -> CaseFigures:
     cold, warm = [run["runs"][0] for run in runs], [run["runs"][-1] for run in runs]
     seconds = float(item.case.seconds)
 
@@ -148,7 +174,8 @@ def _figures(item: _Prepared, runs: list[dict[str, Any]], base: list[dict[str, A
         per_second(run, seconds) / per_second(first, float(base_case.seconds))
         for run, first in zip(runs, base, strict=True)
     ]
-    stages = {name: _median(run["stages"].get(name, 0.0) / seconds for run in cold) for name in cold[0]["stages"]}
+    tflops = _known(run.get("flops_per_frame", 0) * last["dubbed"] / last["wall_s"] / 1e12
+                    for run, last in zip(runs, warm, strict=True))  # fmt: skip
     return CaseFigures(
         case=item.case.name,
         seconds=seconds,
@@ -159,13 +186,29 @@ def _figures(item: _Prepared, runs: list[dict[str, Any]], base: list[dict[str, A
         rounds=len(runs),
         realtime_factor=_median(run["realtime_factor"] for run in cold),
         warm_realtime_factor=_median(run["realtime_factor"] for run in warm),
+        fps=_median(run["frames"] / run["wall_s"] for run in warm),
+        generator_fps=_known(run["dubbed"] / (run["stages"].get("generate") or float("inf")) for run in warm),
         cold_first_frame_s=_median(run["cold_first_frame_s"] for run in runs),
         warm_first_frame_s=_median(run["first_frame_s"] - run["stages"].get("load", 0.0) for run in warm),
+        live_first_frame_s=_known(run.get("live_first_frame_s") or 0.0 for run in runs),
         peak_rss_mb=_most(run["peak_rss_mb"] for run in cold),
         peak_vram_mb=_most(run["peak_vram_mb"] for run in runs),
         cost_ratio=_median(ratios),
-        stages=stages,
+        stages=_by_stage([run["stages"] for run in warm], seconds),
+        inside=_by_stage([run.get("inside", {}) for run in runs], seconds),
+        tflops=tflops,
+        mfu=tflops / peak_tflops if tflops and peak_tflops else None,
     )
+
+
+def _by_stage(runs: list[dict[str, float]], seconds: float) -> dict[str, float]:
+    """Medians of a stage's seconds, for each second of video."""
+    return {name: _median(run.get(name, 0.0) / seconds for run in runs) for name in runs[0]}
+
+
+def _known(values: Iterable[float]) -> float | None:
+    """The median, None where it is nothing because nothing was measured."""
+    return _median(values) or None
 
 
 def _median(values: Iterable[float]) -> float:

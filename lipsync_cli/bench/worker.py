@@ -1,22 +1,32 @@
 """One measurement in a process of its own: ``python -m lipsync_cli.bench.worker`` reads a job and prints what it
 cost.
 
-The first dub starts from nothing, as a user's does; the following ones find everything loaded by Python already.
+The first dub starts from nothing, as a user's does; the next finds the networks loaded and everything warm. Then one
+goes to a pipe, as to a player, to see when the first encoded frame comes out, and where a generator tells what its
+time goes to, one more is watched from inside.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lipsync_cli.errors import LipsyncError
 
+VIDEO_PACKET = b"\x00\x00\x01\xe0"
+"""How a picture begins in an MPEG transport stream: start code and the first video stream's number."""
+
 
 def main() -> None:
-    """Read a JSON job from stdin: video, audio, output, settings, ``spawned`` (epoch seconds), ``dubs``."""
+    """Read a JSON job from stdin: video, audio, output, settings, ``spawned`` (epoch seconds), ``random_weights``."""
     job = json.load(sys.stdin)
     try:
         told = _run(job)
@@ -26,30 +36,50 @@ def main() -> None:
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
-    """Dub as often as the job says."""
-    from lipsync_cli import pipeline
+    from lipsync_cli.generate.protocol import Measurable
     from lipsync_cli.presets import DubSettings
     from lipsync_cli.request import DubRequest
 
     request = DubRequest(
         Path(job["video"]), Path(job["audio"]), Path(job["output"]), DubSettings(**job["settings"]), overwrite=True
     )
-    runs = [measure(pipeline, request) for _ in range(job["dubs"])]
+    loaded = Loaded(random_weights=job.get("random_weights", False))
+    runs = [measure(request, loaded) for _ in range(2)]
     cold = runs[0].pop("first_frame_epoch") - job["spawned"]
-    for run in runs[1:]:
-        run.pop("first_frame_epoch")
-    return {"cold_first_frame_s": cold, "runs": runs, "peak_vram_mb": peak_vram_mb()}
+    runs[1].pop("first_frame_epoch")
+    told = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, loaded)}
+    if isinstance(loaded.generator, Measurable):
+        told["flops_per_frame"] = loaded.generator.flops_per_frame()
+        told["inside"] = seconds_inside(request, loaded)
+    return {**told, "peak_vram_mb": peak_vram_mb()}
 
 
-def measure(pipeline: Any, request: Any) -> dict[str, Any]:
+class Loaded:
+    """Makes the generator for the first dub and hands it out again for the others."""
+
+    def __init__(self, *, random_weights: bool) -> None:
+        self._random_weights = random_weights
+        self.generator: Any = None
+
+    def __call__(self, job: Any) -> Any:
+        if self.generator is None:
+            from lipsync_cli.pipeline import make_generator
+
+            self.generator = make_generator(job, random_weights=self._random_weights)
+        return self.generator
+
+
+def measure(request: Any, loaded: Loaded) -> dict[str, Any]:
     """One dub: its report's figures, and when its first frame went to the encoder."""
+    from lipsync_cli import pipeline
+
     first = 0.0
 
     def on_progress(done: int, total: int | None) -> None:
         nonlocal first
         first = first or time.time()
 
-    report = pipeline.dub(request, on_progress)
+    report = pipeline.dub(request, on_progress, load=loaded)
     return {
         "first_frame_epoch": first,
         "first_frame_s": report.first_frame_s,
@@ -63,6 +93,68 @@ def measure(pipeline: Any, request: Any) -> dict[str, Any]:
         "threads": report.threads,
         "stages": {entry.stage: entry.seconds for entry in report.stages},
     }
+
+
+def first_packet_s(request: Any, loaded: Loaded) -> float | None:
+    """Seconds from opening the inputs to the first encoded frame at the other end of a pipe; then the reader leaves.
+
+    None when no such frame was recognised. Standard output is that pipe meanwhile.
+    """
+    from lipsync_cli import pipeline
+
+    out, into = os.pipe()
+    kept, seen = os.dup(1), [0.0]
+    reader = threading.Thread(target=_read_until_picture, args=(out, seen), daemon=True)
+    sys.stdout.flush()
+    os.dup2(into, 1)
+    os.close(into)
+    reader.start()
+    began = time.perf_counter()
+    try:
+        pipeline.dub(replace(request, output=None, container="mpegts"), load=loaded)
+    finally:
+        os.dup2(kept, 1)  # closes the pipe's last end, so that the reader ends
+        os.close(kept)
+        reader.join()
+    return seen[0] - began if seen[0] else None
+
+
+def _read_until_picture(descriptor: int, seen: list[float]) -> None:
+    """Note in ``seen`` when the first picture came, and close the pipe."""
+    tail = b""
+    try:
+        while data := os.read(descriptor, 1 << 16):
+            tail = tail[-len(VIDEO_PACKET) :] + data
+            if VIDEO_PACKET in tail:
+                seen[0] = time.perf_counter()
+                return
+    finally:
+        os.close(descriptor)
+
+
+def seconds_inside(request: Any, loaded: Loaded) -> dict[str, float]:
+    """Seconds by stage within the generator over a whole dub.
+
+    The device is waited for after every stage, so nothing overlaps and the sum is an upper bound.
+    """
+    from lipsync_cli import pipeline
+
+    generator, spent = loaded.generator, dict[str, float]()
+
+    @contextmanager
+    def watch(stage: str) -> Iterator[None]:
+        generator.wait()
+        began = time.perf_counter()
+        yield
+        generator.wait()
+        spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - began
+
+    plain, generator.watch = generator.watch, watch
+    try:
+        pipeline.dub(request, load=loaded)
+    finally:
+        generator.watch = plain
+    return spent
 
 
 def peak_vram_mb() -> float | None:

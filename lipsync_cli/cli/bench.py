@@ -17,7 +17,7 @@ from lipsync_cli.errors import UsageError
 from lipsync_cli.presets import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.bench.measure import Case
+    from lipsync_cli.bench.measure import Case, Plan
 
 app = typer.Typer(add_completion=False)
 
@@ -32,6 +32,12 @@ Lengths = Annotated[
 ]
 Heights = Annotated[str, typer.Option(metavar="PX,PX,…", help="Heights of the picture.")]
 Rounds = Annotated[int, typer.Option(min=1, max=100, help="How often to measure each case.")]
+Random = Annotated[
+    bool, o.flag("--random-weights", help="A large model without its files: speed does not depend on their values.")
+]
+Peak = Annotated[
+    float | None, typer.Option("--tflops", min=0.001, help="The device's peak, for the share of it that is used.")
+]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE.json", help="Where the figures are kept.")]
 
 
@@ -42,6 +48,8 @@ def bench(
     lengths: Lengths = "4,8",
     heights: Heights = "480,720",
     rounds: Rounds = 3,
+    random_weights: Random = False,
+    tflops: Peak = None,
     out: Out = Path("out/bench.json"),
     preset: o.PresetName = None,
     model: o.Model = None,
@@ -55,7 +63,8 @@ def bench(
     """Measure how fast and with how much memory this machine dubs.
 
     Lengths are measured at the first height, heights at the first length, in turns, in fresh processes. Compare
-    ratios within one run rather than seconds between runs.
+    ratios within one run rather than seconds between runs. A long length beside a short one shows whether memory
+    grows. A live first frame is an encoded one at the end of a pipe.
     """
     given = locals()
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
@@ -64,8 +73,10 @@ def bench(
         check_input(path, "a talking clip" if path == video else "a file with sound")
     chosen = [_numbers("--lengths", lengths), _numbers("--heights", heights)]
     _check_numbers(*chosen)
+    from lipsync_cli.bench.measure import Plan
+
     make_folder(out.parent)
-    told = _run(video, audio, _cases(*chosen), settings, rounds, quiet)
+    told = _run(video, audio, settings, Plan(_cases(*chosen), rounds, random_weights, tflops), quiet)
     write_text(out, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if as_json:
         emit_json(told)
@@ -89,28 +100,26 @@ def _check_numbers(lengths: list[Fraction], heights: list[Fraction]) -> None:
             raise UsageError(f"--heights {float(height):g} is no even number of pixels from 120 to 4320.")
 
 
-def _cases(lengths: list[Fraction], heights: list[Fraction]) -> list[Case]:
+def _cases(lengths: list[Fraction], heights: list[Fraction]) -> tuple[Case, ...]:
     from lipsync_cli.bench.measure import Case
 
     at_first = [Case(length, int(heights[0])) for length in lengths]
-    return list(dict.fromkeys([*at_first, *(Case(lengths[0], int(height)) for height in heights)]))
+    return tuple(dict.fromkeys([*at_first, *(Case(lengths[0], int(height)) for height in heights)]))
 
 
-def _run(
-    video: Path | None, audio: Path | None, cases: list[Case], settings: DubSettings, rounds: int, quiet: bool
-) -> dict[str, Any]:
+def _run(video: Path | None, audio: Path | None, settings: DubSettings, plan: Plan, quiet: bool) -> dict[str, Any]:
     from lipsync_cli.bench.measure import run_bench
 
     def on_round(number: int, case: Case) -> None:
         if not quiet:
-            stderr().print(f"round {number + 1} of {rounds}: {case.name}", highlight=False)
+            stderr().print(f"round {number + 1} of {plan.rounds}: {case.name}", highlight=False)
 
     with tempfile.TemporaryDirectory(prefix="lipsync-bench-") as name:
         folder = Path(name)
         if video is None:
             video, drawn_sound = _drawn(folder)
             audio = audio or drawn_sound
-        return run_bench(video, audio or video, cases, settings, folder, rounds=rounds, on_round=on_round)
+        return run_bench(video, audio or video, settings, plan, folder, on_round=on_round)
 
 
 def _drawn(folder: Path) -> tuple[Path, Path]:
@@ -125,21 +134,38 @@ def _drawn(folder: Path) -> tuple[Path, Path]:
 
 
 def _show(told: dict[str, Any]) -> None:
-    head = ("case", "size", "realtime", "warm", "first frame", "warm", "peak RSS", "cost ratio")
-    rows = [
-        (
-            case["case"], f"{case['width']}×{case['height']}", f"{case['realtime_factor']:.3f}×",
-            f"{case['warm_realtime_factor']:.3f}×", f"{case['cold_first_frame_s']:.2f} s",
-            f"{case['warm_first_frame_s']:.2f} s",
-            "–" if case["peak_rss_mb"] is None else f"{case['peak_rss_mb']:.0f} MiB", f"{case['cost_ratio']:.2f}",
-        )
-        for case in told["cases"]
-    ]  # fmt: skip
-    emit_table(head, rows)
-    stages = {case["case"]: case["stages"] for case in told["cases"]}
-    names = list(dict.fromkeys(stage for case in stages.values() for stage in case))
-    emit_lines([""])
-    emit_table(
-        ("seconds of work per second", *stages),
-        [(stage, *(f"{case.get(stage, 0):.3f}" for case in stages.values())) for stage in names],
-    )
+    cases = told["cases"]
+    head = (
+        "case", "size", "cold", "warm", "fps", "generator fps", "first frame", "warm", "live", "RSS", "VRAM", "cost",
+    )  # fmt: skip
+    emit_table(head, [_row(case) for case in cases])
+    for title, key in (("seconds of work per second, warm", "stages"), ("inside the generator", "inside")):
+        names = list(dict.fromkeys(stage for case in cases for stage in case[key]))
+        if names:
+            emit_lines([""])
+            emit_table(
+                (title, *(case["case"] for case in cases)),
+                [(name, *(_share(case[key], name) for case in cases)) for name in names],
+            )
+    for case in cases:
+        if case["tflops"]:
+            of_peak = "" if case["mfu"] is None else f", {100 * case['mfu']:.1f} % of {told['peak_tflops']:g}"
+            emit_lines([f"{case['case']}: {case['tflops']:.3g} TFLOP/s end to end{of_peak}"])
+
+
+def _row(case: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        case["case"], f"{case['width']}×{case['height']}", f"{case['realtime_factor']:.3f}×",
+        f"{case['warm_realtime_factor']:.3f}×", f"{case['fps']:.2f}", _known(case["generator_fps"], "{:.2f}"),
+        f"{case['cold_first_frame_s']:.2f} s", f"{case['warm_first_frame_s']:.2f} s",
+        _known(case["live_first_frame_s"], "{:.2f} s"), _known(case["peak_rss_mb"], "{:.0f} MiB"),
+        _known(case["peak_vram_mb"], "{:.0f} MiB"), f"{case['cost_ratio']:.2f}",
+    )  # fmt: skip
+
+
+def _known(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _share(stages: dict[str, float], name: str) -> str:
+    return f"{stages.get(name, 0):.3f}  {100 * stages.get(name, 0) / (sum(stages.values()) or 1):3.0f} %"

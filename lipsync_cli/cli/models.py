@@ -11,7 +11,7 @@ import typer
 from lipsync_cli import hub
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
-from lipsync_cli.cli.model_speed import model_cost, model_time
+from lipsync_cli.cli.model_cost import model_cost
 from lipsync_cli.cli.paths import check_input
 from lipsync_cli.errors import ModelError
 
@@ -119,7 +119,6 @@ def convert_checkpoint(
 
 
 app.command("cost")(model_cost)
-app.command("time")(model_time)
 
 
 def _size(count: int) -> str:

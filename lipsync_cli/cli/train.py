@@ -10,12 +10,13 @@ import typer
 
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_table, stderr
+from lipsync_cli.errors import UsageError
 
 SCHEMA = 1
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the embedded model on your own clips.")
 
-Data = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with clips.csv and the clips it lists.")]
+Data = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with clips of talking people.")]
 Prepared = Annotated[Path, typer.Option("--prepared", metavar="DIR", help="Where the prepared crops are.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where checkpoints, logs and previews go.")]
 ModelFolder = Annotated[Path, typer.Option("--model", metavar="DIR", help="Model folder that gets the weights.")]
@@ -25,6 +26,12 @@ Recipe = Annotated[
 Minutes = Annotated[float | None, typer.Option("--minutes", min=0.01, help="Stop each stage after so many minutes.")]
 Seconds = Annotated[float, typer.Option("--seconds-per-speaker", min=1, help="Use at most so much of one speaker.")]
 Split = Annotated[str, typer.Option("--split", metavar="train|val|test", help="Part of the prepared clips.")]
+CropSize = Annotated[int, typer.Option("--crop-size", min=64, max=512, help="Side of the crops in pixels: 192, 256.")]
+Megabytes = Annotated[
+    float | None,
+    typer.Option("--max-megabytes", min=0.1, help="Choose clips that fit in so much, all speakers alike."),
+]
+LimitsFile = Annotated[Path | None, typer.Option("--limits", metavar="FILE", help="Thresholds of the filters, TOML.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read clips.")]
 
 
@@ -32,24 +39,43 @@ Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Processe
 def prepare(
     data: Data,
     prepared: Prepared = Path("runs/prepared"),
+    crop_size: CropSize = 192,
+    max_megabytes: Megabytes = None,
     seconds_per_speaker: Seconds = 100.0,
+    limits: LimitsFile = None,
     workers: Workers = 2,
+    as_json: o.Json = False,
     debug: o.Debug = False,
 ) -> None:
-    """Cut aligned lower-face crops and log-mel rows from the clips listed in DIR/clips.csv.
+    """Cut, align, check and measure talking clips for training: every video of DIR, or those DIR/clips.csv lists.
 
-    Columns: path, split, speaker, licence, duration_s, sync_lag_frames. Resumes where it stopped.
+    Columns, all but the first optional: path, split, speaker, licence, duration_s, sync_lag_frames. Resumes where it
+    stopped; other limits or another size are then a matter of seconds. See report.png.
     """
+    from lipsync_cli.cli.progress import progress
+    from lipsync_cli.train.limits import load_limits
+    from lipsync_cli.train.prepare import PrepareOptions
     from lipsync_cli.train.prepare import prepare as run
 
-    frames = clips = 0
-    for record in run(data, prepared, seconds_per_speaker=seconds_per_speaker, workers=workers):
-        clips, frames = clips + 1, frames + record.frames
-        if record.note:
-            stderr().print(f"left out {record.path}: {record.note}")
-        elif clips % 50 == 0:
-            stderr().print(f"{clips} clips, {frames} frames")
-    stderr().print(f"{clips} clips, {frames} frames in {prepared}")
+    if crop_size % 16:
+        raise UsageError(f"The crop size must be a multiple of 16, got {crop_size}.", hint="Use 192 or 256.")
+    options = PrepareOptions(crop_size, seconds_per_speaker, max_megabytes, workers, load_limits(limits))
+    with progress(None, None, doing="Preparing") as on_progress:
+        summary = run(data, prepared, options, on_progress)
+    if as_json:
+        emit_json({"schema": SCHEMA, "prepared": str(prepared), **summary})
+        return
+    say = stderr().print
+    for path, note in summary["sources_without_clips"].items():
+        say(f"left out {path}: {note}", highlight=False)
+    for reason, count in summary["clips_left_out"].items():
+        say(f"left out {count} clips: {reason}", highlight=False)
+    chosen = summary["chosen"]
+    say(
+        f"{chosen['clips']} clips of {chosen['speakers']} speakers, {chosen['minutes']:.1f} min, "
+        f"{chosen['megabytes']:.1f} MB in {prepared}; see {prepared / 'report.png'}",
+        highlight=False,
+    )
 
 
 @app.command("mini")

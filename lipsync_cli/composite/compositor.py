@@ -81,9 +81,12 @@ class Compositor:
         size = patch.source.alignment.size
         _check(patch, size)
         rows, columns = self._region.window(size)
-        mask = blend_mask(patch.source.landmarks, size, feather=self._feather, region=self._region)[rows, columns]
+        drawing = patch.drawing
+        mask = blend_mask(
+            patch.source.landmarks, size, feather=self._feather, region=self._region, drawn_jaw=drawing.jaw
+        )[rows, columns]
         source = patch.source.rgb[rows, columns] * np.float32(1 / 255)
-        generated = np.clip(patch.rgb[rows, columns], 0, 1)
+        generated = np.clip(drawing.rgb[rows, columns], 0, 1)
         if self._color_match:
             generated = np.clip(generated + color_field(generated, source, mask), 0, 1)
         cover = np.ones_like(mask)
@@ -101,11 +104,12 @@ class Compositor:
 
 def _check(patch: Patch, size: int) -> None:
     shape = (size, size, 3)
-    if patch.rgb.shape != shape or patch.source.rgb.shape != shape:
+    drawn = patch.drawing.rgb
+    if drawn.shape != shape or patch.source.rgb.shape != shape:
         raise ValueError(
-            f"a patch and its crop must be {size}×{size}×3, got {patch.rgb.shape} and {patch.source.rgb.shape}"
+            f"a patch and its crop must be {size}×{size}×3, got {drawn.shape} and {patch.source.rgb.shape}"
         )
-    if not np.isfinite(patch.rgb).all() or not np.isfinite(patch.source.alignment.matrix).all():
+    if not np.isfinite(drawn).all() or not np.isfinite(patch.source.alignment.matrix).all():
         raise ValueError("a patch must hold finite pixels and a finite alignment")
 
 

@@ -1,8 +1,8 @@
 """The soft mask through which a generated crop replaces the picture.
 
-It lies inside the region the generator writes, ends at the sides of the face, and does not depend on how far the
-speaker of the picture happens to open the mouth: the lower edge is fixed, because the old chin has to be covered
-wherever it was, and an edge that moved with the old speech would show it.
+It lies inside the region the generator writes and ends at the sides of the face. Below, it ends close under the
+lower of two chins, the picture's and the drawn one, so that both are covered and collars stay the picture's own.
+Where the drawn chin is not known the lower edge is fixed, low enough for a wide-open mouth.
 """
 
 from __future__ import annotations
@@ -25,15 +25,28 @@ DROPPED_CHIN_ROWS = np.array([0.25, 0.67, 1.1])
 """The rows of the chin's points when the mouth is wide open, in half heights of the region below its centre. Only
 their columns are taken from the landmarks: speech moves them up and down but hardly sideways."""
 CORNER_SPREAD = 0.04
+JAW = slice(4, 13)
+LOWER_SHARE = 0.6
+"""Width of the soft edge below the chin against that at the sides: a collar may begin right below it."""
+CHIN_MARGIN = 0.012
+"""What landmarks may be off by, in crop widths: so much below the chin is still the generator's."""
+JAW_SPREAD = 1.25
+"""The chin's line is widened by this, so that beside the chin the sides of the face decide."""
 
 
 def blend_mask(
-    landmarks: npt.ArrayLike, size: int, *, feather: float = FEATHER, region: Region = LOWER_FACE_REGION
+    landmarks: npt.ArrayLike,
+    size: int,
+    *,
+    feather: float = FEATHER,
+    region: Region = LOWER_FACE_REGION,
+    drawn_jaw: Float64 | None = None,
 ) -> Float32:
-    """Weights ``[size size]`` in [0, 1] from 68 landmarks ``[68 2]`` in crop pixels.
+    """Weights ``[size size]`` in [0, 1] from 68 landmarks ``[68 2]`` of the picture in crop pixels.
 
-    Exactly 0 on and outside the border of ``region``; 1 deeper than ``feather`` crop widths inside the outline.
-    Raises ValueError for landmarks that are not finite or a feather that is not positive.
+    ``drawn_jaw`` ``[9 2]`` is where landmarks 4 … 12 are in what will be shown. Exactly 0 on and outside the border
+    of ``region``; 1 deeper than ``feather`` crop widths inside the outline. Raises ValueError for landmarks that
+    are not finite or a feather that is not positive.
     """
     points = (np.asarray(landmarks, np.float64) + 0.5) / size
     if points.shape != (68, 2) or not np.isfinite(points).all():
@@ -43,6 +56,10 @@ def blend_mask(
     rows, columns = region.window(size)
     inside = region_depth(size, region)[rows, columns] - np.float32(KERNEL_PX / size)
     face = _face_depth(points, region, unit_grid(size)[columns], unit_grid(size)[rows])
+    if drawn_jaw is not None:
+        jaws = points[JAW], (np.asarray(drawn_jaw, np.float64) + 0.5) / size
+        below = _chin_depth(jaws, unit_grid(size)[columns], unit_grid(size)[rows], LOWER_SHARE * feather)
+        face = np.minimum(face, below / np.float32(LOWER_SHARE))
     mask = np.zeros((size, size), np.float32)
     mask[rows, columns] = smoothstep(np.minimum(inside, face) / np.float32(feather))
     return mask
@@ -61,6 +78,26 @@ def _face_depth(points: Float64, region: Region, x: Float64, y: Float64) -> Floa
     left = _side(points[list(LEFT_SIDE)], points[list(LEFT_CHIN), 0], chin_rows, y) - margin
     right = _side(points[list(RIGHT_SIDE)], points[list(RIGHT_CHIN), 0], chin_rows, y) + margin
     return np.asarray(np.minimum(x[None, :] - left[:, None], right[:, None] - x[None, :]), np.float32)
+
+
+def _chin_depth(jaws: tuple[Float64, Float64], x: Float64, y: Float64, feather: float) -> Float32:
+    """Distance ``[y x]`` to a line close under both ``jaws`` ``[9 2]`` in crop widths, positive above it.
+
+    The line is ``feather`` and a margin below the lower chin, so that the mask is whole down to there.
+    """
+    lines = [np.interp(x, np.maximum.accumulate(_widened(jaw[:, 0])), jaw[:, 1]) for jaw in jaws]
+    # Three shifted copies round the corners between landmarks and where the two chins cross.
+    lower = np.maximum(*lines) + feather + CHIN_MARGIN
+    reach = round(CORNER_SPREAD * len(x) / (x[-1] - x[0]))
+    padded = np.pad(lower, reach, mode="edge")
+    smooth = (padded[: -2 * reach] + lower + padded[2 * reach :]) / 3
+    slant = np.hypot(1.0, np.gradient(smooth, x))
+    return np.asarray((smooth - y[:, None]) / slant, np.float32)
+
+
+def _widened(columns: Float64) -> Float64:
+    """Columns of a jaw's points spread around the chin's."""
+    return np.asarray(columns[4] + JAW_SPREAD * (columns - columns[4]))
 
 
 def _side(jaw: Float64, chin: Float64, chin_rows: Float64, rows: Float64) -> Float64:

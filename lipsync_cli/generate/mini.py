@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -29,18 +30,24 @@ from lipsync_cli.landmarks import mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
 from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, FlowConfig
+from lipsync_cli.nn.landmark_flow import JAW_LINE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import ReferenceFeatures, Renderer
-from lipsync_cli.types import MEL_RATE, Crop, Float32, GeneratorSpec
+from lipsync_cli.nn.renderer import PreparedReferences, Renderer
+from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
+DETAIL_PX = 1.2
 KIND, VERSION = "lip-forcing-mini", 1
 
 
 class MiniConfig(BaseModel):
-    """The ``[generator]`` table of the model card: every hyper-parameter, none guessed from a file."""
+    """The ``[generator]`` table of the model card: every hyper-parameter, none guessed from a file.
+
+    ``temperature`` scales the noise of each step of ``schedule``; less noise is calmer and nearer to the mean.
+    ``sharpen`` is how much of its finest detail is added to a drawing again, against the blur of mixing references.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,6 +61,14 @@ class MiniConfig(BaseModel):
     window: int = Field(24, ge=4)
     references: int = Field(3, ge=1)
     schedule: tuple[float, ...] = (0.999, 0.769)
+    temperature: tuple[float, ...] = (1.0, 1.0)
+    sharpen: float = Field(0.0, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _as_many_temperatures_as_steps(self) -> Self:
+        if len(self.temperature) != len(self.schedule):
+            raise ValueError(f"{len(self.schedule)} steps need as many temperatures, not {len(self.temperature)}")
+        return self
 
     def flow(self) -> FlowConfig:
         """Sizes of the flow network."""
@@ -81,7 +96,7 @@ class MiniState:
     start: Fraction
     seed: int
     cache: FlowCache
-    references: ReferenceFeatures
+    references: PreparedReferences
     rest: Tensor
     z: Tensor
     first_index: int = 0
@@ -133,16 +148,15 @@ class LipForcingMini:
         pixels = self._pixels(chosen)
         z = self.networks.encoder(pixels.float())
         points = self.networks.encoder.landmarks(z)
-        features = self.networks.renderer.encode_references(
-            pixels[None], z[None].to(self.dtype), points[None].to(self.dtype)
-        )
+        renderer = self.networks.renderer
+        features = renderer.encode_references(pixels[None], z[None].to(self.dtype), points[None].to(self.dtype))
         flow = self.networks.flow
         cache = flow.begin(flow.normalise(self._varied(z))[None])
         empty = torch.zeros(0, self.config.latent, device=self.device)
-        return MiniState(start, seed, cache, features, self._rest(z), empty)
+        return MiniState(start, seed, cache, renderer.prepare(features), self._rest(z), empty)
 
     @torch.inference_mode()
-    def step(self, state: MiniState, chunk: CropChunk) -> list[Float32 | None]:
+    def step(self, state: MiniState, chunk: CropChunk) -> list[Drawing | None]:
         """Speak up to the chunk's last time, then draw every crop at its own."""
         positions = [(time - state.start) * LATENT_RATE for time in chunk.times]
         while state.first_index + len(state.z) <= math.ceil(positions[-1]):
@@ -150,13 +164,17 @@ class LipForcingMini:
         z = torch.stack([self._state_at(state, position) for position in positions])
         silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
         z = z + silence * (state.rest - z)
-        count = len(chunk.crops)
-        references = ReferenceFeatures(*(x.expand(count, *x.shape[1:]) for x in state.references))
-        points = self.networks.encoder.landmarks(z).to(self.dtype)
-        image = self.networks.renderer(self._pixels(chunk.crops), z.to(self.dtype), points, references).image
+        drawings: list[Drawing | None] = [self._draw(state, crop, z[i : i + 1]) for i, crop in enumerate(chunk.crops)]
         self._forget(state, math.floor(positions[-1]))
-        out = image.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-        return [np.ascontiguousarray(picture) for picture in out]
+        return drawings
+
+    def _draw(self, state: MiniState, crop: Crop, z: Tensor) -> Drawing:
+        """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
+        points = self.networks.encoder.landmarks(z).to(self.dtype)
+        drawn = self.networks.renderer.draw(self._pixels([crop]), z.to(self.dtype), points, state.references)
+        rgb = np.ascontiguousarray(drawn.image[0].float().permute(1, 2, 0).cpu().numpy())
+        jaw = points[0, JAW_LINE].double() * len(crop.rgb) - 0.5
+        return Drawing(sharpened(rgb, self.config.sharpen).clip(0, 1), jaw.cpu().numpy())
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)
@@ -164,7 +182,8 @@ class LipForcingMini:
         audio = self.networks.flow.audio(torch.from_numpy(np.stack(windows))[None].to(self.device))
         steps = len(self.config.schedule)
         noises = chunk_noise(state.seed, first, self.config.chunk, self.config.latent, steps)
-        noises = [noise.to(self.device) for noise in noises]
+        scaled = zip(self.config.temperature, noises, strict=True)
+        noises = [scale * noise.to(self.device) for scale, noise in scaled]
         x0 = roll_chunk(self.networks.flow, state.cache, audio, noises, self.config.schedule)
         state.z = torch.cat([state.z, self.networks.flow.denormalise(x0[0])])
 
@@ -215,6 +234,13 @@ class LipForcingMini:
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)
         return (stacked.permute(0, 3, 1, 2).to(self.dtype) / 255).contiguous(memory_format=torch.channels_last)
+
+
+def sharpened(rgb: Float32, amount: float) -> Float32:
+    """``rgb`` ``[h w 3]`` with ``amount`` of its detail finer than ``DETAIL_PX`` added once more."""
+    if not amount:
+        return rgb
+    return np.asarray(rgb + np.float32(amount) * (rgb - cv2.GaussianBlur(rgb, (0, 0), DETAIL_PX)), np.float32)
 
 
 def read_config(table: dict[str, Any], *, model: str) -> MiniConfig:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from lipsync_cli.generate.protocol import CropChunk
-from lipsync_cli.types import Crop, Float32, GeneratorSpec
+from lipsync_cli.types import Crop, Drawing, GeneratorSpec
 
 
 class Passthrough:
@@ -31,6 +31,6 @@ class Passthrough:
     def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> None:
         """There is no state."""
 
-    def step(self, state: None, chunk: CropChunk) -> list[Float32 | None]:
+    def step(self, state: None, chunk: CropChunk) -> list[Drawing | None]:
         """None for every crop."""
         return [None] * len(chunk.crops)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from lipsync_cli.types import Crop, Float32, GeneratorSpec
+from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
 
 S = TypeVar("S")
 
@@ -78,10 +79,28 @@ class Generator(Protocol[S]):
         """State of a segment whose first frame is at ``start`` seconds of the dub track."""
         ...
 
-    def step(self, state: S, chunk: CropChunk) -> list[Float32 | None]:
-        """RGB float32 ``[s s 3]`` in [0, 1] for each crop, or None to leave it alone; advances ``state`` in place.
+    def step(self, state: S, chunk: CropChunk) -> list[Drawing | None]:
+        """A drawing for each crop, or None to leave it alone; advances ``state`` in place.
 
         Only the last chunk of a segment may be shorter than ``spec.chunk_frames``, or, with ``spec.rate``, end
         before the chunk's time does.
         """
+        ...
+
+
+@runtime_checkable
+class Measurable(Protocol):
+    """A generator that tells what its time goes to.
+
+    ``watch`` may be set; it is entered with the name of each stage within ``step``, in the order they run.
+    """
+
+    watch: Callable[[str], AbstractContextManager[object]]
+
+    def flops_per_frame(self) -> float:
+        """Operations behind a picture of the steady state."""
+        ...
+
+    def wait(self) -> None:
+        """Return when the device has done all it was given."""
         ...

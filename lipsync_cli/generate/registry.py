@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     import torch
 
     from lipsync_cli.generate.adapter import Adapter
+    from lipsync_cli.generate.lip_forcing.load import Speed
     from lipsync_cli.generate.protocol import Generator
+
+
+MIN_CROP_SIZE = 64
 
 
 def load_generator(
@@ -23,17 +27,24 @@ def load_generator(
     threads: int = 0,
     parity: bool = False,
     compile: bool = False,
+    graphs: bool = False,
+    devices: int = 1,
     crop_encoder: str = "model",
+    crop_size: int = 0,
     adapter: Adapter | None = None,
+    random_weights: bool = False,
 ) -> Generator[Any]:
-    """The generator a model card describes, with its weights verified and loaded; 0 threads means torch's choice.
+    """The generator a model card describes, with its weights verified and loaded.
 
-    ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler and
-    ``crop_encoder`` for another encoder where a model has a use for them; ``adapter`` changes the weights to suit one
-    video. Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not
-    there, UsageError for what the model cannot do.
+    0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it.
+
+    ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler, ``graphs`` for
+    recorded passes, ``devices`` for several GPUs and ``crop_encoder`` for another encoder where a model has a use for
+    them; ``adapter`` changes the weights to suit one video. ``random_weights`` need no files and are for measuring
+    speed. Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not
+    there or too small, UsageError for what the model cannot do.
     """
-    _check_options(card, dtype, parity=parity)
+    _check_options(card, dtype, parity=parity, devices=devices, random_weights=random_weights, crop_size=crop_size)
     if card.kind == "passthrough":
         return Passthrough()
     if card.kind not in ("lip-forcing-mini", "lip-forcing"):
@@ -49,41 +60,84 @@ def load_generator(
     if card.kind == "lip-forcing":
         if crop_encoder != "model":
             card = card.model_copy(update={"generator": {**card.generator, "encoder": crop_encoder}})
-        return _lip_forcing(card, torch.device(chosen), dtype, parity=parity, compile=compile)
+        from lipsync_cli.generate.lip_forcing.load import Speed
+
+        speed = Speed(float8=dtype == "float8", compile=compile, graphs=graphs, devices=devices)
+        kind = choose_dtype(dtype, chosen)
+        return _lip_forcing(card, torch.device(chosen), kind, speed, parity=parity, random_weights=random_weights)
     from lipsync_cli.generate import mini
     from lipsync_cli.generate.adapter import apply_adapter
 
     hub.require_version(card, kind=mini.KIND, version=mini.VERSION)
-    config = mini.read_config(card.generator, model=card.name)
+    table = card.generator | ({"crop_size": crop_size} if crop_size else {})
+    config = mini.read_config(table, model=card.name)
     networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
     if adapter is not None:
         apply_adapter(networks, adapter)
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
 
 
-def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool) -> None:
-    large = card.kind == "lip-forcing"
-    if parity and not large:
+def _check_options(
+    card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool, crop_size: int
+) -> None:
+    if card.kind == "lip-forcing":
+        return
+    if 0 < crop_size < MIN_CROP_SIZE:
+        raise UsageError(
+            f"Faces cannot be drawn at {crop_size} px: at least {MIN_CROP_SIZE} px are needed.",
+            hint="Leave crop_size at 0, or use 96, 128 or 192, which the embedded model was trained at.",
+        )
+    if parity:
         raise UsageError(
             f"--parity follows the numerics of another release; model {card.name} has none but this one.",
             hint="Leave it out, or choose a Lip Forcing model.",
         )
-    if dtype == "float8" and not large:
+    if dtype == "float8":
         raise UsageError(f"Model {card.name} has no eight-bit arithmetic.", hint="Leave dtype at auto.")
+    if devices > 1:
+        raise UsageError(f"Model {card.name} runs on one device.", hint="Leave devices at 1.")
+    if random_weights:
+        raise UsageError(f"Model {card.name} comes with its weights.", hint="Leave out --random-weights.")
 
 
 def _lip_forcing(
-    card: hub.ModelCard, device: torch.device, dtype: str, *, parity: bool, compile: bool
+    card: hub.ModelCard, device: torch.device, dtype: torch.dtype, speed: Speed, *, parity: bool, random_weights: bool
 ) -> Generator[Any]:
     from lipsync_cli.generate.lip_forcing.config import KIND, VERSION, read_config
     from lipsync_cli.generate.lip_forcing.generator import LipForcing
-    from lipsync_cli.generate.lip_forcing.load import accelerate, load_networks
+    from lipsync_cli.generate.lip_forcing.load import (
+        accelerate,
+        check_speed,
+        load_networks,
+        random_networks,
+        require_files,
+    )
+    from lipsync_cli.generate.lip_forcing.room import require_room
 
     hub.require_version(card, kind=KIND, version=VERSION)
     config = read_config(card.generator, model=card.name)
-    networks = load_networks(card, config, device=device, dtype=choose_dtype(dtype, device.type))
-    accelerate(networks, float8=dtype == "float8", compile=compile)
-    return LipForcing(networks, config, name=card.name, release=parity)
+    check_speed(config, speed)
+    _require_devices(device.type, speed.devices)
+    if not random_weights:
+        require_files(card, config)
+    require_room(config, name=card.name, device=device, dtype=dtype, devices=speed.devices)
+    if random_weights:
+        networks = random_networks(config, device=device, dtype=dtype)
+    else:
+        networks = load_networks(card, config, device=device, dtype=dtype)
+    return LipForcing(accelerate(networks, speed), config, name=card.name, release=parity)
+
+
+def _require_devices(kind: str, wanted: int) -> None:
+    """Several GPUs must be there; on a CPU as many processes take their place, which only tests have a use for."""
+    import torch
+
+    present = torch.cuda.device_count() if kind == "cuda" else wanted if kind == "cpu" else 1
+    if wanted > present:
+        raise EnvironmentProblem(
+            f"{wanted} devices were asked for, and there are {present} ({kind}).",
+            hint=f"Use --set devices={present}.",
+        )
 
 
 def choose_device(device: str) -> str:

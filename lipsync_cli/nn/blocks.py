@@ -27,6 +27,16 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, gain: f
     return layer
 
 
+def partial_conv(layer: nn.Conv2d, x: Tensor, first: int, *, bias: bool = False) -> Tensor:
+    """What the channels ``x``, of which the ``first`` is at that place of the layer's input, add to its output.
+
+    A convolution of a concatenation is the sum of convolutions of its parts, so parts that stay the same need to be
+    convolved only once, and parts that are upsampled before they can be convolved while they are small.
+    """
+    weight = layer.weight[:, first : first + x.shape[1]]
+    return F.conv2d(x, weight, layer.bias if bias else None, padding=layer.kernel_size[0] // 2)
+
+
 class ResidualBlock(nn.Module):
     """``x + conv(silu(film(conv(silu(x)))))``; without a condition the film step is left out.
 
@@ -46,6 +56,6 @@ class ResidualBlock(nn.Module):
         h = self.first(F.silu(x))
         if self.film is not None and condition is not None:
             scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
-            h = h * (1 + scale) + shift
-        out: Tensor = x + self.second(F.silu(h))
+            h = torch.addcmul(shift, h, 1 + scale)
+        out: Tensor = self.second(F.silu(h)).add_(x)  # in place: the convolution does not need its output again
         return out

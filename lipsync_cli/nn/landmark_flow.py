@@ -22,19 +22,25 @@ HEAT_SIGMA = 0.03
 NEAR_SIGMA = 0.010
 
 
+Window = tuple[slice, slice]
+WHOLE: Window = (slice(None), slice(None))
+
+
 def pixel_centres(size: int, like: Tensor) -> Tensor:
     """Unit coordinates (x, y) of pixel centres, ``[size size 2]``."""
-    axis = (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size
+    axis = _axis(size, like)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return torch.stack([x, y], -1)
 
 
-def point_weights(points: Tensor, size: int) -> Tensor:
-    """How much each of the points ``[b 29 2]`` (crop fractions) moves each pixel: ``[b 29 size size]``, sum < 1."""
-    squared = (pixel_centres(size, points)[None, None] - points[:, :, None, None]).pow(2).sum(-1)
-    sigma = points.new_full((points.shape[1], 1, 1), LIP_SIGMA)
+def point_weights(points: Tensor, size: int, window: Window = WHOLE) -> Tensor:
+    """How much each of the points ``[b 29 2]`` (crop fractions) moves each pixel: ``[b 29 size size]``, sum < 1.
+
+    ``window``: of the rows and columns that are wanted.
+    """
+    sigma = points.new_full((points.shape[1], 1), LIP_SIGMA)
     sigma[JAW_LINE] = JAW_SIGMA
-    weights = torch.exp(-0.5 * squared / sigma**2)
+    weights = _bells(points, size, sigma, window)
     return weights / (weights.sum(1, keepdim=True) + BACKGROUND)
 
 
@@ -54,8 +60,17 @@ def nearness(points: Tensor, reference_points: Tensor) -> Tensor:
     return -0.5 * squared / NEAR_SIGMA**2
 
 
-def heat_maps(points: Tensor, size: int) -> Tensor:
-    """Soft drawings of outer lips, inner lips and jaw, ``[b 3 size size]`` in [0, 1]."""
-    squared = (pixel_centres(size, points)[None, None] - points[:, :, None, None]).pow(2).sum(-1)
-    heat = torch.exp(-0.5 * squared / HEAT_SIGMA**2)
+def heat_maps(points: Tensor, size: int, window: Window = WHOLE) -> Tensor:
+    """Soft drawings of outer lips, inner lips and jaw, ``[b 3 size size]`` in [0, 1], or a ``window`` of them."""
+    heat = _bells(points, size, points.new_tensor(HEAT_SIGMA), window)
     return torch.stack([heat[:, part].amax(1) for part in (OUTER_LIPS, INNER_LIPS, JAW_LINE)], 1)
+
+
+def _bells(points: Tensor, size: int, sigma: Tensor, window: Window) -> Tensor:
+    """``exp(−½ d²/σ²)`` of each pixel's distance d to each point, as the product of its two axes'."""
+    along = torch.exp(-0.5 * ((_axis(size, points) - points[..., None]) / sigma[..., None]) ** 2)
+    return along[:, :, 1, window[0], None] * along[:, :, 0, None, window[1]]
+
+
+def _axis(size: int, like: Tensor) -> Tensor:
+    return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size

@@ -1,7 +1,7 @@
 """Stage: the causal flow over mouth states, by teacher forcing on real sequences.
 
 Every chunk is denoised given the clean states before it, slightly disturbed, because at run time they will be the
-network's own. Half of the times t are those of the run-time schedule, the rest uniform.
+network's own. Some of the times t are those of the run-time schedule, the rest uniform.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, 
 
 @dataclass(frozen=True, slots=True)
 class CausalRecipe:
-    """Sizes and rates of the stage. ``frames`` alternates between short and long windows."""
+    """Sizes and rates of the stage. ``frames`` alternates between short and long windows.
+
+    ``scheduled`` is the share of chunks at a time of ``schedule``; with one time and a share of 1 the stage is the
+    regression that the flow is compared with.
+    """
 
     steps: int = 1800
     batch: int = 16
@@ -34,6 +38,7 @@ class CausalRecipe:
     learning_rate: float = 1e-3
     warmup: int = 200
     schedule: tuple[float, ...] = (0.999, 0.769)
+    scheduled: float = 0.5
     context_noise: float = 0.25
     seed: int = 0
     save_every: int = 500
@@ -73,7 +78,7 @@ def _times(b: int, chunks: int, recipe: CausalRecipe, generator: torch.Generator
     uniform = torch.rand(b, chunks, generator=generator).clamp(0.001, 0.999)
     index = torch.randint(len(recipe.schedule), (b, chunks), generator=generator)
     scheduled = torch.tensor(recipe.schedule)[index]
-    return torch.where(torch.rand(b, chunks, generator=generator) < 0.5, scheduled, uniform)
+    return torch.where(torch.rand(b, chunks, generator=generator) < recipe.scheduled, scheduled, uniform)
 
 
 def train_causal(
@@ -103,7 +108,13 @@ def train_causal(
 
 @torch.no_grad()
 def rollout_clip(
-    network: CausalFlow, clip: LatentClip, references: Tensor, schedule: tuple[float, ...], *, seed: int = 0
+    network: CausalFlow,
+    clip: LatentClip,
+    references: Tensor,
+    schedule: tuple[float, ...],
+    *,
+    temperature: tuple[float, ...] | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """States ``[n d]`` (encoder units) spoken from the clip's audio alone, by the run-time rollout."""
     chunk = network.config.chunk
@@ -113,21 +124,27 @@ def rollout_clip(
     cache = network.begin(network.normalise(references)[None])
     chunks = []
     for first in range(0, count, chunk):
-        noises = chunk_noise(seed, first, chunk, network.config.latent, len(schedule))
+        drawn = chunk_noise(seed, first, chunk, network.config.latent, len(schedule))
+        noises = [scale * noise for scale, noise in zip(temperature or (1.0,) * len(drawn), drawn, strict=True)]
         chunks.append(roll_chunk(network, cache, audio[:, first : first + chunk], noises, schedule))
     return network.denormalise(torch.cat(chunks, 1)[0])[: len(clip.z)]
 
 
 @torch.no_grad()
 def validate(
-    network: CausalFlow, encoder: MouthEncoder, clips: list[LatentClip], schedule: tuple[float, ...]
+    network: CausalFlow,
+    encoder: MouthEncoder,
+    clips: list[LatentClip],
+    schedule: tuple[float, ...],
+    *,
+    temperature: tuple[float, ...] | None = None,
 ) -> dict[str, float]:
     """Aperture correlation with the real lips, aperture spread (generated over real) and state error, clip means."""
     rng = np.random.default_rng(0)
     rows = []
     for clip in clips:
         references = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))]
-        z = rollout_clip(network, clip, references, schedule)
+        z = rollout_clip(network, clip, references, schedule, temperature=temperature)
         real, made = encoder.aperture(clip.z).numpy(), encoder.aperture(z).numpy()
         if real.std() < 1e-4 or made.std() < 1e-6:
             continue

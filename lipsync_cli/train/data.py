@@ -13,9 +13,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.composite.mask import blend_mask
-from lipsync_cli.errors import InputError
 from lipsync_cli.nn.landmark_flow import POINTS
-from lipsync_cli.train.prepare import MIN_FRAMES, Prepared, read_index
+from lipsync_cli.train.prepared import (
+    MIN_FRAMES,
+    Int16,
+    Prepared,
+    StoredCrops,
+    arrays_path,
+    clip_samples,
+    mel_rows,
+    read_arrays,
+    read_index,
+    video_path,
+)
 from lipsync_cli.types import Float32, UInt8
 
 # A clip whose source is no larger than the crop shows true detail; upsampled ones teach blur and are drawn less.
@@ -23,35 +33,48 @@ SHARP_SCALE = 0.75
 UPSAMPLED_WEIGHT = 0.35
 # Mean step in code values between neighbouring rows below which the lower one repeats the upper.
 CONTINUED_STEP = 0.6
-OPEN_LICENCES = ("CC BY 4.0 (GRID corpus)", "MIT")
+OPEN_LICENCES = ("CC BY 4.0 (GRID corpus)", "MIT", "repo MIT (LICENSE")
 
 
 @dataclass(frozen=True, slots=True)
 class ClipData:
-    """One prepared clip; ``crops`` is a memory map uint8 ``[n s s 3]``, ``landmarks`` ``[n 68 2]`` crop pixels."""
+    """One prepared clip; ``crops`` uint8 ``[n s s 3]``, ``landmarks`` ``[n 68 2]`` crop pixels.
+
+    ``rows`` ``[n]`` of each crop lie in the source picture, which ends above the others. ``mel`` has ``MEL_MARGIN``
+    rows before and after the clip's own, four a frame; ``sound`` is what it was made from, see
+    ``prepared.clip_samples``. Both have the clip's lag undone.
+    """
 
     record: Prepared
-    crops: UInt8
+    crops: UInt8 | StoredCrops
     landmarks: Float32
     mel: Float32
+    sound: Float32
+    rows: Int16
 
 
-def load_clips(folder: Path, split: str, *, open_only: bool = False) -> list[ClipData]:
+def load_clips(folder: Path, split: str, *, open_only: bool = False, cache: Path | None = None) -> list[ClipData]:
     """Every usable clip of a split; ``open_only`` keeps the clearly licensed ones.
 
-    Raises InputError for a folder that was never prepared.
+    Crops are decoded when they are first asked for and then kept in ``cache``, the folder's own if unset: 110 kB a
+    frame at 192 px. Raises InputError for a folder that was never prepared.
     """
-    if not (folder / "index.jsonl").exists():
-        raise InputError(f"{folder} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
     clips = []
     for record in read_index(folder):
-        licensed = not open_only or record.licence.startswith(OPEN_LICENCES)
+        licensed = not open_only or is_open(record.licence)
         if record.split != split or record.frames < MIN_FRAMES or not licensed:
             continue
-        arrays = np.load(folder / f"{record.number:05d}.npz")
-        crops = np.load(folder / f"{record.number:05d}.crops.npy", mmap_mode="r")
-        clips.append(ClipData(record, crops, arrays["landmarks"], arrays["mel"]))
+        arrays = read_arrays(arrays_path(folder, record.name))
+        decoded = (cache or folder / "cache") / f"{record.name}-{record.sha256[:8]}.npy"
+        crops = StoredCrops(video_path(folder, record.name), decoded, record.frames, record.crop_size)
+        sound = clip_samples(arrays.samples, record.frames, record.lag_frames)
+        clips.append(ClipData(record, crops, arrays.landmarks, mel_rows(sound, record.frames), sound, arrays.rows))
     return clips
+
+
+def is_open(licence: str) -> bool:
+    """Whether clips under a licence, in the words of the CSV, may be in weights that anybody may use."""
+    return licence.startswith(OPEN_LICENCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +127,8 @@ def _render_sample(
     refs = choose_references(clip.landmarks, references, rng)
     picked = np.concatenate([at, refs])
     crops = np.array(clip.crops[picked])
-    masks = torch.from_numpy(
-        np.stack([shown(crop, marks, size) for crop, marks in zip(crops[:targets], clip.landmarks[at], strict=True)])
-    )[:, None]
+    shots = zip(crops[:targets], clip.landmarks[at], clip.rows[at], strict=True)
+    masks = torch.from_numpy(np.stack([shown(crop, marks, size, int(rows)) for crop, marks, rows in shots]))[:, None]
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     points = torch.from_numpy(clip.landmarks[picked][:, POINTS] + 0.5) / clip.crops.shape[1]
     if pixels.shape[-1] != size:
@@ -117,17 +139,22 @@ def _render_sample(
     return pixels[:targets], pixels[targets:], points[:targets], points[targets:], masks
 
 
-def shown(crop: UInt8, landmarks: Float32, size: int) -> Float32:
+def shown(crop: UInt8, landmarks: Float32, size: int, rows: int | None = None) -> Float32:
     """The compositor's mask ``[size size]`` for a crop ``[s s 3]`` with landmarks ``[68 2]`` in its pixels.
 
-    0 in the rows that were continued beyond the lower edge of the source picture, where there is nothing to learn.
+    0 below the first ``rows`` rows, where the crop reached beyond the source picture and there is nothing to learn.
+    Unset, they are told from the pixels, which only works while no codec has touched them.
     """
     scale = size / len(crop)
     mask = blend_mask((landmarks + 0.5) * scale - 0.5, size)
-    steps = np.abs(np.diff(crop.astype(np.int16), axis=0)).mean((1, 2))
-    real = int(np.flatnonzero(steps > CONTINUED_STEP)[-1]) + 1 if (steps > CONTINUED_STEP).any() else len(crop)
-    mask[int(real * scale) :] = 0
+    mask[int((real_rows(crop) if rows is None else rows) * scale) :] = 0
     return mask
+
+
+def real_rows(crop: UInt8) -> int:
+    """Rows of a crop from the top to the last that does not repeat the one above it."""
+    steps = np.abs(np.diff(crop.astype(np.int16), axis=0)).mean((1, 2)) > CONTINUED_STEP
+    return int(np.flatnonzero(steps)[-1]) + 1 if steps.any() else len(crop)
 
 
 def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

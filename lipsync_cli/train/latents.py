@@ -10,24 +10,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.audio.mel import LOG_MEAN, LOG_SPREAD
+from lipsync_cli.audio.mel import LOG_MEAN, LOG_SPREAD, band_edges
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import ClipData, choose_references
-from lipsync_cli.train.prepare import MEL_MARGIN
+from lipsync_cli.train.hearing import Heard, HearingRecipe, hear
+from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.types import Float32, Float64
 
 ROWS_PER_FRAME = 4
+THROATS = (0.88, 1.14)
+"""By how much resonances differ between voices: a long throat's against a middling one's, and a short one's."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatentClip:
-    """States ``[n d]``, mel rows with ``MEL_MARGIN`` of context each side, landmarks ``[n 68 2]`` in crop pixels."""
+    """States ``[n d]``, mel rows with ``MEL_MARGIN`` of context each side, landmarks ``[n 68 2]`` in crop pixels.
+
+    ``variants`` are other sounds of the same lips, drawn as often as the clip's own.
+    """
 
     z: Tensor
     mel: Float32
     landmarks: Float32
     speaker: str
+    variants: tuple[Heard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +47,19 @@ class FlowBatch:
 
 
 @torch.no_grad()
-def encode_clips(encoder: MouthEncoder, clips: list[ClipData]) -> list[LatentClip]:
-    """Run the encoder over every frame of every clip."""
+def encode_clips(
+    encoder: MouthEncoder, clips: list[ClipData], hearing: HearingRecipe | None = None
+) -> list[LatentClip]:
+    """Run the encoder over every frame of every clip; ``hearing`` adds variants of the sound."""
+    heard = hear([clip.sound for clip in clips], hearing or HearingRecipe(variants=0))
     out = []
-    for clip in clips:
+    for clip, variants in zip(clips, heard, strict=True):
         states = []
         for first in range(0, len(clip.crops), 64):
             pixels = torch.from_numpy(np.array(clip.crops[first : first + 64]))
             states.append(encoder(pixels.permute(0, 3, 1, 2).float() / 255))
-        out.append(LatentClip(torch.cat(states).clone(), clip.mel, clip.landmarks, clip.record.speaker))
+        z = torch.cat(states).clone()
+        out.append(LatentClip(z, clip.mel, clip.landmarks, clip.record.speaker, variants))
     return out
 
 
@@ -100,20 +111,51 @@ def batch_at(pools: Sequence[ClipPool], seed: int, step: int, *, size: int, refe
 def _sample(
     clip: LatentClip, own: list[LatentClip], frames: int, references: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    start = int(rng.integers(0, len(clip.z) - frames + 1))
+    z, mel = _window(clip, frames, rng)
     # References of another clip of the speaker where there is one: they must not tell what this window does.
     donor = own[rng.integers(len(own))]
     chosen = choose_references(donor.landmarks, references, rng)
-    heard = clip.mel[ROWS_PER_FRAME * start : ROWS_PER_FRAME * (start + frames) + 2 * MEL_MARGIN]
-    audio = audio_windows(disturb_mel(heard, rng), 0, frames)
-    return clip.z[start : start + frames], audio, donor.z[torch.from_numpy(chosen)]
+    audio = audio_windows(disturb_mel(mel, rng), 0, frames)
+    return z, audio, donor.z[torch.from_numpy(chosen)]
+
+
+def _window(clip: LatentClip, frames: int, rng: np.random.Generator) -> tuple[Tensor, Float32]:
+    """States ``[frames d]`` and the rows of the same time, with margins, of the clip's own sound or a variant."""
+    fitting = [heard for heard in (Heard(clip.mel), *clip.variants) if heard.frames >= frames]
+    heard = fitting[int(rng.integers(len(fitting)))]
+    start = int(rng.integers(0, heard.frames - frames + 1))
+    rows = heard.mel[ROWS_PER_FRAME * start : ROWS_PER_FRAME * (start + frames) + 2 * MEL_MARGIN]
+    return states_at(clip.z, heard.tempo, start, frames), rows.astype(np.float32)
+
+
+def states_at(z: Tensor, tempo: float, start: int, frames: int) -> Tensor:
+    """States ``[frames d]`` of somebody who makes the movements of ``z`` ``[n d]`` ``tempo`` times as fast.
+
+    Frame i is the clip's moment i · tempo; between two frames lie the states between theirs.
+    """
+    if tempo == 1.0:
+        return z[start : start + frames]
+    at = (tempo * torch.arange(start, start + frames, dtype=torch.float64)).clamp(0, len(z) - 1)
+    below = at.long().clamp(max=len(z) - 2)
+    return torch.lerp(z[below], z[below + 1], (at - below)[:, None].to(z.dtype))
 
 
 def disturb_mel(mel: Float32, rng: np.random.Generator) -> Float32:
-    """Another loudness, a spectral tilt and, half of the time, a stationary noise floor."""
+    """Another throat, another loudness, a spectral tilt and, half of the time, a stationary noise floor."""
     bands = np.linspace(-1, 1, mel.shape[1])
-    log = mel * LOG_SPREAD + LOG_MEAN + rng.normal(0, 1.0) + rng.normal(0, 0.5) * bands
+    log = warp_throat(mel, rng.uniform(*THROATS)) * LOG_SPREAD + LOG_MEAN
+    log = log + rng.normal(0, 1.0) + rng.normal(0, 0.5) * bands
     if rng.random() < 0.5:
         floor = rng.uniform(-11, -5) + rng.normal(0, 1.0) * bands + rng.normal(0, 0.7, mel.shape)
         log = np.logaddexp(log, floor)
     return np.asarray((log - LOG_MEAN) / LOG_SPREAD, np.float32)
+
+
+def warp_throat(mel: Float32, factor: float) -> Float32:
+    """Rows ``[n 80]`` whose resonances lie ``factor`` times as high: vocal tract length perturbation (Jaitly and
+    Hinton 2013) on the mel bands themselves. 1 changes nothing."""
+    frequencies = band_edges()[1:-1]
+    position = np.interp(frequencies / factor, frequencies, np.arange(len(frequencies)))
+    low = np.minimum(position.astype(int), len(frequencies) - 2)
+    share = (position - low).astype(np.float32)
+    return np.asarray(mel[:, low] * (1 - share) + mel[:, low + 1] * share, np.float32)

@@ -120,6 +120,12 @@ def with_weights(module: Module, weights: Mapping[str, Tensor]) -> Module:
     return other.eval()
 
 
+def is_done(folder: Path, steps: int) -> bool:
+    """Whether the stage in ``folder`` has made its steps, so that its data need not be prepared again."""
+    checkpoint = folder / "checkpoint.pt"
+    return checkpoint.exists() and int(torch.load(checkpoint, weights_only=True, mmap=True)["step"]) >= steps
+
+
 def deadline_in(minutes: float | None) -> float | None:
     """``minutes`` from now in ``time.monotonic`` seconds; None for no end."""
     return None if minutes is None else time.monotonic() + 60 * minutes

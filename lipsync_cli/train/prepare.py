@@ -1,200 +1,180 @@
-"""Talking clips → aligned lower-face crops, landmarks and log-mel rows on a 25 Hz grid, two files per clip.
+"""Any folder of talking clips → aligned, tracked, sync-checked, de-duplicated clips for training.
 
-Reads a ``clips.csv`` (path, split, speaker, licence, duration_s, sync_lag_frames) and writes ``NNNNN.crops.npy``
-(uint8 ``[n 192 192 3]``, memory-mapped by training), ``NNNNN.npz`` and ``index.jsonl``. Splits are by speaker
-and taken from the CSV as they are.
+Two steps. Cutting goes over the sources one by one, in processes, and writes every stretch that ``dub`` could work on
+together with its figures (``work.jsonl``); it resumes where it stopped. Choosing then looks at all figures at once
+and writes ``index.jsonl`` (see ``train.prepared``), ``summary.json`` and ``report.png``; it takes a moment, so other
+limits or another size cost nothing. What was not chosen waits in ``spare/``.
 """
 
 from __future__ import annotations
 
-import csv
 import json
+import multiprocessing
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from fractions import Fraction
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
+from lipsync_cli.errors import UsageError
+from lipsync_cli.train.choosing import Choice, choose
+from lipsync_cli.train.cutting import Cut, Stretch, cut_source
+from lipsync_cli.train.limits import Limits
+from lipsync_cli.train.prepare_report import save_report
+from lipsync_cli.train.prepared import LATENT_RATE, Prepared, write_index
+from lipsync_cli.train.sources import Source, find_sources
 
-from lipsync_cli.audio import mel as mel_module
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.geometry import affine_scale, transform_points, warp_to_crop
-from lipsync_cli.media.audio import open_speech
-from lipsync_cli.media.probe import probe, require_video
-from lipsync_cli.media.video import open_frames
-from lipsync_cli.timeline import nearest_frames
-from lipsync_cli.types import MEL_RATE, Float32, MediaInfo, UInt8
-
-LATENT_RATE = 25
-CROP_SIZE = 192
-DETECT_EVERY = 5
-MIN_FRAMES = 20
-MAX_TRUSTED_LAG = 3
-# Rows of context kept before the first and after the last frame, so that every audio window is inside the clip.
-MEL_MARGIN = 64
-# Where the CSV has no measured lag, the folder's known one (frames, + = audio late).
-FOLDER_LAG = {"lrw_ar": 1}
+FORMAT = 2
+OnProgress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """One row of the CSV that will be prepared."""
+class PrepareOptions:
+    """``crop_size`` in pixels, a multiple of 16; ``workers`` processes; ``max_megabytes`` of chosen clips at most."""
 
-    number: int
-    path: str
-    split: str
-    speaker: str
-    licence: str
-    lag_frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What ``index.jsonl`` says of a prepared clip. ``source_scale`` is source pixels per crop pixel."""
-
-    number: int
-    path: str
-    split: str
-    speaker: str
-    licence: str
-    frames: int
-    source_scale: float
-    note: str = ""
+    crop_size: int = 192
+    seconds_per_speaker: float = 100.0
+    max_megabytes: float | None = None
+    workers: int = 2
+    limits: Limits = field(default_factory=Limits)
 
 
-def read_clips(csv_path: Path, *, seconds_per_speaker: float, seed: int = 0) -> list[Clip]:
-    """Clips of every split, at most ``seconds_per_speaker`` of each speaker, chosen at random with ``seed``."""
-    with csv_path.open(newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    random.Random(seed).shuffle(rows)
-    used: Counter[tuple[str, str]] = Counter()
-    clips = []
-    for row in rows:
-        key = (row["split"], row["speaker"])
-        if used[key] >= seconds_per_speaker:
-            continue
-        used[key] += float(row["duration_s"])  # type: ignore[assignment]
-        clips.append((row, _lag(row)))
-    clips.sort(key=lambda item: item[0]["path"])
-    return [
-        Clip(number, row["path"], row["split"], row["speaker"], row["licence"], lag)
-        for number, (row, lag) in enumerate(clips)
-    ]
+def prepare(
+    data: Path, out: Path, options: PrepareOptions, on_progress: OnProgress = lambda done, total: None
+) -> dict[str, Any]:
+    """Prepare the clips of ``data`` in ``out`` and return what ``summary.json`` holds.
 
-
-def _lag(row: dict[str, str]) -> int:
-    """The audio lag to undo. A measured lag beyond ±3 frames is a failed measurement, not a lag."""
-    if row["sync_lag_frames"]:
-        lag = int(row["sync_lag_frames"])
-        return lag if abs(lag) <= MAX_TRUSTED_LAG else 0
-    return FOLDER_LAG.get(Path(row["path"]).parts[1], 0)
-
-
-def prepare(data: Path, out: Path, *, seconds_per_speaker: float = 100.0, workers: int = 2) -> Iterator[Prepared]:
-    """Prepare ``data/clips.csv`` into ``out``, yielding one record per clip as it is done.
-
-    Clips already in ``index.jsonl`` are skipped, so an interrupted run goes on where it stopped.
+    ``on_progress`` gets frames done and, about, in total. Raises InputError when there are no clips, UsageError when
+    ``out`` was begun with another crop size.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    index = out / "index.jsonl"
-    done = {record.number for record in read_index(out)} if index.exists() else set()
-    clips = [
-        c for c in read_clips(data / "clips.csv", seconds_per_speaker=seconds_per_speaker) if c.number not in done
-    ]
-    # In random order, so that an unfinished run is a fair sample of every source.
-    random.Random(0).shuffle(clips)
-    with ProcessPoolExecutor(workers) as pool, index.open("a") as handle:
-        futures = [pool.submit(prepare_clip, data, out, clip) for clip in clips]
-        for future in as_completed(futures):
-            record = future.result()
-            handle.write(json.dumps(asdict(record)) + "\n")
-            handle.flush()
-            yield record
-
-
-def read_index(out: Path) -> list[Prepared]:
-    """Records of a prepared folder, in clip order."""
-    lines = (out / "index.jsonl").read_text().splitlines()
-    return sorted((Prepared(**json.loads(line)) for line in lines), key=lambda record: record.number)
-
-
-def prepare_clip(data: Path, out: Path, clip: Clip) -> Prepared:
-    """Decode, track, align and save one clip; ``note`` says why a clip gave no frames."""
-
-    def rejected(note: str) -> Prepared:
-        return Prepared(clip.number, clip.path, clip.split, clip.speaker, clip.licence, 0, 0.0, note)
-
-    frames, samples = _decode(data / clip.path)
-    if len(frames) < MIN_FRAMES:
-        return rejected(f"{len(frames)} frames")
-    landmarks = _landmarks(frames)
-    if landmarks is None:
-        return rejected("no single face found in every detection window")
-    smooth = gaussian_filter1d(landmarks, 1.5, axis=0, mode="nearest")
-    matrices = [LOWER_FACE.matrix(LOWER_FACE.anchors(points), CROP_SIZE) for points in smooth]
-    crops = np.stack([warp_to_crop(f, m, CROP_SIZE) for f, m in zip(frames, matrices, strict=True)])
-    in_crop = np.stack([transform_points(m, p) for m, p in zip(matrices, landmarks, strict=True)])
-    np.save(out / f"{clip.number:05d}.crops.npy", crops)
-    np.savez(
-        out / f"{clip.number:05d}.npz",
-        landmarks=in_crop.astype(np.float32),
-        mel=_mel_rows(samples, len(frames), clip.lag_frames),
+    sources = find_sources(data, seconds_per_speaker=options.seconds_per_speaker)
+    for folder in ("clips", "spare"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    _check_settings(out, options)
+    cuts = cut_all(data, out, sources, options, on_progress)
+    pairs = [(source, cuts[source.path]) for source in sources]
+    max_bytes = None if options.max_megabytes is None else int(options.max_megabytes * 1e6)
+    choice = choose(
+        pairs,
+        options.limits,
+        crop_size=options.crop_size,
+        seconds_per_speaker=options.seconds_per_speaker,
+        max_bytes=max_bytes,
     )
-    scale = float(np.median([1 / affine_scale(m) for m in matrices]))
-    return Prepared(clip.number, clip.path, clip.split, clip.speaker, clip.licence, len(frames), round(scale, 3))
+    _place(out, {record.name for record in choice.chosen})
+    write_index(out, choice.chosen)
+    summary = summarise(choice, [cut for _, cut in pairs])
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    save_report(out, choice.chosen, choice.rejected)
+    return summary
 
 
-def _decode(path: Path) -> tuple[list[UInt8], Float32]:
-    """RGB frames nearest to a 25 Hz grid and mono 16 kHz samples that start with the first frame."""
-    info = probe(path)
-    with open_frames(info) as source:
-        timed = [(frame.time, frame.rgb) for frame in source if frame.rgb is not None]
-    start, end = timed[0][0], timed[-1][0]
-    grid = [start + Fraction(i, LATENT_RATE) for i in range(int((end - start) * LATENT_RATE) + 1)]
-    nearest = nearest_frames([time for time, _ in timed], grid)
-    with open_speech(path) as speech:
-        samples = np.concatenate([span.samples[0] for span in speech])
-    # Second 0 of the sound is the file's start, which is not always where the picture begins.
-    shift = round((require_video(info).start - _file_start(info)) * mel_module.SAMPLE_RATE)
-    return [timed[i][1] for i in nearest], np.pad(samples, (-shift, 0)) if shift < 0 else samples[shift:]
+def _check_settings(out: Path, options: PrepareOptions) -> None:
+    path, settings = out / "settings.json", {"format": FORMAT, "crop_size": options.crop_size}
+    if not path.exists():
+        path.write_text(json.dumps(settings) + "\n")
+    elif (found := json.loads(path.read_text())) != settings:
+        raise UsageError(
+            f"{out} was begun with crops of {found.get('crop_size')} px (format {found.get('format')}), "
+            f"not {options.crop_size} px (format {FORMAT}).",
+            hint="Prepare into another folder, or use the same --crop-size.",
+        )
 
 
-def _file_start(info: MediaInfo) -> Fraction:
-    """Where players put second 0: the earliest stream's start."""
-    return min([require_video(info).start, *(stream.start for stream in info.audio)])
+def cut_all(
+    data: Path, out: Path, sources: list[Source], options: PrepareOptions, on_progress: OnProgress
+) -> dict[str, Cut]:
+    """What became of every source, by path; those already in ``work.jsonl`` are not cut again."""
+    log = out / "work.jsonl"
+    cuts = {cut.path: cut for cut in read_work(log)} if log.exists() else {}
+    waiting = [source for source in sources if source.path not in cuts]
+    # In random order, so that an unfinished run is a fair sample of every folder.
+    random.Random(0).shuffle(waiting)
+    total = round(sum(source.seconds for source in waiting) * LATENT_RATE)
+    done = 0
+    with log.open("a") as handle:
+        if log.stat().st_size and not log.read_bytes().endswith(b"\n"):
+            handle.write("\n")  # the last line was interrupted
+        for cut in _cut_in_processes(data, out, waiting, options):
+            handle.write(json.dumps(asdict(cut)) + "\n")
+            handle.flush()
+            cuts[cut.path] = cut
+            done += cut.frames
+            on_progress(done, max(total, done))
+    return cuts
 
 
-def _landmarks(frames: list[UInt8]) -> npt.NDArray[np.float64] | None:
-    """68 landmarks ``[n 68 2]``; faces are detected every few frames and followed by their landmarks between."""
-    import dlib
-    import face_recognition_models as weights
+def _cut_in_processes(data: Path, out: Path, sources: list[Source], options: PrepareOptions) -> Iterator[Cut]:
+    # Who speaks is asked of the picture only where nobody says.
+    jobs = [(source, source.speaker is None) for source in sources]
+    if options.workers == 1 or len(jobs) < 2:
+        for source, identify in jobs:
+            yield cut_source(data, out, source, crop_size=options.crop_size, identify=identify)
+        return
+    # Networks and OpenCV have threads of their own, which a forked process would inherit stopped.
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
+        futures = [
+            pool.submit(cut_source, data, out, source, crop_size=options.crop_size, identify=identify)
+            for source, identify in jobs
+        ]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
-    detector = dlib.get_frontal_face_detector()
-    predictor = dlib.shape_predictor(weights.pose_predictor_model_location())
-    found = []
-    box = None
-    for index, frame in enumerate(frames):
-        if index % DETECT_EVERY == 0 or box is None:
-            boxes = detector(frame, 1 if max(frame.shape) < 300 else 0)
-            box = max(boxes, key=lambda b: b.area()) if len(boxes) else None
-            if box is None:
-                return None
-        points = np.array([[p.x, p.y] for p in predictor(frame, box).parts()], np.float64)
-        found.append(points)
-    return np.stack(found)
+
+def read_work(log: Path) -> Iterator[Cut]:
+    """The finished sources of a work log; a last line that was interrupted is left out."""
+    for line in log.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        yield Cut(**(row | {"stretches": [Stretch(**stretch) for stretch in row["stretches"]]}))
 
 
-def _mel_rows(samples: Float32, frames: int, lag_frames: int) -> Float32:
-    """Rows whose number ``MEL_MARGIN + 4·i`` is centred on frame i, with the clip's lag undone."""
-    half = mel_module.WINDOW // 2
-    first = lag_frames * mel_module.SAMPLE_RATE // LATENT_RATE - MEL_MARGIN * mel_module.HOP - half
-    rows = 2 * MEL_MARGIN + frames * MEL_RATE // LATENT_RATE
-    last = first + (rows - 1) * mel_module.HOP + mel_module.WINDOW
-    padded = np.pad(samples, (max(0, -first), max(0, last - len(samples))))
-    begin = max(0, first)
-    return mel_module.log_mel(padded[begin : begin + last - first])
+def _place(out: Path, chosen: set[str]) -> None:
+    """Chosen clips into ``clips``, all others into ``spare``."""
+    for here, there, wanted in (("clips", "spare", False), ("spare", "clips", True)):
+        for path in list((out / here).iterdir()):
+            if (path.name.split(".")[0] in chosen) is wanted:
+                path.replace(out / there / path.name)
+
+
+def summarise(choice: Choice, cuts: list[Cut]) -> dict[str, Any]:
+    """Counts for people and programs: what was chosen by split and folder, what was not and why."""
+    unusable: Counter[str] = Counter()
+    for cut in cuts:
+        unusable.update(cut.unusable)
+        unusable["too short a run"] += cut.too_short
+    return {
+        "sources": len(cuts),
+        "frames_seen": sum(cut.frames for cut in cuts),
+        "chosen": _share(choice.chosen),
+        "splits": _grouped(choice.chosen, lambda record: record.split),
+        "folders": _grouped(choice.chosen, lambda record: Path(record.path).parent.as_posix()),
+        "lags": dict(Counter(f"{r.lag_frames:+d} ({r.lag_from})" for r in choice.chosen).most_common()),
+        "clips_left_out": dict(choice.rejected.most_common()),
+        "frames_left_out": dict(choice.frames_rejected.most_common()),
+        "frames_without_usable_face": dict(+unusable),
+        "sources_without_clips": {
+            cut.path: cut.note or "no stretch with a usable face" for cut in cuts if not cut.stretches
+        },
+    }
+
+
+def _share(records: list[Prepared]) -> dict[str, Any]:
+    return {
+        "clips": len(records),
+        "minutes": round(sum(record.frames for record in records) / LATENT_RATE / 60, 2),
+        "speakers": len({record.speaker for record in records}),
+        "megabytes": round(sum(record.bytes for record in records) / 1e6, 2),
+    }
+
+
+def _grouped(records: list[Prepared], key: Callable[[Prepared], str]) -> dict[str, Any]:
+    names = sorted({key(record) for record in records})
+    return {name: _share([record for record in records if key(record) == name]) for name in names}

@@ -14,6 +14,8 @@ from lipsync_cli.errors import UsageError
 from lipsync_cli.presets import presets_dir
 from lipsync_cli.train.autoencoder import AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
+from lipsync_cli.train.hearing import HearingRecipe
+from lipsync_cli.train.phones import PhonesRecipe
 from lipsync_cli.train.points import PointsRecipe
 from lipsync_cli.train.sharpen import SharpenRecipe
 from lipsync_cli.train.state_sync import StateSyncRecipe
@@ -30,16 +32,21 @@ JOINT = (
 class MiniRecipe:
     """Every stage of lip-forcing-mini in order; ``student`` unset ships the causal network itself.
 
-    ``open_only`` trains on the clearly licensed clips alone.
+    ``phones`` unset leaves that stage out. ``hearing`` says how else the clips' sound is heard while speech is
+    learnt; unset, only loudness, tilt, throat and floor change. ``temperature`` goes into the card beside the
+    schedule. ``open_only`` trains on the clearly licensed clips alone.
     """
 
     autoencoder: tuple[AutoencoderRecipe, ...] = JOINT
     points: PointsRecipe = field(default_factory=PointsRecipe)
     sharpen: SharpenRecipe | None = None
+    phones: PhonesRecipe | None = None
     sync: StateSyncRecipe = field(default_factory=StateSyncRecipe)
     teacher: TeacherRecipe = field(default_factory=TeacherRecipe)
     causal: CausalRecipe = field(default_factory=CausalRecipe)
     student: StudentRecipe | None = None
+    hearing: HearingRecipe | None = None
+    temperature: tuple[float, ...] = (1.0, 1.0)
     open_only: bool = False
 
     def schedule(self) -> tuple[float, ...]:

@@ -11,6 +11,8 @@ import torch
 from lipsync_cli.errors import InputError
 from lipsync_cli.generate.mini import MiniConfig, MiniNetworks
 from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.state_sync import StateSync
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import autoencoder, causal
@@ -18,7 +20,8 @@ from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.export import export
 from lipsync_cli.train.latents import LatentClip, encode_clips
-from lipsync_cli.train.loop import deadline_in
+from lipsync_cli.train.loop import deadline_in, is_done
+from lipsync_cli.train.phones import synthesise, train_phones
 from lipsync_cli.train.points import train_points
 from lipsync_cli.train.previews import save_preview
 from lipsync_cli.train.recipe import MiniRecipe
@@ -56,13 +59,13 @@ def train_all(run: Run, model: Path) -> Path:
     Raises InputError when the folder holds no usable clips.
     """
     clips = _training_clips(run)
-    config = MiniConfig.model_validate({"schedule": run.recipe.schedule()})
+    config = MiniConfig.model_validate({"schedule": run.recipe.schedule(), "temperature": run.recipe.temperature})
     networks = MiniNetworks(config)
     pair = train_pictures(run, clips)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
-    path = export(networks, model, schedule=config.schedule)
+    path = export(networks, model, schedule=config.schedule, temperature=config.temperature)
     run.say(f"wrote {path}")
     return path
 
@@ -88,10 +91,12 @@ def train_pictures(run: Run, clips: list[ClipData]) -> Autoencoder:
 def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config: MiniConfig) -> CausalFlow:
     """From sound to mouth states: causal network, and if wanted teacher, sync expert and distilled student."""
     recipe, encoder = run.recipe, networks.encoder
-    states = encode_clips(encoder, clips)
+    if recipe.hearing is not None:
+        run.say(f"making {recipe.hearing.variants} variants of the sound of {len(clips)} clips")
+    states = encode_clips(encoder, clips, recipe.hearing)
     held_out = encode_clips(encoder, run.clips("val"))
     run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
-    network = causal.new_network(config.flow(), states, encoder, seed=recipe.causal.seed)
+    network = speech_network(run, states, encoder, config)
     network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", deadline=run.deadline())
     _report(run, "causal", networks, network, held_out, config)
     if recipe.student is None:
@@ -106,15 +111,42 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     return network
 
 
-def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple[StateSync, WindowFlow]:
-    """The sync expert and the teacher, both in the units of ``units``."""
-    recipe, latent = run.recipe, units.config.latent
+def new_judges(recipe: MiniRecipe, units: CausalFlow) -> tuple[StateSync, WindowFlow]:
+    """The sync expert and the teacher before training, with seeded weights and the units of ``units``."""
+    latent = units.config.latent
     torch.manual_seed(recipe.sync.seed)
     expert = StateSync(latent)
-    expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", deadline=run.deadline())
     torch.manual_seed(recipe.teacher.seed)
     teacher = WindowFlow(recipe.teacher.config(latent))
     teacher.share_units(units)
+    return expert, teacher
+
+
+def speech_network(run: Run, states: list[LatentClip], encoder: MouthEncoder, config: MiniConfig) -> CausalFlow:
+    """The causal network before its stage: the data's units, ears that know phones."""
+    network = causal.new_network(config.flow(), states, encoder, seed=run.recipe.causal.seed)
+    listen(run, network)
+    return network
+
+
+def listen(run: Run, network: FlowBackbone) -> None:
+    """Let the network's audio encoder begin with what the phones stage of its width taught one, if there is one."""
+    recipe = run.recipe.phones
+    if recipe is None:
+        return
+    folder = run.runs / f"phones-{network.config.width}"
+    spoken = synthesise(recipe) if not is_done(folder, recipe.steps) else []
+    torch.manual_seed(recipe.seed)
+    encoder = train_phones(AudioWindowEncoder(network.config.width), spoken, recipe, folder, deadline=run.deadline())
+    network.audio.load_state_dict(encoder.state_dict())
+
+
+def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple[StateSync, WindowFlow]:
+    """The sync expert and the teacher, both in the units of ``units``."""
+    recipe = run.recipe
+    expert, teacher = new_judges(recipe, units)
+    expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", deadline=run.deadline())
+    listen(run, teacher)
     return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", deadline=run.deadline())
 
 
@@ -122,7 +154,9 @@ def _report(
     run: Run, name: str, networks: MiniNetworks, network: CausalFlow, held_out: list[LatentClip], config: MiniConfig
 ) -> None:
     if held_out:
-        figures = causal.validate(network, networks.encoder, held_out, config.schedule)
+        figures = causal.validate(
+            network, networks.encoder, held_out, config.schedule, temperature=config.temperature
+        )
         run.say(f"{name}, held-out speakers: " + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
 
 

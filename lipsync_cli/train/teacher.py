@@ -27,7 +27,7 @@ class TeacherRecipe:
     batch: int = 16
     frames: tuple[int, ...] = (28, 48)
     references: int = 3
-    width: int = 160
+    width: int = 128
     layers: int = 5
     heads: int = 4
     learning_rate: float = 1e-3

@@ -14,12 +14,10 @@ import numpy as np
 import torch
 
 from lipsync_cli import hub
-from lipsync_cli.generate.mini import load_networks, read_config
+from lipsync_cli.generate.mini import MiniConfig, MiniNetworks, load_networks, read_config
 from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.latents import LatentClip, encode_clips
-
-SCHEDULES = ((0.999,), (0.999, 0.65), (0.999, 0.769))
 
 
 def dlib_aperture(clip: LatentClip) -> np.ndarray:
@@ -28,21 +26,28 @@ def dlib_aperture(clip: LatentClip) -> np.ndarray:
     return np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1)
 
 
+def shipped_networks() -> tuple[MiniNetworks, MiniConfig]:
+    """The weights in models/lip-forcing-mini and what its card says of them."""
+    card = hub.load_card("lip-forcing-mini")
+    config = read_config(card.generator, model=card.name)
+    return load_networks(hub.resolve_weights(card, "networks"), config).eval(), config
+
+
 @torch.no_grad()
 def main() -> None:
-    """One line per schedule, for all clips and for those of at least two seconds."""
+    """The shipped schedule and its first step alone, for all clips and for those of at least two seconds."""
     split = sys.argv[2] if len(sys.argv) > 2 else "test"
-    card = hub.load_card("lip-forcing-mini")
-    networks = load_networks(
-        hub.resolve_weights(card, "networks"), read_config(card.generator, model=card.name)
-    ).eval()
+    networks, config = shipped_networks()
     clips = encode_clips(networks.encoder, load_clips(Path(sys.argv[1]), split))
     rng = np.random.default_rng(0)
     chosen = [clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))] for clip in clips]
-    for schedule in SCHEDULES:
+    for steps in (len(config.schedule), 1):
+        schedule, temperature = config.schedule[:steps], config.temperature[:steps]
         rows = []
         for clip, references in zip(clips, chosen, strict=True):
-            spoken = networks.encoder.aperture(rollout_clip(networks.flow, clip, references, schedule)).numpy()
+            spoken = networks.encoder.aperture(
+                rollout_clip(networks.flow, clip, references, schedule, temperature=temperature)
+            ).numpy()
             read, real = networks.encoder.aperture(clip.z).numpy(), dlib_aperture(clip)
             if real.std() > 0 and spoken.std() > 0:
                 figures = (np.corrcoef(real, spoken)[0, 1], spoken.std() / read.std(), np.corrcoef(real, read)[0, 1])

@@ -9,7 +9,7 @@ import numpy as np
 from lipsync_cli.composite.colorspace import chroma_siting, planes_from_rgb
 from lipsync_cli.geometry import compose_affine, warp_to_crop
 from lipsync_cli.pixel_formats import pixel_format
-from lipsync_cli.types import Alignment, ColorInfo, Crop, Float32, Float64, Frame, Patch, VideoInfo
+from lipsync_cli.types import Alignment, ColorInfo, Crop, Drawing, Float32, Float64, Frame, Patch, VideoInfo
 
 FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "gray", "gray10le", "gbrp")
 SIDE = [
@@ -85,4 +85,4 @@ def crop_of(rgb: Float32, placed: Alignment) -> Crop:
 
 
 def unchanged(crop: Crop, weight: float = 1.0) -> Patch:
-    return Patch((crop.rgb / 255).astype(np.float32), crop, weight)
+    return Patch(Drawing((crop.rgb / 255).astype(np.float32)), crop, weight)

@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli import hub
+from lipsync_cli.errors import ModelError, UsageError
 from lipsync_cli.generate.mini import LipForcingMini, MiniConfig, MiniNetworks, load_networks, read_config
 from lipsync_cli.generate.protocol import CropChunk, Generator, MelSpan
+from lipsync_cli.generate.registry import load_generator
 from lipsync_cli.types import MEL_RATE, Alignment, Crop
 
 CONFIG = read_config({"crop_size": 64, "latent": 6, "width": 16, "layers": 2, "heads": 2, "window": 8}, model="test")
@@ -60,7 +62,7 @@ def run(generator: LipForcingMini, crops, times, sizes, *, mel=MEL, silence=None
         end = -int(-(times[part][-1] + spec.audio_after_s) * MEL_RATE // 1)
         rows = mel[begin - MEL_FIRST : end - MEL_FIRST + 1]
         chunk = CropChunk(tuple(crops[part]), tuple(times[part]), MelSpan(rows, begin), silence[part])
-        out += generator.step(state, chunk)
+        out += [drawing.rgb for drawing in generator.step(state, chunk)]
         first, previous = first + size, times[part][-1]
     return np.stack(out)
 
@@ -92,6 +94,21 @@ def test_same_seed_same_pictures_other_seed_others(generator):
     first = run(generator, crops, times, [4, 4])
     assert np.array_equal(first, run(generator, crops, times, [4, 4]))
     assert np.abs(first - run(generator, crops, times, [4, 4], seed=1)).max() > 1e-4
+
+
+def test_temperature_scales_the_noise_of_each_step():
+    crops, times = make_crops(8), at_rate(8, Fraction(25))
+    drawn = {}
+    for temperature in [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]:
+        config = CONFIG.model_copy(update={"temperature": temperature})
+        seeds = [run(LipForcingMini(make_networks(), config), crops, times, [4, 4], seed=seed) for seed in (0, 1)]
+        drawn[temperature] = seeds[0]
+        # Without any noise the seed has nothing to say.
+        assert np.array_equal(*seeds) == (temperature == (0.0, 0.0))
+    pictures = list(drawn.values())
+    assert all(not np.array_equal(pictures[i], pictures[j]) for i in range(4) for j in range(i))
+    with pytest.raises(ModelError, match="temperature"):
+        read_config({"schedule": [0.999], "temperature": [1.0, 1.0]}, model="test")
 
 
 def test_pictures_depend_on_no_audio_beyond_the_declared_look_ahead(generator):
@@ -212,3 +229,11 @@ def test_lips_at_rest_are_offered_open_and_closed() -> None:
     speaking = still.clone()
     speaking[0, 0] = 0.06
     assert torch.equal(generator._varied(speaking), speaking)
+
+
+def test_the_crop_size_can_be_chosen_but_not_below_what_a_mouth_needs() -> None:
+    card = hub.load_card("lip-forcing-mini")
+    assert load_generator(card, device="cpu", crop_size=96).spec.crop_size == 96
+    assert load_generator(card, device="cpu").spec.crop_size == card.generator["crop_size"]
+    with pytest.raises(UsageError, match="48 px"):
+        load_generator(card, device="cpu", crop_size=48)

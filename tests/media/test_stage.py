@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.stage import in_background, rechunk
+from lipsync_cli.stage import in_background, in_threads, rechunk
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 5))
@@ -88,3 +88,59 @@ def test_rechunk_conserves_items(items, first, rest):
     groups = list(rechunk(items, first, rest))
     assert [item for group in groups for item in group] == items
     assert all(len(group) == (rest if index else first) for index, group in enumerate(groups[:-1]))
+
+
+@given(st.lists(st.integers(0, 4), max_size=30), st.integers(1, 4), st.integers(1, 5))
+def test_threads_keep_the_order_whoever_is_first(delays, workers, depth):
+    def slow(item: tuple[int, int]) -> int:
+        time.sleep(item[1] / 2000)
+        return item[0]
+
+    assert list(in_threads(slow, enumerate(delays), workers, depth)) == list(range(len(delays)))
+
+
+def test_results_do_not_wait_for_items_that_have_not_come():
+    """A stream that pauses has given everything that went in before."""
+    gate = threading.Event()
+
+    def items():
+        yield from range(3)
+        gate.wait(10)
+        yield 3
+
+    out = in_threads(lambda item: item, items(), 2, 4)
+    assert [next(out) for _ in range(3)] == [0, 1, 2]
+    gate.set()
+    assert list(out) == [3]
+
+
+def test_threads_work_no_further_ahead_than_they_may_and_close_the_source():
+    begun, closed = [], []
+
+    def items():
+        try:
+            for item in range(1000):
+                begun.append(item)
+                yield item
+        finally:
+            closed.append(True)
+
+    out = in_threads(lambda item: item, items(), 2, 3)
+    assert next(out) == 0
+    time.sleep(0.1)
+    # One was handed out, three wait, one is in the thread's hand.
+    assert len(begun) <= 5
+    out.close()
+    assert closed == [True]
+
+
+def test_an_error_in_a_thread_comes_in_its_turn():
+    def function(item: int) -> int:
+        if item == 2:
+            raise ValueError("two")
+        return item
+
+    out = in_threads(function, range(9), 3, 3)
+    assert [next(out), next(out)] == [0, 1]
+    with pytest.raises(ValueError, match="two"):
+        next(out)

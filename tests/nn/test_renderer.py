@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from lipsync_cli.nn.blocks import conv, partial_conv
+from lipsync_cli.nn.landmark_flow import heat_maps, pixel_centres, point_weights
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import Renderer, identity_grid, region_keep
+from lipsync_cli.nn.renderer import RegionWindow, Renderer, identity_grid, region_keep
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +93,42 @@ def test_aperture_is_the_mean_inner_lip_distance():
     lips = encoder.landmarks(z := torch.randn(4, 6))
     expected = (lips[:, [13, 14, 15]] - lips[:, [19, 18, 17]]).pow(2).sum(-1).sqrt().mean(-1)
     torch.testing.assert_close(encoder.aperture(z), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_parts_of_a_convolution_add_up_to_it(kernel):
+    layer = conv(7, 5, kernel)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(2, 7, 9, 11)
+    parts = partial_conv(layer, x[:, :3], 0) + partial_conv(layer, x[:, 3:], 3, bias=True)
+    torch.testing.assert_close(parts, layer(x), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [64, 112, 192])
+def test_the_trunk_sees_no_edge_where_only_its_window_is_computed(renderer, size):
+    """The same features from whole maps and plain concatenations, as the layers were trained."""
+    g = torch.Generator().manual_seed(3)
+    frames, z, p = torch.rand(2, 3, size, size, generator=g), torch.randn(2, 6, generator=g), points(2)
+    features = references(renderer, size=size)
+    seen = torch.cat([frames, region_keep(size, frames).expand(2, -1, -1, -1)], 1)
+    f1, f2, f3 = renderer.pyramid(seen)
+    h = renderer.trunk3(renderer.join3(torch.cat([f3, features.eighth.mean(1)], 1)), z)
+    h = F.interpolate(F.silu(h), scale_factor=2, mode="nearest")
+    h = renderer.trunk2(renderer.join2(torch.cat([h, f2, features.quarter.mean(1)], 1)), z)
+    h = F.interpolate(F.silu(h), scale_factor=2, mode="nearest")
+    heats = heat_maps(p, size // 4)
+    whole = renderer.trunk1(renderer.join1(torch.cat([h, f1, features.half.mean(1), heats], 1)), z)
+    window = RegionWindow.of(size)
+    part = renderer._trunk(seen, z, p, renderer.prepare(features), window)
+    torch.testing.assert_close(part, window.coarse(whole), atol=1e-4, rtol=1e-4)
+
+
+def test_weights_of_points_are_gaussians_of_distance():
+    p, window = points(2), (slice(3, 9), slice(10, 20))
+    distance = (pixel_centres(32, p)[None, None] - p[:, :, None, None]).norm(dim=-1)
+    bells = torch.exp(-0.5 * (distance / torch.tensor([0.045] * 20 + [0.11] * 9)[:, None, None]) ** 2)
+    expected = bells / (bells.sum(1, keepdim=True) + 0.15)
+    torch.testing.assert_close(point_weights(p, 32), expected, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(point_weights(p, 32, window), expected[:, :, *window], atol=1e-6, rtol=1e-4)

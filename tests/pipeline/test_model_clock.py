@@ -12,7 +12,7 @@ from test_segments import Recorder, cut, make_face, options, speech
 
 from lipsync_cli.report import StageClock
 from lipsync_cli.segments import chunk_end, dub_segments, frames_per_chunk, frames_to_begin, hold_frames
-from lipsync_cli.types import Frame, GeneratorSpec, TrackedFrame
+from lipsync_cli.types import Drawing, Frame, GeneratorSpec, TrackedFrame
 
 
 class Clocked(Recorder):
@@ -33,7 +33,7 @@ class Clocked(Recorder):
         self.times.append(list(chunk.times))
         self.heard.append((chunk.wave.first, len(chunk.wave.samples)))
         assert chunk.mel.rows.shape == (0, 80)
-        return [np.ones((4, 4, 3), np.float32)] * len(chunk.crops)
+        return [Drawing(np.ones((4, 4, 3), np.float32))] * len(chunk.crops)
 
 
 def dub(stamps: list[Fraction]) -> Clocked:

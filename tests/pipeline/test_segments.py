@@ -17,7 +17,7 @@ from lipsync_cli.generate.passthrough import Passthrough
 from lipsync_cli.report import StageClock
 from lipsync_cli.segments import MIN_SEGMENT_FRAMES, SegmentOptions, dub_segments, hold_frames
 from lipsync_cli.tally import Tally
-from lipsync_cli.types import Alignment, AudioSpan, Crop, Face, FaceState, Frame, GeneratorSpec, TrackedFrame
+from lipsync_cli.types import Alignment, AudioSpan, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, TrackedFrame
 
 SIZE = 8
 RATE = Fraction(25)
@@ -46,7 +46,7 @@ class Recorder:
         first, last = chunk.times[0], chunk.times[-1]
         assert chunk.mel.first <= (first - self.spec.audio_before_s) * 100
         assert chunk.mel.first + len(chunk.mel.rows) - 1 >= (last + self.spec.audio_after_s) * 100
-        return [np.ones((SIZE, SIZE, 3), np.float32)] * len(chunk.crops)
+        return [Drawing(np.ones((SIZE, SIZE, 3), np.float32))] * len(chunk.crops)
 
 
 class Plane(np.ndarray):
@@ -77,7 +77,7 @@ def cut(frame: Frame, face: Face) -> Crop:
     return Crop(np.zeros((SIZE, SIZE, 3), np.uint8), Alignment(np.eye(2, 3), SIZE), np.zeros((68, 2)))
 
 
-def run(patterns, generator=None, opts=None, track_speech=None):
+def run(patterns, generator=None, opts=None, track_speech=None, **threads):
     """Dub frames whose faces ``patterns`` lists (sets of track ids); gives each frame's index and patch weights."""
     out = []
 
@@ -99,6 +99,7 @@ def run(patterns, generator=None, opts=None, track_speech=None):
         opts or options(),
         clock=StageClock(),
         observe=lambda slot: tally.add(slot, 1 / RATE),
+        **threads,
     )
     assert [frame.index for frame in frames] == list(range(len(patterns)))
     return out, tally
@@ -139,6 +140,15 @@ def test_a_brief_appearance_is_left_alone():
     out, tally = run([set()] * 3 + [{0}] * (MIN_SEGMENT_FRAMES - 1) + [set()] * 3)
     assert all(not weights for _, weights in out)
     assert tally.passed_through() == {"missing": 6, "too-brief": MIN_SEGMENT_FRAMES - 1}
+
+
+@given(st.lists(st.sets(st.integers(0, 1)), max_size=40), st.integers(1, 5), st.integers(1, 3))
+@settings(max_examples=15)
+def test_threads_change_nothing_but_the_time_it_takes(patterns, ahead, workers):
+    plain, counted = run(patterns)
+    threaded, tally = run(patterns, ahead=ahead, workers=workers)
+    assert sorted(threaded) == plain
+    assert (tally.spans, tally.tracks()) == (counted.spans, counted.tracks())
 
 
 def test_two_faces_are_dubbed_side_by_side():
@@ -195,7 +205,8 @@ def test_passthrough_gives_no_patch_but_counts_as_dubbed():
     assert tally.dubbed == 12
 
 
-def test_no_more_frames_are_alive_than_declared():
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_no_more_frames_are_alive_than_declared(ahead):
     alive: set[int] = set()
     most = 0
 
@@ -208,8 +219,11 @@ def test_no_more_frames_are_alive_than_declared():
             del frame
 
     generator, opts = Recorder(), options(reference_frames=10)
-    for _ in dub_segments(frames(), generator, speech(), cut, lambda f, p: f, opts, clock=StageClock()):
+    paths = dub_segments(
+        frames(), generator, speech(), cut, lambda f, p: f, opts, clock=StageClock(), ahead=ahead, workers=2
+    )
+    for _ in paths:
         gc.collect(0)
         most = max(most, len(alive))
-    # One more is in the caller's hands and one in the source's.
-    assert most <= hold_frames(generator, opts) + 2
+    # One more is in the caller's hands and one in the source's; of those ahead one is about to be handed on.
+    assert most <= hold_frames(generator, opts) + 2 + (ahead + 1 if ahead else 0)

@@ -17,7 +17,7 @@ from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.nn.state_sync import SPAN, StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
-from lipsync_cli.train.prepare import MEL_MARGIN
+from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.recipe import load_recipe, read_recipe, recipe_names
 from lipsync_cli.train.state_sync import NEAR, StateSyncRecipe, contrast, train_state_sync
 from lipsync_cli.train.student import (

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,41 +14,35 @@ from lipsync_cli.errors import InputError
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import MiniConfig, load_networks
-from lipsync_cli.geometry import transform_points
+from lipsync_cli.geometry import invert_affine, transform_points
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
+from lipsync_cli.train.cutting import rows_in_picture
 from lipsync_cli.train.data import load_clips, mirror_points, render_batches, shown
 from lipsync_cli.train.export import export
+from lipsync_cli.train.hearing import HearingRecipe
 from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
+from lipsync_cli.train.phones import PhonesRecipe
 from lipsync_cli.train.points import PointsRecipe, points_loss
-from lipsync_cli.train.prepare import MEL_MARGIN, Prepared, read_clips
+from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.recipe import MiniRecipe
 from lipsync_cli.train.run import Run, train_all
 from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
 from lipsync_cli.train.state_sync import StateSyncRecipe
 from lipsync_cli.train.student import StudentRecipe
 from lipsync_cli.train.teacher import TeacherRecipe
+from lipsync_cli.types import Alignment
+from tests.train.prepared_folder import write_prepared
 
 FRAMES = 32
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four clips of two speakers and one held-out: noise for pictures, but shaped like the real thing."""
-    folder = tmp_path_factory.mktemp("prepared")
-    rng = np.random.default_rng(0)
-    with (folder / "index.jsonl").open("w") as index:
-        for number, (split, speaker) in enumerate(
-            [("train", "a"), ("train", "a"), ("train", "b"), ("val", "c"), ("train", "b")]
-        ):
-            np.save(folder / f"{number:05d}.crops.npy", rng.integers(0, 256, (FRAMES, 192, 192, 3), dtype=np.uint8))
-            landmarks = rng.uniform(60, 130, (FRAMES, 68, 2)).astype(np.float32)
-            mel = rng.normal(0, 1, (2 * MEL_MARGIN + 4 * FRAMES, 80)).astype(np.float32)
-            np.savez(folder / f"{number:05d}.npz", landmarks=landmarks, mel=mel)
-            record = Prepared(number, f"{number}.mp4", split, speaker, "MIT", FRAMES, 1.0)
-            index.write(json.dumps(asdict(record)) + "\n")
-    return folder
+    """Four clips of two speakers and one held-out."""
+    clips = [("train", "a"), ("train", "a"), ("train", "b"), ("val", "c"), ("train", "b")]
+    return write_prepared(tmp_path_factory.mktemp("runs") / "prepared", clips, frames=FRAMES)
 
 
 def tiny(size: int, steps: int, **changes) -> AutoencoderRecipe:
@@ -75,10 +67,12 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path) -> None
         sharpen=SharpenRecipe(
             crop_size=64, steps=2, sequences=1, targets=2, references=2, critic_only=1, save_every=2
         ),
+        phones=PhonesRecipe(utterances=4, steps=2, batch=2, frames=4),
         sync=StateSyncRecipe(**windows),
         teacher=TeacherRecipe(**windows, width=16, layers=1, heads=2),
         causal=CausalRecipe(**windows),
         student=StudentRecipe(**(windows | {"steps": 3})),
+        hearing=HearingRecipe(variants=1),
     )
     said: list[str] = []
     run = Run(prepared, tmp_path / "runs", recipe, said.append)
@@ -154,15 +148,29 @@ def test_batches_are_a_function_of_their_seed(prepared: Path) -> None:
 
 
 def test_nothing_is_learnt_from_rows_beyond_the_picture() -> None:
-    rng = np.random.default_rng(0)
-    crop = rng.integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    crop = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
     face = MEAN_FACE[:, :2]
     landmarks = transform_points(LOWER_FACE.matrix(LOWER_FACE.anchors(face), 192), face)
     whole = shown(crop, landmarks, 96)
     assert whole.shape == (96, 96) and 0 < whole.max() <= 1 and whole[70, 48] > 0.9
+    told = shown(crop, landmarks, 96, 150)
+    assert not told[75:].any() and np.array_equal(told[:75], whole[:75])
     crop[150:] = crop[149]
-    cut = shown(crop, landmarks, 96)
-    assert not cut[76:].any() and np.array_equal(cut[:74], whole[:74])
+    seen = shown(crop, landmarks, 96)
+    assert not seen[76:].any() and np.array_equal(seen[:74], whole[:74])
+
+
+@pytest.mark.parametrize(("turn", "rows"), [(0, 64), (30, 64)])
+def test_rows_in_the_picture_are_counted_from_the_matrix(turn: int, rows: int) -> None:
+    # A crop of 96 whose centre column reaches the last line of a 200 x 100 picture after 64 rows.
+    angle = np.radians(turn)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    upwards = rotation @ [0.0, -1.0]
+    bottom = np.array([100.0, 99.5])
+    to_frame = np.column_stack([rotation, bottom + upwards * rows - rotation @ [47.5, -0.5]])
+    assert rows_in_picture(Alignment(invert_affine(to_frame), 96), 200, 100) == rows
+    inside = np.column_stack([0.1 * np.eye(2), [50.0, 20.0]])
+    assert rows_in_picture(Alignment(invert_affine(inside), 96), 200, 100) == 96
 
 
 def test_audio_windows_are_centred_on_their_frames(prepared: Path) -> None:
@@ -204,19 +212,11 @@ def test_a_folder_without_clips_is_an_input_error(tmp_path: Path) -> None:
         train_all(Run(tmp_path, tmp_path, MiniRecipe(), print), tmp_path)
 
 
-def test_clips_are_capped_by_speaker_and_wild_lags_ignored(tmp_path: Path) -> None:
-    header = "path,split,speaker,licence,duration_s,sync_lag_frames\n"
-    rows = [f"clips/x/{i}.mp4,train,a,MIT,3.0,{lag}\n" for i, lag in enumerate(["2", "-12", "", "0"])]
-    (tmp_path / "clips.csv").write_text(header + "".join(rows))
-    everything = read_clips(tmp_path / "clips.csv", seconds_per_speaker=100)
-    assert [clip.lag_frames for clip in everything] == [2, 0, 0, 0]
-    assert len(read_clips(tmp_path / "clips.csv", seconds_per_speaker=5)) == 2
-
-
 def test_the_card_learns_what_was_exported(tmp_path: Path) -> None:
     card = tmp_path / "model.toml"
-    card.write_text('schedule = [0.999, 0.769]\nsha256 = ""\nbytes = 1\n')
-    path = export(torch.nn.Linear(2, 2), tmp_path, schedule=(0.9, 0.5))
+    card.write_text('schedule = [0.999, 0.769]\ntemperature = [1.0, 1.0]\nsha256 = ""\nbytes = 1\n')
+    path = export(torch.nn.Linear(2, 2), tmp_path, schedule=(0.9, 0.5), temperature=(1.0, 0.5))
     table = tomllib.loads(card.read_text())
-    assert table["schedule"] == [0.9, 0.5] and table["bytes"] == path.stat().st_size
+    assert table["schedule"] == [0.9, 0.5] and table["temperature"] == [1.0, 0.5]
+    assert table["bytes"] == path.stat().st_size
     assert table["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

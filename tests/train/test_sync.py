@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,11 @@ from lipsync_cli.nn.sync_net import SyncConfig, SyncMini, mouth_windows
 from lipsync_cli.train import sync
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.export import export
-from lipsync_cli.train.prepare import MEL_MARGIN, Prepared
 from lipsync_cli.train.sync import SyncRecipe, sync_losses
 from lipsync_cli.train.sync_check import SHIFTS, check_expert, offset_errors
 from lipsync_cli.train.sync_data import SyncClip, cut_mouths, disturb_picture, plain_mouths, sync_batches
 from lipsync_cli.train.sync_run import load_mouths, train_sync
+from tests.train.prepared_folder import write_prepared
 
 SMALL = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)
 TINY = SyncRecipe(steps=4, clips=3, frames=20, save_every=2, warmup=1)
@@ -31,17 +30,8 @@ TINY = SyncRecipe(steps=4, clips=3, frames=20, save_every=2, warmup=1)
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("prepared")
-    rng = np.random.default_rng(0)
-    with (folder / "index.jsonl").open("w") as index:
-        for number, (split, speaker) in enumerate([("train", "a"), ("train", "a"), ("train", "b"), ("val", "c")]):
-            frames = 26
-            np.save(folder / f"{number:05d}.crops.npy", rng.integers(0, 256, (frames, 192, 192, 3), dtype=np.uint8))
-            mel = rng.normal(0, 1, (2 * MEL_MARGIN + 4 * frames, 80)).astype(np.float32)
-            np.savez(folder / f"{number:05d}.npz", landmarks=np.zeros((frames, 68, 2), np.float32), mel=mel)
-            record = Prepared(number, f"{number}.mp4", split, speaker, "MIT", frames, 1.0)
-            index.write(json.dumps(asdict(record)) + "\n")
-    return folder
+    clips = [("train", "a"), ("train", "a"), ("train", "b"), ("val", "c")]
+    return write_prepared(tmp_path_factory.mktemp("runs") / "prepared", clips, frames=26)
 
 
 @pytest.fixture(scope="module")

@@ -67,11 +67,15 @@ def forecast(config: LipForcingConfig, flops_per_s: float, bytes_per_s: float) -
 
 
 def memory_bytes(config: LipForcingConfig, *, bytes_per_weight: float = 2.0) -> dict[str, float]:
-    """What must be held while running: weights, the ring of keys and values."""
-    held = {
-        f"{cost.stage} weights": cost.weight_bytes for cost in stage_costs(config, bytes_per_weight=bytes_per_weight)
+    """What must be held while running: weights, the ring of keys and values. Speech is float32 always."""
+    networks = _shapes(config)
+    codecs = {"encode": networks.encoder, "decode": networks.decoder}
+    return {
+        "speech weights": _size(networks.speech, 4),
+        "transformer weights": bytes_per_weight * transformer_parameters(config),
+        **{f"{stage} weights": _size(_half(stage, codec), bytes_per_weight) for stage, codec in codecs.items()},
+        "keys and values": _ring_bytes(config, bytes_per_weight),
     }
-    return held | {"keys and values": _ring_bytes(config)}
 
 
 def transformer_flops(config: LipForcingConfig, *, first: bool = False) -> float:
@@ -128,7 +132,7 @@ def _shapes(config: LipForcingConfig) -> _Shapes:
     with torch.device("meta"):
         codecs = {"wan": StreamingWanVae(ROLES["wan-vae"].create(config)), "taew": ROLES["taew"].create(config)}
         return _Shapes(
-            SpeechEncoder(ROLES["speech"].create(config)).eval(),
+            SpeechEncoder(ROLES["speech"].create(config)).settle().eval(),
             codecs[config.encoder].eval(),
             codecs[config.decoder].eval(),
         )
@@ -145,7 +149,7 @@ def _costs(config: LipForcingConfig, bytes_per_weight: float, *, first: bool) ->
         once = transformer_flops(config, first=first)
         seen = config.chunk if first else config.window
         size = bytes_per_weight * transformer_parameters(config)
-        ring = _ring_bytes(config) * seen / config.window
+        ring = _ring_bytes(config, bytes_per_weight) * seen / config.window
         encode = _encoding(networks.encoder, config, frames, first=first)
         decode = _decoding(networks.decoder, config, first=first)
         return (
@@ -157,10 +161,14 @@ def _costs(config: LipForcingConfig, bytes_per_weight: float, *, first: bool) ->
 
 
 def _codec_cost(stage: str, codec: nn.Module, run: Callable[[], object], bytes_per_weight: float) -> StageCost:
-    half = {"encode": "encoder", "decode": "decoder"}[stage]
-    inner = codec.vae if isinstance(codec, StreamingWanVae) else codec
-    size = _size(inner.get_submodule(half), bytes_per_weight)
+    size = _size(_half(stage, codec), bytes_per_weight)
     return StageCost(stage, _flops(run), size, size)
+
+
+def _half(stage: str, codec: nn.Module) -> nn.Module:
+    """The part of a codec that a stage runs."""
+    inner: nn.Module = codec.vae if isinstance(codec, StreamingWanVae) else codec
+    return inner.get_submodule({"encode": "encoder", "decode": "decoder"}[stage])
 
 
 def _encoding(codec: nn.Module, config: LipForcingConfig, frames: int, *, first: bool) -> Callable[[], object]:
@@ -190,6 +198,6 @@ def _size(network: nn.Module, bytes_per_weight: float) -> float:
     return bytes_per_weight * sum(parameter.numel() for parameter in network.parameters())
 
 
-def _ring_bytes(config: LipForcingConfig) -> float:
-    """Keys and values of all layers over a full window, in half precision."""
-    return 2.0 * 2 * config.layers * config.window * config.tokens * config.width
+def _ring_bytes(config: LipForcingConfig, bytes_per_value: float) -> float:
+    """Keys and values of all layers over a full window."""
+    return bytes_per_value * 2 * config.layers * config.window * config.tokens * config.width

@@ -22,12 +22,12 @@ from lipsync_cli.generate.lip_forcing import mouth_mask, parity
 from lipsync_cli.generate.lip_forcing.config import KIND, LipForcingConfig
 from lipsync_cli.generate.lip_forcing.hearing import Heard, Hearing
 from lipsync_cli.generate.protocol import CropChunk, WaveSpan
-from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
-from lipsync_cli.nn.lip_forcing.cache import StreamCache
+from lipsync_cli.generate.rollout import ChunkFlow, chunk_noise, roll_chunk
+from lipsync_cli.nn.lip_forcing.cache import StreamCache, TextKeysValues
 from lipsync_cli.nn.lip_forcing.config import FRAMES_PER_LATENT, LATENT_CHANNELS
 from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
-from lipsync_cli.nn.lip_forcing.transformer import ChunkCondition, LipForcingTransformer
-from lipsync_cli.types import Crop, Float32, GeneratorSpec
+from lipsync_cli.nn.lip_forcing.transformer import ChunkCondition
+from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
 
 ON_TIME = Fraction(1, 16)
 """A crop this share of a frame after a point of the clock is on screen there; containers round their times."""
@@ -44,11 +44,27 @@ class Codec(Protocol):
     def decode(self, latents: Tensor, state: Any) -> Tensor: ...
 
 
+class Transformer(ChunkFlow[ChunkCondition, StreamCache], Protocol):
+    """A ``LipForcingTransformer``, on one device or shared by several."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def set_wide_modulation(self, wide: bool) -> None: ...
+
+    def read_text(self, text: Tensor) -> TextKeysValues: ...
+
+    def open_stream(self, text: TextKeysValues, size: tuple[int, int]) -> StreamCache: ...
+
+
 @dataclass(frozen=True, slots=True)
 class LipForcingNetworks:
     """Everything with weights; ``text`` ``[1 l d]`` is the prompt, read once and for all."""
 
-    transformer: LipForcingTransformer
+    transformer: Transformer
     encoder: Codec
     decoder: Codec
     speech: SpeechEncoder
@@ -87,8 +103,7 @@ class LipForcing:
     ) -> None:
         self.networks, self.config, self.release = networks, config, release
         networks.transformer.set_wide_modulation(not release)
-        weight = networks.transformer.patch_embedding.weight
-        self.device, self.dtype = weight.device, weight.dtype
+        self.device, self.dtype = networks.transformer.device, networks.transformer.dtype
         self.watch: Callable[[str], AbstractContextManager[object]] = lambda stage: nullcontext()
         self._hearing = Hearing(networks.speech, config, whole=release)
         size = config.latent_size
@@ -123,17 +138,28 @@ class LipForcing:
     def spec(self) -> GeneratorSpec:
         return self._spec
 
+    def flops_per_frame(self) -> float:
+        """Operations behind a picture of the steady state, counted."""
+        from lipsync_cli.generate.lip_forcing.arithmetic import stage_costs
+
+        return sum(cost.flops for cost in stage_costs(self.config)) / self.config.chunk_frames
+
+    def wait(self) -> None:
+        """Return when the device has done all it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     @torch.inference_mode()
     def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> LipForcingState:
         """An empty past; the first crop that comes will be the reference, so none is needed here."""
-        size = self.config.latent_size // 2
-        cache = StreamCache(self.config.transformer(), self._text, (size, size))
+        size = self.config.latent_size
+        cache = self.networks.transformer.open_stream(self._text, (size, size))
         return LipForcingState(
             start, seed, cache, self.networks.encoder.begin(), self.networks.decoder.begin(), Heard.at(start)
         )
 
     @torch.inference_mode()
-    def step(self, state: LipForcingState, chunk: CropChunk) -> list[Float32 | None]:
+    def step(self, state: LipForcingState, chunk: CropChunk) -> list[Drawing | None]:
         """Speak up to the chunk's last time, then hand out the picture nearest to each crop's own."""
         positions = [(time - state.start) * self.config.rate for time in chunk.times]
         on_screen = [*([state.shown] if state.shown else []), *zip(positions, chunk.crops, strict=True)]
@@ -184,12 +210,12 @@ class LipForcing:
             state.draws = parity.SingleDraw(latents, size, self.device, self.dtype)
         return state.draws.noises(first, chunk, steps)
 
-    def _picture(self, state: LipForcingState, index: int, crop: Crop, chunk: CropChunk) -> Float32 | None:
+    def _picture(self, state: LipForcingState, index: int, crop: Crop, chunk: CropChunk) -> Drawing | None:
         picture = state.pictures[index]
         if not self.release:
-            return picture
+            return Drawing(picture)
         latents = parity.latent_frames(len(chunk.wave.samples), self.config)
-        return parity.mouth_only(picture, crop.rgb) if index < parity.video_frames(latents) else None
+        return Drawing(parity.mouth_only(picture, crop.rgb)) if index < parity.video_frames(latents) else None
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         """RGB ``[t 3 s s]`` in [0, 1] on the device."""

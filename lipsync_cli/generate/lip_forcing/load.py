@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,14 +14,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError
+from lipsync_cli.errors import ModelError, UsageError
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 from lipsync_cli.generate.lip_forcing.generator import Codec, LipForcingNetworks
+from lipsync_cli.generate.lip_forcing.ranks import SharedTransformer
 from lipsync_cli.generate.lip_forcing.roles import ROLES, load_role
 from lipsync_cli.model_files import cache_folder
 from lipsync_cli.nn.checkpoints import read_tensors
 from lipsync_cli.nn.lip_forcing.float8 import use_float8
 from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
+from lipsync_cli.nn.lip_forcing.steady import as_it_is, cuda_graph
 from lipsync_cli.nn.lip_forcing.taew import Taew
 from lipsync_cli.nn.lip_forcing.text import encode_tokens, tokenize
 from lipsync_cli.nn.lip_forcing.transformer import LipForcingTransformer
@@ -34,10 +37,9 @@ def load_networks(
 ) -> LipForcingNetworks:
     """All networks of ``card``, verified, with exactly the keys and shapes ``config`` asks for, on ``device``.
 
-    The text comes first: its encoder is large and is let go before the transformer is loaded.
+    The files are those of ``require_files``. The text comes first: its encoder is large and is let go before the
+    transformer is loaded.
     """
-    for role in ("transformer", "speech", *_codec_roles(config)):
-        hub.resolve_weights(card, role)
     text = text_context(card, config, device=device)
     speech = SpeechEncoder(_load(card, "speech", config)).settle()
     codecs = {role: _codec(card, config, role, device, dtype) for role in {config.encoder, config.decoder}}
@@ -50,12 +52,45 @@ def load_networks(
     )
 
 
-def accelerate(networks: LipForcingNetworks, *, float8: bool = False, compile: bool = False) -> None:
-    """Trade precision (``float8``) or a slow start (``compile``) for speed, in place."""
-    if float8:
-        use_float8(networks.transformer)
-    if compile:
-        networks.transformer.compile_parts()
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What may be asked for to be faster.
+
+    ``float8``: linear layers in eight bits. ``compile``: torch's compiler, a slow start. ``graphs``: a pass over a
+    full window is recorded and replayed. ``devices``: how many share every pass.
+    """
+
+    float8: bool = False
+    compile: bool = False
+    graphs: bool = False
+    devices: int = 1
+
+
+def accelerate(networks: LipForcingNetworks, speed: Speed) -> LipForcingNetworks:
+    """``networks`` made faster, its transformer in place; ``check_speed`` says what can be asked for."""
+    network = networks.transformer
+    assert isinstance(network, LipForcingTransformer)
+    if speed.devices > 1:  # before weights are rounded: helpers get them as they are
+        shared = SharedTransformer(network, speed.devices, float8=speed.float8, compile=speed.compile)
+        networks = replace(networks, transformer=shared)
+    if speed.float8:
+        use_float8(network)
+    if speed.compile:
+        network.compile_parts()
+    if speed.graphs:
+        network.record_steady(cuda_graph if network.device.type == "cuda" else as_it_is)
+    return networks
+
+
+def check_speed(config: LipForcingConfig, speed: Speed) -> None:
+    """UsageError for what does not go together, or a number of devices by which the work cannot be divided."""
+    if speed.devices > 1 and (config.heads % speed.devices or config.tokens % speed.devices):
+        raise UsageError(
+            f"{config.heads} attention heads and {config.tokens} tokens cannot be shared by {speed.devices} devices.",
+            hint="Use a number of devices that divides both.",
+        )
+    if speed.devices > 1 and speed.graphs:
+        raise UsageError("Passes that several devices share are not recorded.", hint="Leave out graphs or devices.")
 
 
 def random_networks(
@@ -76,6 +111,12 @@ def random_networks(
             speech=_settled(SpeechEncoder(ROLES["speech"].create(config)).settle(), torch.float32),
             text=torch.randn(1, config.text_tokens, config.text_width),
         )
+
+
+def require_files(card: hub.ModelCard, config: LipForcingConfig) -> None:
+    """ModelError unless every file that is always needed is there and is what the card says."""
+    for role in ("transformer", "speech", *_codec_roles(config)):
+        hub.resolve_weights(card, role)
 
 
 def text_context(card: hub.ModelCard, config: LipForcingConfig, *, device: torch.device) -> Tensor:

@@ -8,6 +8,7 @@ each latent frame that is added to all its tokens before blocks 2 … layers/2.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lipsync_cli.nn.lip_forcing.attention import attention
 from lipsync_cli.nn.lip_forcing.blocks import AudioPack, Block, Head, sinusoid
-from lipsync_cli.nn.lip_forcing.cache import StreamCache
+from lipsync_cli.nn.lip_forcing.cache import ChunkPlace, Ring, StreamCache, TextKeysValues
 from lipsync_cli.nn.lip_forcing.config import FRAMES_PER_LATENT, IN_CHANNELS, LATENT_CHANNELS, TransformerConfig
 from lipsync_cli.nn.lip_forcing.rotary import RotaryGrid, rotate
+from lipsync_cli.nn.lip_forcing.steady import Record, SteadyPass
+from lipsync_cli.nn.lip_forcing.token_split import TokenSplit
 from lipsync_cli.nn.lip_forcing.window import chunk_view
 
 PATCH = 2
@@ -59,7 +63,14 @@ class LipForcingTransformer(nn.Module):
         self.audio_proj = AudioPack(FRAMES_PER_LATENT * config.audio_features, config.audio_width)
         self.audio_cond_projs = nn.ModuleList(nn.Linear(config.audio_width, d) for _ in config.audio_layers)
         self._rotate = rotate
+        self._record: Record | None = None
+        self._rings: list[Ring] = []
+        self.split: TokenSplit | None = None
         self.set_wide_modulation(wide_modulation)
+
+    def record_steady(self, record: Record) -> None:
+        """From now on run chunks that see a full window as one recorded program."""
+        self._record = record
 
     def compile_parts(self, backend: str = "inductor") -> None:
         """Compile what surrounds the attention: norms, modulation, projections, rotary positions.
@@ -81,9 +92,23 @@ class LipForcingTransformer(nn.Module):
 
     def begin(self, text: Tensor, size: tuple[int, int]) -> StreamCache:
         """Cache of a stream with text context ``[b l text_width]`` and latents of ``size`` (height, width)."""
-        return StreamCache(self.config, self.read_text(text), (size[0] // PATCH, size[1] // PATCH))
+        return self.open_stream(self.read_text(text), size)
 
-    def read_text(self, text: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def open_stream(self, text: TextKeysValues, size: tuple[int, int]) -> StreamCache:
+        """The same for a text that was read before. A recorded pass is used again by the next stream of its text."""
+        grid = (size[0] // PATCH, size[1] // PATCH)
+        heads = self.config.heads // (self.split.size if self.split else 1)
+        if self._record is None:
+            return StreamCache(self.config, text, grid, heads=heads)
+        free = next((ring for ring in self._rings if ring.fits(text, grid[0] * grid[1])), None)
+        if free is not None:
+            self._rings.remove(free)
+            free.clear()
+        cache = StreamCache(self.config, text, grid, ring=free, heads=heads)
+        weakref.finalize(cache, self._rings.append, cache.ring).atexit = False
+        return cache
+
+    def read_text(self, text: Tensor) -> TextKeysValues:
         """Cross-attention keys and values ``[b l h c]`` of each layer for a context ``[b l text_width]``."""
         context = self.text_embedding(text.to(self.dtype))
         return [block.cross_attn.keys_values(context) for block in self._blocks()]
@@ -91,13 +116,40 @@ class LipForcingTransformer(nn.Module):
     def predict(self, x: Tensor, t: Tensor, condition: ChunkCondition, cache: StreamCache) -> Tensor:
         """Velocity ``[b n 16 h w]`` of a chunk x at times t ``[b n]`` in [0, 1]; the past is only read."""
         place = cache.place(x.shape[1])
+        ring = cache.ring
+        if self._record is None or place.visible < self.config.window or torch.is_grad_enabled():
+            return self._pass(x, t, condition, ring, place)
+        if ring.steady is None:
+            ring.steady = self._steady_pass(ring, place.visible)
+        return ring.steady(
+            (x, t, condition.visual, condition.speech, place.slots, place.key_table, place.query_table)
+        )
+
+    def _steady_pass(self, ring: Ring, visible: int) -> SteadyPass:
+        """A pass over the memory of ``ring``, whatever stream it belongs to at the time."""
+        assert self._record is not None
+        memory: Ring = weakref.proxy(ring)  # the ring owns the pass
+
+        def run(inputs: Sequence[Tensor]) -> Tensor:
+            x, t, visual, speech, slots, key_table, query_table = inputs
+            place = ChunkPlace(slots, visible, key_table, query_table)
+            return self._pass(x, t, ChunkCondition(visual, speech), memory, place)
+
+        return SteadyPass(run, self._record)
+
+    def _pass(self, x: Tensor, t: Tensor, condition: ChunkCondition, ring: Ring, place: ChunkPlace) -> Tensor:
+        """``predict`` over the past in ``ring``, in a known place of it."""
+        split, frames = self.split, x.shape[1]
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            keys, values = cache.with_chunk(layer, k, v, place)
+            if split is not None:
+                q, k, v = split.to_heads(q, k, v)
+            keys, values = ring.with_chunk(layer, k, v, place)
             queries = self._rotate(q.flatten(1, 2), place.query_table)
-            return _attention(queries, self._rotate(keys, place.key_table), values)
+            out = attention(queries, self._rotate(keys, place.key_table), values)
+            return out if split is None else split.to_tokens(out, frames)
 
-        return self._run(x, t, condition, cache.text, attend)
+        return self._run(x, t, condition, ring.text, attend, split)
 
     def commit(self, x0: Tensor, condition: ChunkCondition, cache: StreamCache) -> None:
         """Add a finished chunk to the past: a pass at t = 0 whose keys and values stay."""
@@ -125,7 +177,7 @@ class LipForcingTransformer(nn.Module):
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return torch.cat([
-                _attention(rotate(q[:, own].flatten(1, 2), q_table), rotate(k[:, seen].flatten(1, 2), k_table),
+                attention(rotate(q[:, own].flatten(1, 2), q_table), rotate(k[:, seen].flatten(1, 2), k_table),
                            v[:, seen].flatten(1, 2))
                 for own, seen, q_table, k_table in spans
             ], 1)  # fmt: skip
@@ -149,12 +201,15 @@ class LipForcingTransformer(nn.Module):
         x: Tensor,
         t: Tensor,
         condition: ChunkCondition,
-        text: list[tuple[Tensor, Tensor]],
+        text: TextKeysValues,
         attend: Callable[[int, Tensor, Tensor, Tensor], Tensor],
+        split: TokenSplit | None = None,
     ) -> Tensor:
         """The forward pass proper; ``attend(layer, q, k, v)`` turns ``[b f n h c]`` into ``[b f·n h c]``."""
         size = x.shape[-2:]
-        tokens = self._patches(torch.cat([x.to(self.dtype), condition.visual.to(self.dtype)], 2))
+        patches = _patches(torch.cat([x.to(self.dtype), condition.visual.to(self.dtype)], 2))
+        weight = self.patch_embedding.weight.flatten(1)
+        tokens = F.linear(patches if split is None else split.own(patches), weight, self.patch_embedding.bias)
         embedded = self.time_embedding(sinusoid(TIME_SCALE * t, self.config.time_frequencies).to(self.dtype))
         modulation = self.time_projection(embedded).unflatten(-1, (6, -1))
         speech = self.audio_proj(condition.speech.to(self.dtype))
@@ -163,27 +218,27 @@ class LipForcingTransformer(nn.Module):
                 added = self.audio_cond_projs[layer - self.config.audio_layers.start](speech)
                 tokens = tokens + added[:, :, None]
             tokens = block(tokens, modulation, text[layer], lambda q, k, v, layer=layer: attend(layer, q, k, v))
-        return _pictures(self.head(tokens, embedded), (size[0] // PATCH, size[1] // PATCH))
-
-    def _patches(self, x: Tensor) -> Tensor:
-        """Tokens ``[b f n d]`` of ``[b f c h w]``: the patch convolution as one matrix product."""
-        patches = x.unfold(-2, PATCH, PATCH).unfold(-2, PATCH, PATCH).permute(0, 1, 3, 4, 2, 5, 6)
-        weight = self.patch_embedding.weight.flatten(1)
-        return F.linear(patches.flatten(4).flatten(2, 3), weight, self.patch_embedding.bias)
+        out = self.head(tokens, embedded)
+        return _pictures(out if split is None else split.whole(out), (size[0] // PATCH, size[1] // PATCH))
 
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights and of the arithmetic."""
         return self.patch_embedding.weight.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.patch_embedding.weight.device
+
     def _blocks(self) -> list[Block]:
         return list(self.blocks)  # type: ignore[arg-type]
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention of ``[b l h c]``, all queries to all keys."""
-    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    return out.transpose(1, 2)
+def _patches(x: Tensor) -> Tensor:
+    """What the patch convolution multiplies, ``[b f n 4c]``, of ``[b f c h w]``; it is one matrix product."""
+    patches = x.unfold(-2, PATCH, PATCH).unfold(-2, PATCH, PATCH).permute(0, 1, 3, 4, 2, 5, 6)
+    return patches.flatten(4).flatten(2, 3)
 
 
 def _pictures(tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -40,7 +40,7 @@ def at_rate(count: int, rate: Fraction = Fraction(25), start: Fraction = Fractio
     return [start + i / rate for i in range(count)]
 
 
-def run(generator: LipForcing, crops, times, *, wave=WAVE, seed=0, extra_s=Fraction(0)):
+def run(generator: LipForcing, crops, times, *, wave=WAVE, seed=0, extra_s=Fraction(0), silence=0.0):
     """All pictures of a segment in the chunks of the model's clock; ``extra_s`` hands over more sound than asked."""
     spec = generator.spec
     state = generator.begin([], times[0], seed=seed)
@@ -52,8 +52,8 @@ def run(generator: LipForcing, crops, times, *, wave=WAVE, seed=0, extra_s=Fract
         high = -int(-(times[0] + end / spec.rate + spec.audio_after_s + extra_s) * 16_000 // 1)
         span = WaveSpan(wave, 0) if spec.whole_audio else WaveSpan(wave[low:high], low)
         part = [crops[i] for i in own], [times[i] for i in own]
-        chunk = CropChunk(tuple(part[0]), tuple(part[1]), NO_MEL, np.zeros(len(own), np.float32), span)
-        out += generator.step(state, chunk)
+        chunk = CropChunk(tuple(part[0]), tuple(part[1]), NO_MEL, np.full(len(own), silence, np.float32), span)
+        out += [drawing and drawing.rgb for drawing in generator.step(state, chunk)]
         previous = part[1][-1]
     return out
 
@@ -87,6 +87,13 @@ def test_every_input_shows_in_the_pictures(generator):
     }
     for name, other in others.items():
         assert np.abs(np.stack(other) - base).max() > 1e-4, name
+
+
+def test_what_is_said_of_silence_changes_nothing(generator):
+    """The network closes the mouth by what it hears or not at all; nothing in its inputs asks for it."""
+    crops, times = make_crops(21), at_rate(21)
+    spoken = np.stack(run(generator, crops, times))
+    np.testing.assert_array_equal(np.stack(run(generator, crops, times, silence=1.0)), spoken)
 
 
 def test_no_sound_beyond_the_declared_look_ahead_is_heard(generator):

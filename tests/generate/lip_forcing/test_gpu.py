@@ -9,21 +9,20 @@ from narrow_model import CONFIG, make_networks
 from test_generator import at_rate, make_crops, run
 
 from lipsync_cli.generate.lip_forcing.generator import LipForcing, LipForcingNetworks
-from lipsync_cli.generate.lip_forcing.load import accelerate
-from lipsync_cli.generate.lip_forcing.timing import time_random
+from lipsync_cli.generate.lip_forcing.load import Speed, accelerate
+from lipsync_cli.nn.lip_forcing.attention import attention, kernels
 from lipsync_cli.nn.lip_forcing.float8 import Float8Linear
 
 pytestmark = pytest.mark.gpu
 
 
-def on_gpu(dtype: torch.dtype, **options: bool) -> LipForcing:
+def on_gpu(dtype: torch.dtype, **options: bool | int) -> LipForcing:
     n, half = make_networks(), torch.float16 if dtype != torch.float32 else dtype
     networks = LipForcingNetworks(
         n.transformer.to("cuda", dtype), n.encoder.to("cuda", dtype), n.decoder.to("cuda", half),
         n.speech.to("cuda"), n.text.cuda(),
     )  # fmt: skip
-    accelerate(networks, **options)
-    return LipForcing(networks, CONFIG)
+    return LipForcing(accelerate(networks, Speed(**options)), CONFIG)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +32,8 @@ def on_gpu(dtype: torch.dtype, **options: bool) -> LipForcing:
         (torch.float32, {"compile": True}, 2e-3),
         (torch.bfloat16, {}, 0.05),
         (torch.bfloat16, {"compile": True}, 0.05),
+        (torch.float32, {"graphs": True}, 2e-3),
+        (torch.bfloat16, {"compile": True, "graphs": True}, 0.05),
     ],
 )
 def test_pictures_are_those_of_the_cpu(dtype, options, bound):
@@ -50,6 +51,47 @@ def test_the_hardwares_eight_bit_product_is_the_emulated_one():
     assert float((product.cpu().float() - emulated).norm() / emulated.norm()) < 0.02
 
 
-def test_speed_is_measured():
-    timing = time_random(CONFIG, device=torch.device("cuda"), dtype=torch.bfloat16, chunks=2)
-    assert timing.fps > 0 and timing.memory_bytes
+def test_a_recorded_pass_serves_one_segment_after_another():
+    """The second segment runs in the first one's memory, with the graph recorded there."""
+    crops, times = make_crops(33), at_rate(33)
+    generator = on_gpu(torch.float32, graphs=True)
+    first = np.stack(run(generator, crops, times))
+    np.testing.assert_array_equal(np.stack(run(generator, crops, times)), first)
+
+
+@pytest.mark.parametrize("kernel", range(4))
+def test_every_kernel_gives_the_same_attention(kernel, monkeypatch):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, length, 2, 128, device="cuda", dtype=torch.bfloat16) for length in (96, 224, 224))
+    expected = attention(q.cpu().float(), k.cpu().float(), v.cpu().float())
+    chosen = kernels(0)[kernel]
+    monkeypatch.setattr("lipsync_cli.nn.lip_forcing.attention.kernels", lambda device: [chosen])
+    assert float((attention(q, k, v).cpu().float() - expected).norm() / expected.norm()) < 0.02
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_devices_make_the_pictures_of_one():
+    crops, times = make_crops(45), at_rate(45)
+    expected = np.stack(run(on_gpu(torch.float32), crops, times))
+    shared = on_gpu(torch.float32, devices=2)
+    try:
+        np.testing.assert_allclose(np.stack(run(shared, crops, times)), expected, atol=2e-3)
+    finally:
+        shared.networks.transformer.close()
+
+
+def test_the_whole_way_is_measured(tmp_path):
+    """Frames per second, memory of the device and the share of its peak, from the command itself."""
+    import json
+
+    from narrow_model import make_folder
+    from typer.testing import CliRunner
+
+    from lipsync_cli.cli.app import app
+
+    args = ["--lengths", "1", "--heights", "240", "--rounds", "1", "--tflops", "100", "--device", "cuda", "--json"]
+    model = ["--model", str(make_folder(tmp_path / "m")), "--random-weights", "--out", str(tmp_path / "b.json")]
+    done = CliRunner().invoke(app, ["bench", *model, *args])
+    assert done.exit_code == 0, done.output
+    (case,) = json.loads(done.stdout)["cases"]
+    assert case["peak_vram_mb"] > 0 and case["mfu"] > 0 and case["dubbed"] == 25

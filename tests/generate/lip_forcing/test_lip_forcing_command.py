@@ -134,14 +134,42 @@ def test_the_cost_of_a_model_is_counted(folder):
     assert command("models", "cost", "passthrough").exit_code == 2
 
 
-def test_the_speed_of_a_model_is_measured_with_random_weights(folder):
-    done = command("models", "time", folder, "--chunks", 1, "--json", "--encoder", "taew", "--dtype", "float8")
+@pytest.mark.slow
+def test_the_whole_way_is_measured_with_random_weights(folder, tmp_path):
+    """No file of the model is read but its card."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.toml").write_text((folder / "model.toml").read_text())
+    args = ["--lengths", "1", "--heights", "240", "--rounds", "1", "--tflops", "1", "--preset", "realtime"]
+    sets = ["--set", "dtype=float8", "--set", "crop_encoder=taew", "--set", "graphs=true"]
+    done = command("bench", "--model", tmp_path / "m", "--random-weights", *args, *sets, "--device", "cpu", "--json",
+                   "--out", tmp_path / "bench.json")  # fmt: skip
     assert done.exit_code == 0, done.output
-    timing = json.loads(done.stdout)
-    assert timing["fps"] > 0 and timing["first_frame_s"] > 0 and timing["dtype"] == "float8"
-    assert set(timing["shares"]) == {"speech", "encode", "transformer", "decode"}
-    assert sum(timing["shares"].values()) == pytest.approx(1)
-    assert command("models", "time", folder, "--dtype", "int4").exit_code == 2
+    told = json.loads(done.stdout)
+    (case,) = told["cases"]
+    assert told["random_weights"] and (case["frames"], case["dubbed"]) == (25, 25)
+    assert set(case["inside"]) == {"speech", "encode", "transformer", "decode"}
+    assert 0 < sum(case["inside"].values()) <= 2 * sum(told["raw"]["1 s 240p"][0]["inside"].values())
+    assert case["generator_fps"] > case["fps"] > 0
+    # Operations of 25 frames, counted independently of the bench, over its time.
+    from lipsync_cli.generate.lip_forcing.arithmetic import stage_costs
+    from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
+
+    counted = sum(cost.flops for cost in stage_costs(LipForcingConfig(**TABLE, encoder="taew"))) / 12
+    warm = told["raw"]["1 s 240p"][0]["runs"][1]
+    assert case["mfu"] == pytest.approx(25 * counted / warm["wall_s"] / 1e12)
+
+
+@pytest.mark.slow
+def test_a_machine_too_small_says_so_before_anything_is_allocated(folder, tmp_path):
+    card = (folder / "model.toml").read_text().replace("layers = 4", "layers = 1000000000", 1)
+    (tmp_path / "huge").mkdir()
+    (tmp_path / "huge" / "model.toml").write_text(card)
+    args = ["--lengths", "1", "--heights", "120", "--rounds", "1", "--device", "cpu", "--out", tmp_path / "b.json"]
+    done = command("bench", "--model", tmp_path / "huge", "--random-weights", *args)
+    assert done.exit_code == 6, done.output
+    said = " ".join(done.output.split())
+    assert "Model narrow needs" in said and "GB of memory" in said and "GB free" in said
+    assert not (tmp_path / "b.json").exists()
 
 
 def test_eight_bits_are_for_models_that_have_them(head_mp4, voice_wav, tmp_path):

@@ -12,7 +12,7 @@ from narrow_model import CONFIG, CPU, TABLE, make_folder, make_networks
 from test_generator import at_rate, make_crops, run
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError
+from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.generate.lip_forcing import load
 from lipsync_cli.generate.lip_forcing.config import read_config
 from lipsync_cli.generate.lip_forcing.convert import convert
@@ -177,3 +177,33 @@ def test_another_prompt_is_read_anew(tmp_path):
     other = config.model_copy(update={"prompt": "talking person"})
     assert load.text_cache(card, config) != load.text_cache(card, other)
     assert not torch.equal(load.text_context(card, config, device=CPU), load.text_context(card, other, device=CPU))
+
+
+def test_random_weights_need_room_but_no_files(tmp_path):
+    card = hub.load_card(make_folder(tmp_path / "m"))
+    for path in (tmp_path / "m").glob("*.pth"):
+        path.unlink()
+    generator = load_generator(card, device="cpu", random_weights=True)
+    assert len(run(generator, make_crops(9), at_rate(9))) == 9
+    huge = card.model_copy(update={"generator": {**card.generator, "layers": 10**9}})
+    with pytest.raises(EnvironmentProblem, match=r"Model m needs .* GB of memory .* cpu has"):
+        load_generator(huge, device="cpu", random_weights=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"devices": 3}, UsageError, "2 attention heads and 4 tokens cannot be shared by 3 devices"),
+        ({"devices": 2, "graphs": True}, UsageError, "not recorded"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(tmp_path, options, error, said):
+    card = hub.load_card(make_folder(tmp_path / "m"))
+    with pytest.raises(error, match=said):
+        load_generator(card, device="cpu", random_weights=True, **options)
+
+
+def test_only_large_models_are_shared_or_random():
+    for options in ({"devices": 2}, {"random_weights": True}):
+        with pytest.raises(UsageError):
+            load_generator(hub.load_card("passthrough"), device="cpu", **options)

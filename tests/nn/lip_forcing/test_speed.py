@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from narrow import CONFIG, SIZE, make_condition, make_latents, make_text, make_t
 from torch import nn
 
 from lipsync_cli.nn.lip_forcing.float8 import Float8Linear, quantise_rows, use_float8
+from lipsync_cli.nn.lip_forcing.steady import as_it_is
 
 
 def velocities(network, chunks: int = 4) -> torch.Tensor:
@@ -35,6 +37,19 @@ def test_compiled_parts_give_the_same_and_are_compiled_for_three_views_only():
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 6
     with torch.compiler.set_stance("fail_on_recompile"):
         torch.testing.assert_close(velocities(network, chunks=4), velocities(plain, chunks=4), atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+@torch.no_grad()
+def test_what_the_compiler_makes_of_it_is_the_same():
+    """torch's default compiler, recorded passes on top of it, as on a GPU."""
+    config = replace(CONFIG, layers=4)
+    plain, network = make_transformer(config), make_transformer(config)
+    torch._dynamo.reset()
+    network.compile_parts()
+    network.record_steady(as_it_is)
+    torch.testing.assert_close(velocities(network, chunks=4), velocities(plain, chunks=4), atol=1e-4, rtol=0)
 
 
 def test_rows_are_scaled_to_the_largest_value_of_the_format():

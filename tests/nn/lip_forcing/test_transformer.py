@@ -134,7 +134,7 @@ def masked_pass(network, x, t, condition, text):
     frames, tokens = x.shape[1], SIZE[0] * SIZE[1] // 4
     chunk = torch.arange(frames).repeat_interleave(tokens) // CONFIG.chunk
     mask = chunk[:, None] >= chunk[None, :]
-    plain = module._attention
+    plain = module.attention
 
     def masked(q, k, v):
         out = torch.nn.functional.scaled_dot_product_attention(
@@ -142,11 +142,11 @@ def masked_pass(network, x, t, condition, text):
         )
         return out.transpose(1, 2)
 
-    module._attention = masked
+    module.attention = masked
     try:
         return network(x, t, condition, text, views="full")
     finally:
-        module._attention = plain
+        module.attention = plain
 
 
 @torch.no_grad()

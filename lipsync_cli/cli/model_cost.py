@@ -1,4 +1,4 @@
-"""``lipsync models cost`` and ``lipsync models time``: what a large model asks of a machine, counted and measured."""
+"""``lipsync models cost``: what a large model asks of a machine, counted. ``lipsync bench`` measures it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ Name = Annotated[
 ]
 Flops = Annotated[float, typer.Option("--tflops", min=0.001, help="Teraflops a second the device sustains.")]
 Bandwidth = Annotated[float, typer.Option("--bandwidth", min=0.001, help="Gigabytes a second of its memory.")]
-Chunks = Annotated[int, typer.Option(min=1, max=1000, help="Chunks to measure.")]
-Dtype = Annotated[str, typer.Option(metavar="auto|float32|bfloat16|float8", help="Arithmetic of the model.")]
-Compile = Annotated[bool, o.flag("--compile", help="Compile the model first.")]
 Encoder = Annotated[str | None, typer.Option(metavar="wan|taew", help="Encoder of the crops; default: the card's.")]
 
 
@@ -55,36 +52,6 @@ def model_cost(
         f"at most {best.fps:.1f} frames per second, first frame after {best.first_frame_s:.2f} s",
         f"memory: {sum(held.values()) / 1e9:.1f} GB of weights, keys and values",
     ])  # fmt: skip
-
-
-def model_time(
-    name: Name, chunks: Chunks = 6, device: o.Device = None, dtype: Dtype = "auto", compile: Compile = False,
-    encoder: Encoder = None, as_json: o.Json = False, debug: o.Debug = False,
-) -> None:  # fmt: skip
-    """Measure the speed of a model here, with random weights of its shapes; nothing is downloaded."""
-    config = _config(name, encoder)
-    if dtype not in ("auto", "float32", "bfloat16", "float8"):
-        raise UsageError(f"--dtype cannot be {dtype!r}: expected auto, float32, bfloat16, float8.")
-    import torch
-
-    from lipsync_cli.generate.lip_forcing.timing import time_random
-    from lipsync_cli.generate.registry import choose_device, choose_dtype
-
-    chosen = choose_device(device or "auto")
-    timing = time_random(
-        config, device=torch.device(chosen), dtype=choose_dtype(dtype, chosen), chunks=chunks,
-        float8=dtype == "float8", compile=compile,
-    )  # fmt: skip
-    if as_json:
-        emit_json({"schema": SCHEMA, "model": name, **asdict(timing)})
-        return
-    emit_lines([
-        f"{name} on {timing.device}, {timing.dtype}, random weights, {timing.chunks} chunks",
-        f"{timing.fps:.2f} frames per second, first frame after {timing.first_frame_s:.3f} s, "
-        f"{timing.flops_per_s / 1e12:.3g} TFLOP/s",
-        *([f"{timing.memory_bytes / 1e9:.1f} GB at most"] if timing.memory_bytes is not None else []),
-    ])  # fmt: skip
-    emit_table(("stage", "share"), [(stage, f"{100 * share:.1f} %") for stage, share in timing.shares.items()])
 
 
 def _config(name: str, encoder: str | None) -> LipForcingConfig:

@@ -1,0 +1,184 @@
+"""What each part of the recipe is worth: ``python -m tests.bench.ablations PREPARED RUNS [--only ROW]``.
+
+RUNS is the folder of a finished ``lipsync train mini``; its encoder, teacher, sync expert and causal network are
+used as they are, and every row trains only what it changes, into ``RUNS/ablations/NAME`` (resumable). Everything is
+judged on states: spoken from the clip's sound alone, references from its first second, clips of two seconds or more.
+
+Columns: correlation of the lip opening with dlib's of the real lips, its spread against the real one's, distance of
+the lip points over inter-ocular distance after removing the mean, confidence of the sync expert, motion against the
+real one's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipsync_cli.generate.mini import MiniConfig
+from lipsync_cli.landmarks import interocular_px, mouth_aperture
+from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.nn.state_sync import StateSync, confidence
+from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.train import causal
+from lipsync_cli.train.data import choose_references, load_clips
+from lipsync_cli.train.latents import LatentClip, audio_windows, encode_clips
+from lipsync_cli.train.loop import with_weights
+from lipsync_cli.train.recipe import MiniRecipe, load_recipe
+from lipsync_cli.train.run import Run, new_judges, speech_network
+from lipsync_cli.train.student import StudentRecipe, train_student
+from lipsync_cli.train.trajectory import times
+
+STEPS = {1: (0.999,), 2: (0.999, 0.65), 4: (0.999, 0.85, 0.65, 0.4)}
+Speak = Callable[[LatentClip, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A finished run's parts, and the clips to train on and to judge by."""
+
+    run: Run
+    encoder: MouthEncoder
+    causal: CausalFlow
+    student: CausalFlow
+    teacher: WindowFlow
+    expert: StateSync
+    train: list[LatentClip]
+    held_out: list[LatentClip]
+
+    @property
+    def folder(self) -> Path:
+        """Where rows train."""
+        return self.run.runs / "ablations"
+
+    def speaker(self, network: CausalFlow, schedule: tuple[float, ...]) -> Speak:
+        """Speaking with a causal network."""
+        return lambda clip, references: causal.rollout_clip(network, clip, references, schedule)
+
+    def whole(self, guidance: float, steps: int) -> Speak:
+        """Speaking with the bidirectional teacher over the whole clip, many Euler steps."""
+
+        def speak(clip: LatentClip, references: Tensor) -> Tensor:
+            teacher = self.teacher
+            audio = teacher.audio(audio_windows(clip.mel, 0, len(clip.z))[None])
+            x = times(steps, 3.0)[0] * torch.randn(1, *clip.z.shape, generator=torch.Generator().manual_seed(0))
+            moments = [*times(steps, 3.0), 0.0]
+            for now, after in pairwise(moments):
+                x0 = teacher.guided(x, torch.tensor([now]), audio, teacher.normalise(references)[None], guidance)
+                x = x0 + (x - x0) * (after / now)
+            return teacher.denormalise(x[0])
+
+        return speak
+
+    def distilled(self, name: str, **changes: object) -> CausalFlow:
+        """A student whose recipe differs in ``changes``."""
+        recipe = replace(self.run.recipe.student or StudentRecipe(), **changes)
+        start = with_weights(self.causal, self.causal.state_dict()).train()
+        return train_student(start, self.teacher, self.expert, self.train, recipe, self.folder / name)
+
+    def regression(self) -> CausalFlow:
+        """The same network trained to say the mean: one step from noise, no other times."""
+        recipe = replace(self.run.recipe.causal, schedule=STEPS[1], scheduled=1.0)
+        start = speech_network(self.run, self.train, self.encoder, MiniConfig())
+        return causal.train_causal(start, self.train, recipe, self.folder / "regression")
+
+
+def rows(lab: Lab) -> dict[str, Callable[[], tuple[Speak, int]]]:
+    """Name → what speaks and how many references it gets."""
+    window = {"sync_window": (0.0, 1.0)}
+    made: dict[str, Callable[[], tuple[Speak, int]]] = {
+        "regression, 1 step": lambda: (lab.speaker(lab.regression(), STEPS[1]), 3),
+    }
+    for name, network in (("causal", lab.causal), ("student", lab.student)):
+        for count, schedule in STEPS.items():
+            made[f"{name}, {count} steps"] = lambda n=network, s=schedule: (lab.speaker(n, s), 3)  # type: ignore[misc]
+    made |= {
+        "student, guidance at all times": lambda: (lab.speaker(lab.distilled("no-window", **window), STEPS[2]), 3),
+        "student, no reward": lambda: (lab.speaker(lab.distilled("no-reward", reward=0.0), STEPS[2]), 3),
+        "student, no guidance": lambda: (lab.speaker(lab.distilled("no-guidance", guidance=1.0), STEPS[2]), 3),
+        "student, no truth": lambda: (lab.speaker(lab.distilled("no-truth", truth=0.0), STEPS[2]), 3),
+        "bidirectional teacher, 25 steps": lambda: (lab.whole(1.0, 25), 3),
+        "bidirectional teacher, 25 steps, guidance 2": lambda: (lab.whole(2.0, 25), 3),
+    }
+    for count in (1, 2, 5):
+        made[f"student, 2 steps, {count} references"] = lambda c=count: (lab.speaker(lab.student, STEPS[2]), c)  # type: ignore[misc]
+    return made
+
+
+@torch.no_grad()
+def judge(lab: Lab, speak: Speak, references: int) -> np.ndarray:
+    """Clip means of the columns."""
+    rng, figures = np.random.default_rng(0), []
+    for clip in lab.held_out:
+        chosen = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], references, rng))]
+        z = speak(clip, chosen)
+        real = np.array([mouth_aperture(marks) for marks in clip.landmarks])
+        made, read = lab.encoder.aperture(z).numpy(), lab.encoder.aperture(clip.z).numpy()
+        if min(real.std(), made.std()) < 1e-6:
+            continue
+        lips = lab.encoder.landmarks(z)[:, :20].numpy() * 192 - 0.5
+        apart = (lips - lips.mean(0)) - (clip.landmarks[:, 48:68] - clip.landmarks[:, 48:68].mean(0))
+        eyes = np.mean([interocular_px(marks) for marks in clip.landmarks])
+        sound = audio_windows(clip.mel, 0, len(clip.z))[None]
+        sync = float(confidence(lab.expert.agreement(lab.student.normalise(z)[None], sound)))
+        motion = float(z.diff(dim=0).abs().mean() / clip.z.diff(dim=0).abs().mean())
+        figures.append(
+            (np.corrcoef(real, made)[0, 1], made.std() / read.std(), np.linalg.norm(apart, axis=-1).mean() / eyes,
+             sync, motion)
+        )  # fmt: skip
+    return np.mean(figures, axis=0)
+
+
+def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str) -> Lab:
+    """Everything from the checkpoints of ``runs`` and the encoder of the shipped model."""
+    from tests.bench.lips import shipped_networks
+
+    networks, _ = shipped_networks()
+    run = Run(prepared, runs, recipe, sys.stderr.write)
+    train = encode_clips(networks.encoder, load_clips(prepared, "train", open_only=recipe.open_only))
+    held_out = [c for c in encode_clips(networks.encoder, load_clips(prepared, split)) if len(c.z) >= 50]
+    expert, teacher = new_judges(recipe, networks.flow)
+    parts = {}
+    for name, module in (
+        ("causal", networks.flow),
+        ("student", networks.flow),
+        ("sync", expert),
+        ("teacher", teacher),
+    ):
+        state = torch.load(run.runs / name / "checkpoint.pt", weights_only=True)["average"]
+        parts[name] = with_weights(module, state)
+    return Lab(
+        run, networks.encoder, parts["causal"], parts["student"], parts["teacher"],
+        parts["sync"], train, held_out,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """A Markdown table, row by row as it is done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--recipe", default="mini")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--only", help="one row, by its name")
+    given = parser.parse_args()
+    lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split)
+    sys.stdout.write(f"{len(lab.held_out)} clips of the {given.split} split\n\n")
+    sys.stdout.write("| | opening, correlation | spread | LMD | sync | motion |\n|---|---|---|---|---|---|\n")
+    for name, prepare in rows(lab).items():
+        if given.only in (None, name):
+            figures = judge(lab, *prepare())
+            sys.stdout.write(f"| {name} | " + " | ".join(f"{value:.3f}" for value in figures) + " |\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""dlib in another process gives what it gives in this one, says what went wrong there, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import signal
+
+import numpy as np
+import pytest
+
+from lipsync_cli.errors import UsageError
+from lipsync_cli.face.detect import FaceDetector, create_detector
+from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, cut_patch, pose_of_box
+from lipsync_cli.face.worker import FaceWorker
+from lipsync_cli.synthetic import draw_head
+
+
+def test_it_answers_as_dlib_does_here() -> None:
+    picture = draw_head()
+    here = create_detector("dlib").detect(picture)
+    patch = cut_patch(picture, np.eye(2, 3), pose_of_box(here[0].box)).rgb
+    with FaceWorker("dlib", 2) as worker:
+        assert isinstance(worker, FaceDetector) and isinstance(worker, LandmarkPredictor)
+        assert worker.detect(picture) == here
+        assert np.array_equal(worker.predict(patch), DlibLandmarks(2).predict(patch))
+        process = worker._process
+    assert process.poll() == 0
+
+
+def test_an_error_over_there_is_raised_here_and_the_next_question_answered() -> None:
+    picture = draw_head()
+    with FaceWorker("dlib", 1) as worker:
+        with pytest.raises(RuntimeError, match="Unsupported image type"):
+            worker.detect(picture[..., :2])
+        assert len(worker.detect(picture)) == 1
+
+
+def test_a_worker_that_was_killed_is_an_error_not_a_wait() -> None:
+    with FaceWorker("dlib", 1) as worker:
+        worker.detect(draw_head())
+        worker._process.send_signal(signal.SIGKILL)
+        worker._process.wait()
+        with pytest.raises(RuntimeError, match=r"reads faces ended with -9"):
+            worker.detect(draw_head())
+
+
+def test_an_unknown_detector_is_the_users_error() -> None:
+    with FaceWorker("nobody", 1) as worker, pytest.raises(UsageError, match="nobody"):
+        worker.detect(draw_head())
