@@ -167,3 +167,6 @@ def test_local_contrast_minds_blur_and_not_where_the_detail_lies() -> None:
     assert detail_l1(noise, noise, weights) == 0
     blurred = torch.nn.functional.avg_pool2d(noise, 3, 1, 1)
     assert detail_l1(noise.roll(24, -1), noise, weights) < 0.2 * detail_l1(blurred, noise, weights)
+    stripes = 0.2 * (torch.arange(48) % 2)[:, None].expand(1, 3, 48, 48)
+    inside = torch.nn.functional.pad(torch.ones(1, 1, 36, 36), (6, 6, 6, 6))
+    torch.testing.assert_close(detail_l1(blurred + stripes, blurred, inside), torch.tensor(0.0), rtol=0, atol=1e-6)
