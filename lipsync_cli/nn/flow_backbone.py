@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -119,7 +120,8 @@ class FlowBackbone(nn.Module):
         self.register_buffer("latent_std", torch.ones(config.latent))
         self.register_buffer("rest", torch.zeros(config.latent))
         self.register_buffer("opening", torch.zeros(config.latent))
-        self.register_buffer("liberty", torch.eye(config.latent))
+        # torch.eye imports torch's compiler where networks are laid out without memory.
+        self.register_buffer("liberty", torch.from_numpy(np.eye(config.latent, dtype=np.float32)))
 
     def normalise(self, z: Tensor) -> Tensor:
         """Encoder units → the network's, zero mean and unit variance over the training set."""
