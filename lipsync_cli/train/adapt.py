@@ -29,8 +29,8 @@ from lipsync_cli.train.loop import descend
 from lipsync_cli.train.losses import detail_l1, region_weights, weighted_l1
 from lipsync_cli.types import Float32, UInt8
 
-# Where pixels are taken from, and from which reference. Training all of the renderer takes half as long again and is no
-# better after it; painting, when it is trained, invents stripes or goes soft.
+# Where pixels are taken from, and from which reference. Training all of the renderer takes half as long again and is
+# no better after it; painting, when it is trained, invents stripes or goes soft.
 ADAPTED = ("join1.", "trunk1.", "head_")
 # Less of the model's own sharpness than this is not worth any smaller error.
 SOFTENING = 0.9

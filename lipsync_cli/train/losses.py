@@ -40,8 +40,8 @@ def gradient_l1(image: Tensor, target: Tensor, weights: Tensor, *, scales: int =
 def detail_l1(image: Tensor, target: Tensor, weights: Tensor, *, window: int = 7) -> Tensor:
     """L1 of local contrast: the root mean square over ``window`` pixels of what a 3 × 3 box takes away from luma.
 
-    Where the detail lies does not matter, only how much there is, so a blurred picture gains nothing by hedging. Layers
-    that shuffle channels to pixels must not be trained by it: stripes of one pixel are what they make most easily.
+    Where the detail lies does not matter, only how much there is, so a blurred picture gains nothing by hedging.
+    Layers that shuffle channels to pixels must not be trained by it: they make stripes of one pixel most easily.
     """
     gap = _local_contrast(image, window) - _local_contrast(target, window)
     return (gap.abs() * weights).sum() / weights.sum()
