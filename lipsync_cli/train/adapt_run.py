@@ -94,7 +94,8 @@ def adapt_video(
         request.video, request.settings, template=spec.template, size=spec.crop_size, device=str(generator.device),
         start=request.start, end=request.end, on_frame=on_frame,
     )  # fmt: skip
-    recipe = AdaptRecipe(references=generator.config.references, seed=request.settings.seed)
+    config = generator.config
+    recipe = AdaptRecipe(references=config.references, sharpen=config.sharpen, seed=request.settings.seed)
     course = Course(generator.networks, footage, recipe)
     pictures = [course.pictures()] if request.sheet else []
     began = time.monotonic()

@@ -41,8 +41,7 @@ def detail_l1(image: Tensor, target: Tensor, weights: Tensor, *, window: int = 7
     """L1 of local contrast: the root mean square over ``window`` pixels of what a 3 × 3 box takes away from luma.
 
     Where the detail lies does not matter, only how much there is, so a blurred picture gains nothing by hedging.
-    Stripes of one pixel count for nothing: a renderer that shuffles channels to pixels makes them more easily than
-    detail.
+    Layers that shuffle channels to pixels must not be trained by it: they make stripes of one pixel most easily.
     """
     gap = _local_contrast(image, window) - _local_contrast(target, window)
     return (gap.abs() * weights).sum() / weights.sum()
@@ -50,7 +49,6 @@ def detail_l1(image: Tensor, target: Tensor, weights: Tensor, *, window: int = 7
 
 def _local_contrast(image: Tensor, window: int) -> Tensor:
     luma = (image * image.new_tensor([0.299, 0.587, 0.114])[None, :, None, None]).sum(1, keepdim=True)
-    luma = F.avg_pool2d(F.pad(luma, (0, 1, 0, 1), mode="replicate"), 2, 1)
     fine = luma - F.avg_pool2d(F.pad(luma, (1, 1, 1, 1), mode="replicate"), 3, 1)
     power = F.avg_pool2d(fine * fine, window, 1, window // 2, count_include_pad=False)
     return (power + 1e-6).sqrt()
