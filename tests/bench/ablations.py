@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,6 +39,10 @@ from lipsync_cli.train.student import StudentRecipe, train_student
 from lipsync_cli.train.trajectory import times
 
 STEPS = {1: (0.999,), 2: (0.999, 0.65), 4: (0.999, 0.85, 0.65, 0.4)}
+TRAINED = (
+    "regression, 1 step", "student, guidance at all times", "student, no reward", "student, no guidance",
+    "student, no truth",
+)  # fmt: skip
 Speak = Callable[[LatentClip, Tensor], Tensor]
 
 
@@ -51,7 +56,7 @@ class Lab:
     student: CausalFlow
     teacher: WindowFlow
     expert: StateSync
-    train: list[LatentClip]
+    train: Callable[[], list[LatentClip]]
     held_out: list[LatentClip]
 
     @property
@@ -82,13 +87,13 @@ class Lab:
         """A student whose recipe differs in ``changes``."""
         recipe = replace(self.run.recipe.student or StudentRecipe(), **changes)
         start = with_weights(self.causal, self.causal.state_dict()).train()
-        return train_student(start, self.teacher, self.expert, self.train, recipe, self.folder / name)
+        return train_student(start, self.teacher, self.expert, self.train(), recipe, self.folder / name)
 
     def regression(self) -> CausalFlow:
         """The same network trained to say the mean: one step from noise, no other times."""
         recipe = replace(self.run.recipe.causal, schedule=STEPS[1], scheduled=1.0)
-        start = speech_network(self.run, self.train, self.encoder, MiniConfig())
-        return causal.train_causal(start, self.train, recipe, self.folder / "regression")
+        start = speech_network(self.run, self.train(), self.encoder, MiniConfig())
+        return causal.train_causal(start, self.train(), recipe, self.folder / "regression")
 
 
 def rows(lab: Lab) -> dict[str, Callable[[], tuple[Speak, int]]]:
@@ -143,7 +148,12 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str) -> Lab:
 
     networks, _ = shipped_networks()
     run = Run(prepared, runs, recipe, sys.stderr.write)
-    train = encode_clips(networks.encoder, load_clips(prepared, "train", open_only=recipe.open_only))
+
+    @cache
+    def train() -> list[LatentClip]:
+        clips = load_clips(prepared, "train", open_only=recipe.open_only)
+        return encode_clips(networks.encoder, clips, recipe.hearing)
+
     held_out = [c for c in encode_clips(networks.encoder, load_clips(prepared, split)) if len(c.z) >= 50]
     expert, teacher = new_judges(recipe, networks.flow)
     parts = {}
@@ -169,12 +179,13 @@ def main() -> None:
     parser.add_argument("--recipe", default="mini")
     parser.add_argument("--split", default="test")
     parser.add_argument("--only", help="one row, by its name")
+    parser.add_argument("--untrained", action="store_true", help="only rows that train nothing")
     given = parser.parse_args()
     lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split)
     sys.stdout.write(f"{len(lab.held_out)} clips of the {given.split} split\n\n")
     sys.stdout.write("| | opening, correlation | spread | LMD | sync | motion |\n|---|---|---|---|---|---|\n")
     for name, prepare in rows(lab).items():
-        if given.only in (None, name):
+        if given.only in (None, name) and not (given.untrained and name in TRAINED):
             figures = judge(lab, *prepare())
             sys.stdout.write(f"| {name} | " + " | ".join(f"{value:.3f}" for value in figures) + " |\n")
             sys.stdout.flush()
