@@ -98,7 +98,7 @@ class DubSettings(BaseModel):
         description="Pixels per side at which the embedded model draws faces: fewer are faster, softer; 0: its own.",
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
-    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads; 0 leaves it to the libraries.")
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model; 0 leaves it to the tool.")
 
 
 @dataclass(frozen=True, slots=True)
