@@ -86,11 +86,18 @@ def _lip_forcing(
 ) -> Generator[Any]:
     from lipsync_cli.generate.lip_forcing.config import KIND, VERSION, read_config
     from lipsync_cli.generate.lip_forcing.generator import LipForcing
-    from lipsync_cli.generate.lip_forcing.load import accelerate, load_networks, random_networks, require_files
+    from lipsync_cli.generate.lip_forcing.load import (
+        accelerate,
+        check_speed,
+        load_networks,
+        random_networks,
+        require_files,
+    )
     from lipsync_cli.generate.lip_forcing.room import require_room
 
     hub.require_version(card, kind=KIND, version=VERSION)
     config = read_config(card.generator, model=card.name)
+    check_speed(config, speed)
     _require_devices(device.type, speed.devices)
     if not random_weights:
         require_files(card, config)

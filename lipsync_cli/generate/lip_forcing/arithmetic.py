@@ -132,7 +132,7 @@ def _shapes(config: LipForcingConfig) -> _Shapes:
     with torch.device("meta"):
         codecs = {"wan": StreamingWanVae(ROLES["wan-vae"].create(config)), "taew": ROLES["taew"].create(config)}
         return _Shapes(
-            SpeechEncoder(ROLES["speech"].create(config)).eval(),
+            SpeechEncoder(ROLES["speech"].create(config)).settle().eval(),
             codecs[config.encoder].eval(),
             codecs[config.decoder].eval(),
         )

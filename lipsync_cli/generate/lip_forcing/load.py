@@ -21,7 +21,6 @@ from lipsync_cli.generate.lip_forcing.ranks import SharedTransformer
 from lipsync_cli.generate.lip_forcing.roles import ROLES, load_role
 from lipsync_cli.model_files import cache_folder
 from lipsync_cli.nn.checkpoints import read_tensors
-from lipsync_cli.nn.lip_forcing.config import TransformerConfig
 from lipsync_cli.nn.lip_forcing.float8 import use_float8
 from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
 from lipsync_cli.nn.lip_forcing.steady import as_it_is, cuda_graph
@@ -68,10 +67,9 @@ class Speed:
 
 
 def accelerate(networks: LipForcingNetworks, speed: Speed) -> LipForcingNetworks:
-    """``networks`` made faster, its transformer in place; UsageError for what does not go together."""
+    """``networks`` made faster, its transformer in place; ``check_speed`` says what can be asked for."""
     network = networks.transformer
     assert isinstance(network, LipForcingTransformer)
-    check_devices(network.config, speed)
     if speed.devices > 1:  # before weights are rounded: helpers get them as they are
         shared = SharedTransformer(network, speed.devices, float8=speed.float8, compile=speed.compile)
         networks = replace(networks, transformer=shared)
@@ -84,12 +82,12 @@ def accelerate(networks: LipForcingNetworks, speed: Speed) -> LipForcingNetworks
     return networks
 
 
-def check_devices(config: TransformerConfig, speed: Speed) -> None:
-    """UsageError for a number of devices by which the work cannot be divided."""
-    if speed.devices > 1 and config.heads % speed.devices:
+def check_speed(config: LipForcingConfig, speed: Speed) -> None:
+    """UsageError for what does not go together, or a number of devices by which the work cannot be divided."""
+    if speed.devices > 1 and (config.heads % speed.devices or config.tokens % speed.devices):
         raise UsageError(
-            f"{config.heads} attention heads cannot be shared by {speed.devices} devices.",
-            hint="Use a number of devices that divides them.",
+            f"{config.heads} attention heads and {config.tokens} tokens cannot be shared by {speed.devices} devices.",
+            hint="Use a number of devices that divides both.",
         )
     if speed.devices > 1 and speed.graphs:
         raise UsageError("Passes that several devices share are not recorded.", hint="Leave out graphs or devices.")

@@ -61,14 +61,13 @@ class SharedTransformer:
         self.config, self.dtype, self.device = network.config, network.dtype, network.device
         self._network, self._numbers = network, count()
         self._helpers = Helpers(network, devices, {"float8": float8, "compile": compile})
+        self.close = weakref.finalize(self, self._helpers.close)
         with self._helpers.watched():
             for parameter in network.parameters():
                 dist.broadcast(parameter.detach(), 0)
         network.split = TokenSplit()
-        self._text: Tensor | None = None
         self._streams: weakref.WeakKeyDictionary[StreamCache, int] = weakref.WeakKeyDictionary()
         self._gone: list[int] = []
-        self.close = weakref.finalize(self, self._helpers.close)
 
     def set_wide_modulation(self, wide: bool) -> None:
         """As the network's own."""
@@ -120,7 +119,7 @@ class Helpers:
     """The other ranks: started, told what to do, watched, ended."""
 
     def __init__(self, network: LipForcingTransformer, devices: int, options: dict[str, bool]) -> None:
-        self._device, self._failed = network.device, ""
+        self._device, self._failed, self._in_step = network.device, "", True
         self._errors: list[TextIO] = []
         store = dist.TCPStore(HOST, 0, devices, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
         job = {
@@ -182,10 +181,14 @@ class Helpers:
         try:
             yield
         except RuntimeError as error:
+            self._in_step = False
             self._failed = self._dead(wait_s=1) or self._lost(error)
             if not self._failed:
                 raise
             raise EnvironmentProblem(self._failed, hint="Try again, or with --set devices=1.") from error
+        except BaseException:
+            self._in_step = False
+            raise
 
     def _dead(self, wait_s: float = 0) -> str:
         """A sentence about a helper that has ended, which may show a little later than its silence; else nothing."""
@@ -212,13 +215,15 @@ class Helpers:
                 dist.distributed_c10d._abort_process_group()
 
     def close(self) -> None:
-        """End every helper, by word if they listen, by force if not. Safe to call twice."""
-        if dist.is_initialized():
-            if not self._failed and all(process.poll() is None for process in self._processes):
-                with suppress(RuntimeError):
-                    self.tell(Do.STOP)
-            with suppress(Exception):
-                dist.destroy_process_group()
+        """End every helper: by word if all ranks are between two messages, else by force. Safe to call twice."""
+        if self._in_step and dist.is_initialized() and all(process.poll() is None for process in self._processes):
+            with suppress(RuntimeError):
+                self.tell(Do.STOP)
+                dist.destroy_process_group()  # helpers do so now; over NCCL all have to
+        else:
+            for process in self._processes:
+                process.kill()
+        self._in_step = False
         for process, errors in zip(self._processes, self._errors, strict=True):
             with suppress(OSError):
                 process.stdin.close()  # type: ignore[union-attr]
@@ -228,6 +233,9 @@ class Helpers:
                 process.kill()
                 process.wait()
             errors.close()
+        if dist.is_initialized():
+            with suppress(RuntimeError):
+                dist.destroy_process_group()
 
 
 def ready_key(rank: int) -> str:

@@ -193,7 +193,7 @@ def test_random_weights_need_room_but_no_files(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"devices": 3}, UsageError, "2 attention heads cannot be shared by 3 devices"),
+        ({"devices": 3}, UsageError, "2 attention heads and 4 tokens cannot be shared by 3 devices"),
         ({"devices": 2, "graphs": True}, UsageError, "not recorded"),
     ],
 )

@@ -60,6 +60,21 @@ def test_a_helper_that_cannot_begin_is_a_sentence_and_not_a_wait(monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_pass_that_fails_here_does_not_leave_helpers_waiting(monkeypatch):
+    generator = LipForcing(accelerate(make_networks(), Speed(devices=2)), CONFIG)
+    shared = generator.networks.transformer
+
+    def fail(*args):
+        raise ValueError("here")
+
+    monkeypatch.setattr(shared._network, "predict", fail)
+    with pytest.raises(ValueError, match="here"):
+        run(generator, make_crops(9), at_rate(9))
+    shared.close()
+    assert ended(shared._helpers.pids[0])
+
+
+@pytest.mark.slow
 def test_a_helper_leaves_when_rank_0_is_gone():
     generator = LipForcing(accelerate(make_networks(), Speed(devices=2)), CONFIG)
     process = generator.networks.transformer._helpers._processes[0]
