@@ -98,7 +98,7 @@ def face_sheet(thumbnails: Sequence[Thumbnail], *, columns: int = 6, size: int =
         return label("no faces", 160)
     cells = [_cell(thumbnail, size) for thumbnail in thumbnails]
     rows = [_side_by_side(cells[i : i + columns]) for i in range(0, len(cells), columns)]
-    return np.vstack([_padded(row, row.shape[0], max(r.shape[1] for r in rows)) for row in rows])
+    return np.vstack([padded(row, row.shape[0], max(r.shape[1] for r in rows)) for row in rows])
 
 
 def scale_to(rgb: UInt8, height: int) -> UInt8:
@@ -131,7 +131,7 @@ def _zoomed(rgb: UInt8, box: Box, size: tuple[int, int]) -> UInt8:
     x1, y1 = max(x0 + 1, min(width, round(box[2]))), max(y0 + 1, min(height, round(box[3])))
     part = rgb[y0:y1, x0:x1]
     fitting = min(size[0], max(1, int(size[1] * part.shape[0] / part.shape[1])))
-    return _padded(scale_to(part, fitting), *size)
+    return padded(scale_to(part, fitting), *size)
 
 
 def _stacked(column: _Column) -> UInt8:
@@ -139,23 +139,23 @@ def _stacked(column: _Column) -> UInt8:
     gap = np.full((GAP_PX, width, 3), PAPER, dtype=np.uint8)
     parts = [label(f"{float(column.time):.2f} s", width)]
     for picture in column.pictures:
-        parts += [_padded(picture, picture.shape[0], width), gap]
+        parts += [padded(picture, picture.shape[0], width), gap]
     return np.vstack(parts)
 
 
 def _cell(thumbnail: Thumbnail, size: int) -> UInt8:
     height, width = thumbnail.rgb.shape[:2]
-    picture = _padded(scale_to(thumbnail.rgb, min(size, max(1, size * height // width))), size, size)
+    picture = padded(scale_to(thumbnail.rgb, min(size, max(1, size * height // width))), size, size)
     return np.vstack([picture, *(label(line, size) for line in thumbnail.lines)])
 
 
 def _side_by_side(cells: Sequence[UInt8]) -> UInt8:
     height = max(cell.shape[0] for cell in cells)
-    parts = [_padded(cell, height, cell.shape[1] + GAP_PX) for cell in cells]
+    parts = [padded(cell, height, cell.shape[1] + GAP_PX) for cell in cells]
     return np.hstack(parts)
 
 
-def _padded(rgb: UInt8, height: int, width: int) -> UInt8:
+def padded(rgb: UInt8, height: int, width: int) -> UInt8:
     """``rgb`` in the top left of a sheet of paper, cut where it is larger."""
     paper = np.full((height, width, 3), PAPER, dtype=np.uint8)
     part = rgb[:height, :width]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.landmarks import JAW
 from lipsync_cli.region import LOWER_FACE_REGION, Region, region_depth, unit_grid
 from lipsync_cli.types import Float32, Float64
 
@@ -25,7 +26,6 @@ DROPPED_CHIN_ROWS = np.array([0.25, 0.67, 1.1])
 """The rows of the chin's points when the mouth is wide open, in half heights of the region below its centre. Only
 their columns are taken from the landmarks: speech moves them up and down but hardly sideways."""
 CORNER_SPREAD = 0.04
-JAW = slice(4, 13)
 LOWER_SHARE = 0.6
 """Width of the soft edge below the chin against that at the sides: a collar may begin right below it."""
 CHIN_MARGIN = 0.012
@@ -57,7 +57,7 @@ def blend_mask(
     inside = region_depth(size, region)[rows, columns] - np.float32(KERNEL_PX / size)
     face = _face_depth(points, region, unit_grid(size)[columns], unit_grid(size)[rows])
     if drawn_jaw is not None:
-        jaws = points[JAW], (np.asarray(drawn_jaw, np.float64) + 0.5) / size
+        jaws = points[list(JAW)], (np.asarray(drawn_jaw, np.float64) + 0.5) / size
         below = _chin_depth(jaws, unit_grid(size)[columns], unit_grid(size)[rows], LOWER_SHARE * feather)
         face = np.minimum(face, below / np.float32(LOWER_SHARE))
     mask = np.zeros((size, size), np.float32)

@@ -18,6 +18,7 @@ from typing import IO, Any, Self, cast
 
 from lipsync_cli.face.detect import Detection, create_detector
 from lipsync_cli.face.landmarks import DlibLandmarks
+from lipsync_cli.stage import cores
 from lipsync_cli.types import Float64, UInt8
 
 WORKER_DETECTORS = ("dlib", "dlib-mmod")
@@ -75,8 +76,7 @@ class FaceWorker:
 
 def worth_it() -> bool:
     """Whether there is a second core for the worker to work on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return (len(affinity(0)) if affinity else os.cpu_count() or 1) > 1
+    return cores() > 1
 
 
 def _start(setup: tuple[str, int]) -> subprocess.Popen[bytes]:

@@ -26,7 +26,7 @@ from lipsync_cli import hub
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
-from lipsync_cli.landmarks import mouth_aperture
+from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
 from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, FlowConfig
@@ -180,11 +180,12 @@ class LipForcingMini:
         first = state.first_index + len(state.z)
         windows = [self._window(state, mel, index) for index in range(first, first + self.config.chunk)]
         audio = self.networks.flow.audio(torch.from_numpy(np.stack(windows))[None].to(self.device))
-        steps = len(self.config.schedule)
-        noises = chunk_noise(state.seed, first, self.config.chunk, self.config.latent, steps)
-        scaled = zip(self.config.temperature, noises, strict=True)
-        noises = [scale * noise.to(self.device) for scale, noise in scaled]
-        x0 = roll_chunk(self.networks.flow, state.cache, audio, noises, self.config.schedule)
+        config = self.config
+        drawn = chunk_noise(
+            state.seed, first, config.chunk, config.latent, len(config.schedule), temperature=config.temperature
+        )
+        noises = [noise.to(self.device) for noise in drawn]
+        x0 = roll_chunk(self.networks.flow, state.cache, audio, noises, config.schedule)
         spoken = self.networks.flow.anchored(x0, self.networks.flow.normalise(state.references.z.float()))
         state.z = torch.cat([state.z, self.networks.flow.denormalise(spoken[0])])
 
@@ -228,9 +229,8 @@ class LipForcingMini:
 
     def _choose(self, crops: Sequence[Crop]) -> list[Crop]:
         """``config.references`` crops spread evenly over the apertures that occur."""
-        order = sorted(range(len(crops)), key=lambda i: (mouth_aperture(crops[i].landmarks), i))
-        ranks = np.linspace(0, len(crops) - 1, self.config.references).round().astype(int)
-        return [crops[order[rank]] for rank in ranks]
+        apertures = [mouth_aperture(crop.landmarks) for crop in crops]
+        return [crops[index] for index in from_closed_to_open(apertures, self.config.references)]
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)

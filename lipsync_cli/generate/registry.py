@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from lipsync_cli import hub
@@ -37,8 +36,7 @@ def load_generator(
 ) -> Generator[Any]:
     """The generator a model card describes, with its weights verified and loaded.
 
-    0 ``threads`` means torch's choice, for the embedded model half of the cores; 0 ``crop_size`` the model's, and
-    large models have one size and ignore it.
+    0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it.
 
     ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler, ``graphs`` for
     recorded passes, ``devices`` for several GPUs and ``crop_encoder`` for another encoder where a model has a use for
@@ -56,8 +54,8 @@ def load_generator(
         )
     import torch
 
-    if threads or card.kind == "lip-forcing-mini":
-        torch.set_num_threads(threads or small_model_threads())
+    if threads:
+        torch.set_num_threads(threads)
     chosen = choose_device(device)
     if card.kind == "lip-forcing":
         if crop_encoder != "model":
@@ -77,14 +75,6 @@ def load_generator(
     if adapter is not None:
         apply_adapter(networks, adapter)
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
-
-
-def small_model_threads() -> int:
-    """Half of the cores, at most four: small maps gain little from more, and faces and the encoder need the others.
-
-    On two cores a dub with one thread takes a fifth less time than with two.
-    """
-    return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
 def _check_options(

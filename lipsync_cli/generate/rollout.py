@@ -62,8 +62,16 @@ def roll_chunk(
     return x0
 
 
-def chunk_noise(seed: int, first: int, count: int, shape: int | Sequence[int], steps: int) -> list[Tensor]:
-    """Noise ``[1 count *shape]`` for each step of a chunk, drawn per latent index.
+def chunk_noise(
+    seed: int,
+    first: int,
+    count: int,
+    shape: int | Sequence[int],
+    steps: int,
+    *,
+    temperature: Sequence[float] | None = None,
+) -> list[Tensor]:
+    """Noise ``[1 count *shape]`` for each step of a chunk, drawn per latent index and scaled by its ``temperature``.
 
     Index ``first + i`` gets the same numbers however a stream is cut into calls, which makes a streamed dub equal
     an offline one.
@@ -74,4 +82,5 @@ def chunk_noise(seed: int, first: int, count: int, shape: int | Sequence[int], s
         generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + index * 0x85EBCA6B) % (2**63))
         rows.append(torch.randn(steps, *size, generator=generator))
     stacked = torch.stack(rows, 1)
-    return [stacked[step][None] for step in range(steps)]
+    scales = [1.0] * steps if temperature is None else temperature
+    return [scale * noise[None] for scale, noise in zip(scales, stacked, strict=True)]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-JAW = range(4, 13)
-LIPS = range(48, 68)
+from lipsync_cli.landmarks import JAW, MOUTH
+
+LIPS = MOUTH
 POINTS = (*LIPS, *JAW)
 """Indices into the 68 landmarks, in the order networks use: outer lips 12, inner lips 8, jaw 9."""
 OUTER_LIPS, INNER_LIPS, JAW_LINE = slice(0, 12), slice(12, 20), slice(20, 29)

@@ -21,13 +21,14 @@ from lipsync_cli.errors import InputError
 from lipsync_cli.eval.image import sharpness
 from lipsync_cli.eval.meters import mouth_box
 from lipsync_cli.generate.mini import DETAIL_PX, MiniNetworks
+from lipsync_cli.landmarks import from_closed_to_open, lip_gap
 from lipsync_cli.nn.landmark_flow import LIPS, POINTS
 from lipsync_cli.train.autoencoder import Shot, picture_terms
 from lipsync_cli.train.data import choose_references, shown
 from lipsync_cli.train.footage import Footage, Indices, split, with_partners
 from lipsync_cli.train.loop import descend
 from lipsync_cli.train.losses import detail_l1, region_weights, weighted_l1
-from lipsync_cli.types import Float32, UInt8
+from lipsync_cli.types import UInt8
 
 # Where pixels are taken from, and from which reference. Training all of the renderer takes half as long again and is
 # no better after it; painting, when it is trained, invents stripes or goes soft.
@@ -136,9 +137,8 @@ class Course:
     def references_like_dub(self, index: int) -> Indices:
         """What ``dub`` would choose: of the shot's first second, spread from closed to open, not near ``index``."""
         early = self.footage.partners(index, self.train)[:FIRST_SECOND]
-        order = early[np.argsort(apertures(self.footage.landmarks[early]), kind="stable")]
-        ranks = np.linspace(0, len(order) - 1, self.recipe.references).round().astype(int)
-        return np.asarray(order[ranks])
+        gaps = lip_gap(self.footage.landmarks[early])
+        return np.asarray(early[from_closed_to_open(gaps, self.recipe.references)])
 
     def render(self, targets: Indices, references: Indices, noise: Tensor | None = None) -> Shot:
         """``targets`` ``[t]`` from ``references`` ``[k]``; ``noise`` ``[t latent]`` is added to their states."""
@@ -279,12 +279,6 @@ def sharpened(images: Tensor, amount: float) -> Tensor:
     kernel = torch.from_numpy(cv2.getGaussianKernel(side, DETAIL_PX)).to(images).expand(3, 1, side, 1)
     blurred = F.conv2d(F.pad(images, [side // 2] * 4, mode="reflect"), kernel, groups=3)
     return images + amount * (images - F.conv2d(blurred, kernel.transpose(2, 3), groups=3))
-
-
-def apertures(landmarks: Float32) -> Float32:
-    """Mean inner-lip distance of landmarks ``[n 68 2]``, in their units."""
-    inner = landmarks[:, 60:68]
-    return np.asarray(np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1))
 
 
 def as_picture(image: Tensor) -> UInt8:

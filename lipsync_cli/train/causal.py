@@ -144,8 +144,7 @@ def rollout_clip(
     cache = network.begin(network.normalise(references)[None])
     chunks = []
     for first in range(0, count, chunk):
-        drawn = chunk_noise(seed, first, chunk, network.config.latent, len(schedule))
-        noises = [scale * noise for scale, noise in zip(temperature or (1.0,) * len(drawn), drawn, strict=True)]
+        noises = chunk_noise(seed, first, chunk, network.config.latent, len(schedule), temperature=temperature)
         chunks.append(roll_chunk(network, cache, audio[:, first : first + chunk], noises, schedule))
     spoken = network.anchored(torch.cat(chunks, 1), network.normalise(references)[None])
     return network.denormalise(spoken[0])[: len(clip.z)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,7 +26,7 @@ _KEPT_FIRST = {"test": 0, "val": 1, "train": 2}
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """``chosen`` records; how many clips were left out for each reason; why sources gave nothing at all."""
+    """``chosen`` records; how many clips, and how many frames, were left out for each reason."""
 
     chosen: list[Prepared]
     rejected: Counter[str] = field(default_factory=Counter)
@@ -61,7 +61,7 @@ def choose(
             else:
                 candidates.append(candidate)
     candidates = _without_duplicates(candidates, choice, limits)
-    candidates = _within(candidates, choice, ENOUGH, _frames_of_speaker(seconds_per_speaker))
+    candidates = _enough_of_each(candidates, choice, seconds_per_speaker)
     if max_bytes is not None:
         candidates = _that_fit(candidates, choice, max_bytes)
     choice.chosen.extend(sorted((c.record for c in candidates), key=lambda record: record.name))
@@ -128,26 +128,16 @@ def _without_duplicates(candidates: list[_Candidate], choice: Choice, limits: Li
     return [order[index] for index in kept]
 
 
-def _frames_of_speaker(seconds: float) -> Callable[[_Candidate, Mapping[tuple[str, str], int]], bool]:
-    most = seconds * LATENT_RATE
-    return lambda candidate, used: used.get(_speaker(candidate), 0) < most
-
-
-def _within(
-    candidates: Iterable[_Candidate],
-    choice: Choice,
-    reason: str,
-    allowed: Callable[[_Candidate, Mapping[tuple[str, str], int]], bool],
-) -> list[_Candidate]:
-    """Those allowed given the frames of their speaker so far, in an order that is random and always the same."""
+def _enough_of_each(candidates: Iterable[_Candidate], choice: Choice, seconds: float) -> list[_Candidate]:
+    """Clips of each speaker until there are ``seconds``, in an order that is random and always the same."""
     used: Counter[tuple[str, str]] = Counter()
     kept = []
     for candidate in sorted(candidates, key=_shuffled):
-        if allowed(candidate, used):
+        if used[_speaker(candidate)] < seconds * LATENT_RATE:
             used[_speaker(candidate)] += candidate.record.frames
             kept.append(candidate)
         else:
-            _reject(choice, candidate, reason)
+            _reject(choice, candidate, ENOUGH)
     return kept
 
 

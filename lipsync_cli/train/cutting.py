@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.errors import LipsyncError
 from lipsync_cli.eval.expert import ExpertMeter, load_expert, score_runs
@@ -24,7 +25,7 @@ from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.crop import cut_crop
 from lipsync_cli.face.detect import create_detector
 from lipsync_cli.face.head_pose import head_pose
-from lipsync_cli.face.options import TrackOptions
+from lipsync_cli.face.options import track_options
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
 from lipsync_cli.geometry import affine_scale, invert_affine, transform_points
@@ -32,9 +33,11 @@ from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.crop_video import write_crops
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.media.video import open_frames
+from lipsync_cli.presets import DubSettings
 from lipsync_cli.train.looks import damage, picture_hash, sharpness, sound_hash
 from lipsync_cli.train.prepared import (
     LATENT_RATE,
+    MEL_MARGIN,
     MIN_FRAMES,
     SAMPLES_PER_FRAME,
     SOUND_MARGIN,
@@ -136,7 +139,8 @@ class _Cutter:
         expert = _expert()
         meter = ExpertMeter(expert)
         stretches: list[Stretch] = []
-        tracker = Tracker(self._video, create_detector("dlib"), TrackOptions())
+        settings = DubSettings()
+        tracker = Tracker(self._video, create_detector(settings.detector), track_options(settings))
         with open_frames(self._info) as frames, open_speech(self._path) as spans:
             speech = SpeechTrack(iter(spans))
             for look in self._on_grid(tracker, frames):
@@ -196,7 +200,7 @@ class _Cutter:
         video, arrays = video_path(self._out, name), arrays_path(self._out, name)
         crops = np.stack([look.crop.rgb for look in looks])
         start = self._start + Fraction(first, LATENT_RATE)
-        samples = _samples(speech, round(start * 16_000), len(looks))
+        samples = _samples(speech, round(start * SAMPLE_RATE), len(looks))
         write_crops(video, crops, self._size)
         write_arrays(arrays, _arrays(looks, samples, self._video))
         sound = clip_samples(samples, len(looks), 0)
@@ -213,7 +217,7 @@ class _Cutter:
                 jump=round(harm.jump, 3), frozen=round(harm.frozen, 3),
                 level_db=round(float(10 * np.log10(np.mean(np.square(sound)) + 1e-12)), 1),
                 picture=picture_hash(crops).tobytes().hex(),
-                sound=sound_hash(mel_rows(sound, len(looks))[64:-64]).tobytes().hex(),
+                sound=sound_hash(mel_rows(sound, len(looks))[MEL_MARGIN:-MEL_MARGIN]).tobytes().hex(),
                 bytes=video.stat().st_size + arrays.stat().st_size, sha256=content_hash(video, arrays),
             )
         ]  # fmt: skip

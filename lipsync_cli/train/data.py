@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.composite.mask import blend_mask
+from lipsync_cli.landmarks import lip_gap
 from lipsync_cli.nn.landmark_flow import POINTS
 from lipsync_cli.train.prepared import (
     MIN_FRAMES,
@@ -161,9 +162,7 @@ def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) 
     """Frames of one random second, spread over its apertures from closed to open, as ``dub`` chooses them."""
     window = min(len(landmarks), 25)
     start = int(rng.integers(0, len(landmarks) - window + 1))
-    inner = landmarks[start : start + window, 60:68]
-    aperture = np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1)
-    order = np.argsort(aperture)
+    order = np.argsort(lip_gap(landmarks[start : start + window]))
     ranks = np.linspace(0, window - 1, count) + rng.normal(0, 1.5, count)
     return np.asarray(start + order[np.clip(np.round(ranks), 0, window - 1).astype(int)])
 

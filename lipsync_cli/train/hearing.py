@@ -15,12 +15,9 @@ import numpy.typing as npt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from lipsync_cli.audio import mel as mel_module
 from lipsync_cli.train import sound
-from lipsync_cli.train.prepared import MEL_MARGIN, SAMPLES_PER_FRAME, mel_rows
+from lipsync_cli.train.prepared import CLIP_MARGIN, MEL_MARGIN, SAMPLES_PER_FRAME, mel_rows
 from lipsync_cli.types import Float32
-
-_MARGIN = MEL_MARGIN * mel_module.HOP + mel_module.WINDOW // 2
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -61,7 +58,7 @@ def hear(sounds: Sequence[Float32], recipe: HearingRecipe) -> list[tuple[Heard, 
 def _variant(sounds: Sequence[Float32], index: int, number: int, recipe: HearingRecipe) -> Heard:
     rng = np.random.default_rng((recipe.seed, index, number))
     changed, tempo = change(sounds[index], recipe, rng, others=sounds)
-    frames = (len(changed) - 2 * _MARGIN) // SAMPLES_PER_FRAME
+    frames = (len(changed) - 2 * CLIP_MARGIN) // SAMPLES_PER_FRAME
     # Half precision is finer than the noise in them.
     return Heard(mel_rows(changed, frames).astype(np.float16), tempo)
 
@@ -95,10 +92,10 @@ def at_tempo(samples: Float32, tempo: float) -> Float32:
     """A clip's sound ``tempo`` times as fast, with margins of the old length: frame i is what was at i · tempo."""
     fast = sound.stretched(samples, tempo)
     # Second 0 has moved to margin / tempo; bring it back to the margin, and keep whole frames.
-    before = round(_MARGIN / tempo)
-    frames = int((len(samples) - 2 * _MARGIN) / tempo) // SAMPLES_PER_FRAME
-    wanted = frames * SAMPLES_PER_FRAME + _MARGIN
-    start = np.pad(fast[:before], (max(0, _MARGIN - before), 0))[-_MARGIN:]
+    before = round(CLIP_MARGIN / tempo)
+    frames = int((len(samples) - 2 * CLIP_MARGIN) / tempo) // SAMPLES_PER_FRAME
+    wanted = frames * SAMPLES_PER_FRAME + CLIP_MARGIN
+    start = np.pad(fast[:before], (max(0, CLIP_MARGIN - before), 0))[-CLIP_MARGIN:]
     rest = fast[before : before + wanted]
     return np.concatenate([start, np.pad(rest, (0, wanted - len(rest)))]).astype(np.float32)
 

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.eval.offset import MAX_OFFSET
 from lipsync_cli.train.cutting import Cut
 from lipsync_cli.train.limits import Limits
 from lipsync_cli.train.sources import Source
@@ -105,7 +106,7 @@ def _best(curve: Float64, limits: Limits) -> int | None:
 
 def _curve(cut: Cut) -> Float64:
     if cut.curve is None:
-        return np.full(31, np.nan)
+        return np.full(2 * MAX_OFFSET + 1, np.nan)
     return np.array([np.nan if value is None else value for value in cut.curve])
 
 

@@ -66,9 +66,18 @@ def encode_clips(
 def audio_windows(mel: Float32, first: int, count: int) -> Tensor:
     """Windows ``[count 32 80]`` of latent frames first … first + count − 1 of a prepared clip."""
     start = MEL_MARGIN + ROWS_PER_FRAME * first - ROWS_BEFORE
-    rows = mel[start : start + ROWS_PER_FRAME * (count - 1) + MEL_ROWS]
+    return torch.from_numpy(every_window(mel[start : start + rows_of(count)]))
+
+
+def rows_of(frames: int) -> int:
+    """Mel rows that the windows of so many consecutive latent frames cover."""
+    return MEL_ROWS + ROWS_PER_FRAME * (frames - 1)
+
+
+def every_window(rows: Float32) -> Float32:
+    """The windows ``[n 32 80]`` that lie in rows ``[rows_of(n) 80]``, one a latent frame."""
     view = np.lib.stride_tricks.sliding_window_view(rows, MEL_ROWS, axis=0)[::ROWS_PER_FRAME]
-    return torch.from_numpy(np.ascontiguousarray(view.transpose(0, 2, 1)))
+    return np.ascontiguousarray(view.transpose(0, 2, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,14 +35,13 @@ def sharpness(crops: UInt8, source_scale: float) -> float:
     so that it is the picture that is judged and not the enlargement.
     """
     size = crops.shape[1]
-    rows, columns = (slice(int(part.start * size), int(part.stop * size)) for part in _FACE)
+    own = max(16, round(size * source_scale)) if source_scale < 1 else size
+    rows, columns = (slice(int(part.start * own), int(part.stop * own)) for part in _FACE)
     values = []
     for crop in crops[:: max(1, len(crops) // 5)][:5]:
         grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2GRAY)
         if source_scale < 1:
-            own = max(16, round(size * source_scale))
             grey = cv2.resize(grey, (own, own), interpolation=cv2.INTER_AREA)
-            rows, columns = (slice(int(part.start * own), int(part.stop * own)) for part in _FACE)
         values.append(float(cv2.Laplacian(grey[rows, columns], cv2.CV_64F).var()))
     return float(np.median(values))
 

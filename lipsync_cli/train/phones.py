@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW, log_mel
-from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, AudioWindowEncoder
+from lipsync_cli.nn.flow_backbone import ROWS_BEFORE, AudioWindowEncoder
 from lipsync_cli.train.espeak import CLASSES, UNKNOWN, Espeak, Utterance
-from lipsync_cli.train.latents import ROWS_PER_FRAME, disturb_mel
+from lipsync_cli.train.latents import ROWS_PER_FRAME, disturb_mel, every_window, rows_of
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 from lipsync_cli.train.sound import reverberated, room
 from lipsync_cli.types import Float32
@@ -85,7 +85,7 @@ def synthesise(recipe: PhonesRecipe) -> list[SpokenRows]:
     espeak, rng = Espeak(), np.random.default_rng(recipe.seed)
     numbers = tqdm(range(recipe.utterances), desc="espeak", unit="utterance", disable=None, leave=False)
     rows = [spoken_rows(espeak.utterance(rng), rng) for _ in numbers]
-    return [row for row in rows if len(row.mel) > _rows_needed(recipe.frames)]
+    return [row for row in rows if len(row.mel) > rows_of(recipe.frames)]
 
 
 def train_phones(
@@ -123,14 +123,9 @@ def phone_batch(spoken: list[SpokenRows], recipe: PhonesRecipe, step: int) -> tu
 
 
 def _stretch(row: SpokenRows, frames: int, rng: np.random.Generator) -> tuple[Float32, npt.NDArray[np.int64]]:
-    count = _rows_needed(frames)
+    count = rows_of(frames)
     start = int(rng.integers(0, len(row.mel) - count + 1))
     heard = disturb_mel(row.mel[start : start + count], rng)
-    windows = np.lib.stride_tricks.sliding_window_view(heard, MEL_ROWS, axis=0)[::ROWS_PER_FRAME]
     own = start + ROWS_BEFORE + ROWS_PER_FRAME * np.arange(frames)
     around = np.clip(own[:, None] + np.array(OFFSETS), 0, len(row.classes) - 1)
-    return np.ascontiguousarray(windows.transpose(0, 2, 1)), row.classes[around]
-
-
-def _rows_needed(frames: int) -> int:
-    return MEL_ROWS + ROWS_PER_FRAME * (frames - 1)
+    return every_window(heard), row.classes[around]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from lipsync_cli.pictures import INK, PAPER, Thumbnail, face_sheet, label, save_png
+from lipsync_cli.pictures import INK, PAPER, Thumbnail, face_sheet, label, padded, save_png
 from lipsync_cli.train.prepared import LATENT_RATE, Prepared, arrays_path, decode_crops, read_arrays, video_path
 from lipsync_cli.types import UInt8
 
@@ -37,7 +37,7 @@ def save_report(folder: Path, records: Sequence[Prepared], left_out: Mapping[str
                                 for chart in charts[first : first + 3]]))  # fmt: skip
     path = folder / "report.png"
     widest = max(part.shape[1] for part in parts)
-    save_png(path, np.vstack([_padded(part, widest) for part in parts]))
+    save_png(path, np.vstack([padded(part, len(part), widest) for part in parts]))
     return path
 
 
@@ -136,7 +136,3 @@ def _chart(title: str) -> UInt8:
 def _write(picture: UInt8, text: str, x: int, y: int) -> None:
     ascii_text = text.encode("ascii", "replace").decode()
     cv2.putText(picture, ascii_text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, INK, 1, cv2.LINE_AA)
-
-
-def _padded(picture: UInt8, width: int) -> UInt8:
-    return np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=PAPER)

@@ -37,7 +37,9 @@ MIN_FRAMES = 20
 MEL_MARGIN = 64
 MAX_LAG = 6
 SAMPLES_PER_FRAME = mel_module.SAMPLE_RATE // LATENT_RATE
-SOUND_MARGIN = MEL_MARGIN * mel_module.HOP + mel_module.WINDOW // 2 + MAX_LAG * SAMPLES_PER_FRAME
+CLIP_MARGIN = MEL_MARGIN * mel_module.HOP + mel_module.WINDOW // 2
+"""Samples before the first frame and after the last that those rows cover."""
+SOUND_MARGIN = CLIP_MARGIN + MAX_LAG * SAMPLES_PER_FRAME
 LANDMARK_STEPS = 32
 SOUND_SNR_DB = 60.0
 Int16 = npt.NDArray[np.int16]
@@ -175,13 +177,12 @@ def _words(planes: UInt8) -> Int16:
 
 
 def clip_samples(samples: Int16, frames: int, lag_frames: int) -> Float32:
-    """The sound in [−1, 1] with its lag undone, from 10,440 samples before the first of ``frames`` frames to as many
-    after the last."""
-    margin = MEL_MARGIN * mel_module.HOP + mel_module.WINDOW // 2
-    first = SOUND_MARGIN - margin + lag_frames * SAMPLES_PER_FRAME
+    """The sound in [−1, 1] with its lag undone, from ``CLIP_MARGIN`` samples before the first of ``frames`` frames to
+    as many after the last."""
+    first = SOUND_MARGIN - CLIP_MARGIN + lag_frames * SAMPLES_PER_FRAME
     if abs(lag_frames) > MAX_LAG:
         raise ValueError(f"the stored sound reaches {MAX_LAG} frames of lag, not {lag_frames}")
-    part = samples[first : first + 2 * margin + frames * SAMPLES_PER_FRAME]
+    part = samples[first : first + 2 * CLIP_MARGIN + frames * SAMPLES_PER_FRAME]
     return np.asarray(part, np.float32) / np.float32(32768)
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.audio.mel import SAMPLE_RATE as RATE
 from lipsync_cli.types import Float32, Float64
 
-RATE = 16_000
 _FFT, _HOP = 512, 128
 _MU = 255.0
 

@@ -15,15 +15,10 @@ import torch
 
 from lipsync_cli import hub
 from lipsync_cli.generate.mini import MiniConfig, MiniNetworks, load_networks, read_config
+from lipsync_cli.landmarks import lip_gap
 from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips
-from lipsync_cli.train.latents import LatentClip, encode_clips
-
-
-def dlib_aperture(clip: LatentClip) -> np.ndarray:
-    """Mean inner-lip distance of the real lips, crop pixels."""
-    inner = clip.landmarks[:, 60:68]
-    return np.linalg.norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], axis=-1).mean(-1)
+from lipsync_cli.train.latents import encode_clips
 
 
 def shipped_networks() -> tuple[MiniNetworks, MiniConfig]:
@@ -48,7 +43,7 @@ def main() -> None:
             spoken = networks.encoder.aperture(
                 rollout_clip(networks.flow, clip, references, schedule, temperature=temperature)
             ).numpy()
-            read, real = networks.encoder.aperture(clip.z).numpy(), dlib_aperture(clip)
+            read, real = networks.encoder.aperture(clip.z).numpy(), lip_gap(clip.landmarks)
             if real.std() > 0 and spoken.std() > 0:
                 figures = (np.corrcoef(real, spoken)[0, 1], spoken.std() / read.std(), np.corrcoef(real, read)[0, 1])
                 rows.append((len(real), *figures))
