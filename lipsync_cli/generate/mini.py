@@ -24,15 +24,18 @@ from torch import Tensor, nn
 
 from lipsync_cli import hub
 from lipsync_cli.errors import ModelError
+from lipsync_cli.generate import cpu_drawing
+from lipsync_cli.generate.bank import ReferenceBank
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
 from lipsync_cli.nn.checking import check_state_dict
+from lipsync_cli.nn.drawing import RegionWindow
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, FlowConfig
 from lipsync_cli.nn.landmark_flow import JAW_LINE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import PreparedReferences, Renderer
+from lipsync_cli.nn.renderer import Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
@@ -47,11 +50,14 @@ class MiniConfig(BaseModel):
 
     ``temperature`` scales the noise of each step of ``schedule``; less noise is calmer and nearer to the mean.
     ``sharpen`` is how much of its finest detail is added to a drawing again, against the blur of mixing references.
+    The flow is told ``references`` states of the person; drawings are made from up to ``bank`` pictures.
+    The renderer's networks look at ``network_size`` pixels of a crop, 0 at all of them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     crop_size: int = Field(192, ge=64, multiple_of=16)
+    network_size: int = Field(0, ge=0, multiple_of=16)
     template: str = "lower-face"
     latent: int = Field(24, ge=1)
     width: int = Field(128, ge=8)
@@ -60,6 +66,7 @@ class MiniConfig(BaseModel):
     chunk: int = Field(4, ge=1)
     window: int = Field(24, ge=4)
     references: int = Field(3, ge=1)
+    bank: int = Field(16, ge=1)
     schedule: tuple[float, ...] = (0.999, 0.769)
     temperature: tuple[float, ...] = (1.0, 1.0)
     sharpen: float = Field(0.0, ge=0.0, le=1.0)
@@ -68,6 +75,12 @@ class MiniConfig(BaseModel):
     def _as_many_temperatures_as_steps(self) -> Self:
         if len(self.temperature) != len(self.schedule):
             raise ValueError(f"{len(self.schedule)} steps need as many temperatures, not {len(self.temperature)}")
+        return self
+
+    @model_validator(mode="after")
+    def _crops_are_whole_multiples(self) -> Self:
+        if self.crop_size % (self.network_size or self.crop_size):
+            raise ValueError(f"crop_size {self.crop_size} is no multiple of network_size {self.network_size}")
         return self
 
     def flow(self) -> FlowConfig:
@@ -90,14 +103,15 @@ class MiniState:
     """What a segment carries from chunk to chunk.
 
     ``z``: float[n latent] states first_index … first_index + n − 1 (encoder units); ``rest``: float[latent], the
-    closed mouth of this face.
+    closed mouth of this face; ``near``: float[references latent], what the flow keeps near to.
     """
 
     start: Fraction
     seed: int
     cache: FlowCache
-    references: PreparedReferences
+    bank: ReferenceBank
     rest: Tensor
+    near: Tensor
     z: Tensor
     first_index: int = 0
 
@@ -116,6 +130,7 @@ class LipForcingMini:
     ) -> None:
         self.config, self.device, self.dtype = config, torch.device(device), dtype
         self.networks = networks.eval().to(self.device)
+        self._on_cpu = self.device.type == "cpu" and dtype == torch.float32
         self.networks.renderer.to(dtype=dtype)
         self.networks.renderer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         hop = Fraction(1, MEL_RATE)
@@ -143,17 +158,20 @@ class LipForcingMini:
 
     @torch.inference_mode()
     def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> MiniState:
-        """Choose references from closed to open mouth, encode them and start an empty past."""
+        """Choose references from closed to open mouth for the flow, all that differ for the bank; an empty past."""
+        networks, config = self.networks, self.config
         chosen = self._choose(references)
-        pixels = self._pixels(chosen)
-        z = self.networks.encoder(pixels.float())
-        points = self.networks.encoder.landmarks(z)
-        renderer = self.networks.renderer
-        features = renderer.encode_references(pixels[None], z[None].to(self.dtype), points[None].to(self.dtype))
-        flow = self.networks.flow
-        cache = flow.begin(flow.normalise(self._varied(z))[None])
-        empty = torch.zeros(0, self.config.latent, device=self.device)
-        return MiniState(start, seed, cache, renderer.prepare(features), self._rest(z), empty)
+        bank = ReferenceBank(
+            networks.encoder, networks.renderer, self._pixels([references[index] for index in chosen]),
+            network_size=config.network_size, capacity=config.bank, on_cpu=self._on_cpu,
+        )  # fmt: skip
+        z = bank.references.z[0].float()
+        for index, crop in enumerate(references):
+            if index not in chosen:
+                bank.offer(self._pixels([crop]))
+        cache = networks.flow.begin(networks.flow.normalise(self._varied(z))[None])
+        empty = torch.zeros(0, config.latent, device=self.device)
+        return MiniState(start, seed, cache, bank, self._rest(z), z, empty)
 
     @torch.inference_mode()
     def step(self, state: MiniState, chunk: CropChunk) -> list[Drawing | None]:
@@ -170,11 +188,19 @@ class LipForcingMini:
 
     def _draw(self, state: MiniState, crop: Crop, z: Tensor) -> Drawing:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
-        points = self.networks.encoder.landmarks(z).to(self.dtype)
-        drawn = self.networks.renderer.draw(self._pixels([crop]), z.to(self.dtype), points, state.references)
-        rgb = np.ascontiguousarray(drawn.image[0].float().permute(1, 2, 0).cpu().numpy())
+        points, renderer, bank = self.networks.encoder.landmarks(z).to(self.dtype), self.networks.renderer, state.bank
+        if self._on_cpu:
+            drawn, window = cpu_drawing.draw(renderer, crop.rgb, z, points, bank.references, bank.pictures)
+        else:
+            window = RegionWindow.of(self.config.crop_size)
+            image = renderer(self._pixels([crop]), z.to(self.dtype), points, bank.references).image
+            drawn = np.ascontiguousarray(window.fine(image)[0].float().permute(1, 2, 0).cpu().numpy())
+        rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
+        rgb[window.rows, window.columns] = sharpened(drawn, self.config.sharpen).clip(0, 1)
+        if bank.wants():
+            bank.offer(self._pixels([crop]))
         jaw = points[0, JAW_LINE].double() * len(crop.rgb) - 0.5
-        return Drawing(sharpened(rgb, self.config.sharpen).clip(0, 1), jaw.cpu().numpy())
+        return Drawing(rgb, jaw.cpu().numpy())
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)
@@ -186,7 +212,7 @@ class LipForcingMini:
         )
         noises = [noise.to(self.device) for noise in drawn]
         x0 = roll_chunk(self.networks.flow, state.cache, audio, noises, config.schedule)
-        spoken = self.networks.flow.anchored(x0, self.networks.flow.normalise(state.references.z.float()))
+        spoken = self.networks.flow.anchored(x0, self.networks.flow.normalise(state.near[None]))
         state.z = torch.cat([state.z, self.networks.flow.denormalise(spoken[0])])
 
     def _window(self, state: MiniState, mel: MelSpan, index: int) -> Float32:
@@ -227,10 +253,10 @@ class LipForcingMini:
         best = int(aperture[:-1].argmin())
         return z[best] if aperture[best] <= 1.5 * aperture[-1] + 0.004 else general
 
-    def _choose(self, crops: Sequence[Crop]) -> list[Crop]:
-        """``config.references`` crops spread evenly over the apertures that occur."""
+    def _choose(self, crops: Sequence[Crop]) -> list[int]:
+        """``config.references`` indices spread evenly over the apertures that occur."""
         apertures = [mouth_aperture(crop.landmarks) for crop in crops]
-        return [crops[index] for index in from_closed_to_open(apertures, self.config.references)]
+        return [int(index) for index in from_closed_to_open(apertures, self.config.references)]
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)

@@ -20,7 +20,8 @@ OUTER_LIPS, INNER_LIPS, JAW_LINE = slice(0, 12), slice(12, 20), slice(20, 29)
 LIP_SIGMA, JAW_SIGMA, BACKGROUND = 0.045, 0.11, 0.15
 HEAT_SIGMA = 0.03
 # Root mean square lip difference, in crop widths, at which a reference counts for e^-½ as much.
-NEAR_SIGMA = 0.010
+NEAR_SIGMA = 0.004
+LEAST_SHARE = 1e-6
 
 
 Window = tuple[slice, slice]
@@ -54,11 +55,27 @@ def displacement(weights: Tensor, points: Tensor, reference_points: Tensor) -> T
     return torch.einsum("bphw,bkpc->bkchw", weights, shift)
 
 
-def nearness(points: Tensor, reference_points: Tensor) -> Tensor:
-    """Log-weights ``[b k]`` of references by how little their lips differ from ``points`` ``[b 29 2]``."""
+def lip_distance(points: Tensor, others: Tensor) -> Tensor:
+    """Root mean square distance ``[...]`` between the lips of ``[... 29 2]`` and ``[... 29 2]``, which broadcast."""
     lips = slice(0, len(LIPS))
-    squared = (reference_points[:, :, lips] - points[:, None, lips]).pow(2).sum(-1).mean(-1)
-    return -0.5 * squared / NEAR_SIGMA**2
+    return (others[..., lips, :] - points[..., lips, :]).square().sum(-1).mean(-1).sqrt()
+
+
+def nearest(points: Tensor, reference_points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Which of n references ``[b n 29 2]`` have lips most like ``points`` ``[b 29 2]``, and how much each counts.
+
+    Indices and weights ``[b k]``, nearest first, k = min(count, n); weights sum to one. They fall with the distance
+    and reach (almost) nothing where the next reference is as near, so that lips which move on never make the
+    picture jump when one takes another's place.
+    """
+    squared = lip_distance(points[:, None], reference_points).square()
+    ordered, order = squared.sort(dim=1, stable=True)
+    pulls = torch.exp(-0.5 * (ordered - ordered[:, :1]) / NEAR_SIGMA**2)
+    weights = pulls[:, :count]
+    if pulls.shape[1] > count:
+        weights = weights - pulls[:, count : count + 1]
+    weights = weights.clamp(min=LEAST_SHARE)
+    return order[:, :count], weights / weights.sum(1, keepdim=True)
 
 
 def heat_maps(points: Tensor, size: int, window: Window = WHOLE) -> Tensor:

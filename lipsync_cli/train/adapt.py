@@ -145,11 +145,10 @@ class Course:
         renderer, encoder = self.networks.renderer, self.networks.encoder
         pixels, z, z_references = self._pixels(targets), self.states[targets], self.states[references]
         z = z if noise is None else z + noise.to(z)
-        features = renderer.encode_references(
+        bank = renderer.encode_references(
             self._pixels(references)[None], z_references[None], encoder.landmarks(z_references)[None]
         )
-        features = type(features)(*(x.expand(len(targets), *x.shape[1:]) for x in features))
-        out = renderer(pixels, z, encoder.landmarks(z), features)
+        out = renderer(pixels, z, encoder.landmarks(z), bank.repeated(len(targets)))
         mask = self._masks(targets)
         points = (self.footage.landmarks[targets][:, POINTS] + 0.5) / self.footage.crops.shape[1]
         image = torch.lerp(pixels, sharpened(out.image, self.recipe.sharpen), mask)

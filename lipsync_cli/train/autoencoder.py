@@ -67,8 +67,18 @@ class Shot:
     points: Tensor
 
 
-def render(model: Autoencoder, batch: RenderBatch, generator: torch.Generator, *, latent_noise: float) -> Shot:
-    """Encode the targets' mouths from disturbed copies and render them from the references."""
+def render(
+    model: Autoencoder,
+    batch: RenderBatch,
+    generator: torch.Generator,
+    *,
+    latent_noise: float,
+    network_size: int | None = None,
+) -> Shot:
+    """Encode the targets' mouths from disturbed copies and render them from the references.
+
+    The renderer's networks look at ``network_size`` pixels, unset at the crops' own.
+    """
     t = batch.targets.shape[1]
     targets = batch.targets.flatten(0, 1)
     # One pass for both, so that they share their statistics.
@@ -76,10 +86,11 @@ def render(model: Autoencoder, batch: RenderBatch, generator: torch.Generator, *
     z, z_references = model.encoder(images).split([len(targets), len(images) - len(targets)])
     z_references = z_references.detach().unflatten(0, batch.references.shape[:2])
     points_references = model.encoder.landmarks(z_references)
-    features = model.renderer.encode_references(batch.references, z_references, points_references)
-    features = type(features)(*(x.repeat_interleave(t, 0) for x in features))
+    references = model.renderer.encode_references(
+        batch.references, z_references, points_references, network_size=network_size
+    )
     noisy = z + latent_noise * torch.randn(z.shape, generator=generator)
-    out = model.renderer(targets, noisy, model.encoder.landmarks(noisy), features)
+    out = model.renderer(targets, noisy, model.encoder.landmarks(noisy), references.repeated(t))
     mask = batch.masks.flatten(0, 1)
     return Shot(targets, out, torch.lerp(targets, out.image, mask), mask, z, batch.target_points.flatten(0, 1))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.composite.mask import blend_mask
-from lipsync_cli.landmarks import lip_gap
+from lipsync_cli.landmarks import JAW, lip_gap
 from lipsync_cli.nn.landmark_flow import POINTS
 from lipsync_cli.train.prepared import (
     MIN_FRAMES,
@@ -34,6 +34,8 @@ SHARP_SCALE = 0.75
 UPSAMPLED_WEIGHT = 0.35
 # Mean step in code values between neighbouring rows below which the lower one repeats the upper.
 CONTINUED_STEP = 0.6
+# Crop widths by which a frame's own chin may be lower than the drawn one, so that what lies under it must be known.
+CHIN_DROP = 0.03
 OPEN_LICENCES = ("CC BY 4.0 (GRID corpus)", "MIT", "repo MIT (LICENSE")
 
 
@@ -94,14 +96,17 @@ class RenderBatch:
 
 
 def render_batches(
-    clips: list[ClipData], *, size: int, sequences: int, targets: int, references: int, seed: int
+    clips: list[ClipData], *, size: int, sequences: int, targets: int, references: int, seed: int, still: float = 0.0
 ) -> Iterator[RenderBatch]:
-    """Endless batches of ``sequences`` clips; a pure function of its arguments."""
+    """Endless batches of ``sequences`` clips; a pure function of its arguments.
+
+    A share ``still`` of them has references that all show one state, as a portrait's or a listener's do.
+    """
     rng = np.random.default_rng(seed)
     weights = speaker_weights(clips)
     while True:
         chosen = rng.choice(len(clips), sequences, p=weights)
-        samples = [_render_sample(clips[i], size, targets, references, rng) for i in chosen]
+        samples = [_render_sample(clips[i], size, targets, references, rng, still) for i in chosen]
         stacked = [torch.stack(column) for column in zip(*samples, strict=True)]
         yield RenderBatch(*stacked)
 
@@ -121,33 +126,44 @@ def speaker_weights(clips: list[ClipData]) -> Float32:
 
 
 def _render_sample(
-    clip: ClipData, size: int, targets: int, references: int, rng: np.random.Generator
+    clip: ClipData, size: int, targets: int, references: int, rng: np.random.Generator, still: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     count = len(clip.crops)
     at = rng.integers(0, count, targets)
-    refs = choose_references(clip.landmarks, references, rng)
+    choose = still_references if rng.random() < still else choose_references
+    refs = choose(clip.landmarks, references, rng)
     picked = np.concatenate([at, refs])
     crops = np.array(clip.crops[picked])
     shots = zip(crops[:targets], clip.landmarks[at], clip.rows[at], strict=True)
-    masks = torch.from_numpy(np.stack([shown(crop, marks, size, int(rows)) for crop, marks, rows in shots]))[:, None]
+    drops = CHIN_DROP * np.abs(rng.normal(size=targets))
+    masks = [
+        shown(crop, marks, size, int(rows), chin_drop=drop)
+        for (crop, marks, rows), drop in zip(shots, drops, strict=True)
+    ]
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     points = torch.from_numpy(clip.landmarks[picked][:, POINTS] + 0.5) / clip.crops.shape[1]
     if pixels.shape[-1] != size:
         pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
     pixels = jitter_colour(pixels, rng)
+    seen = torch.from_numpy(np.stack(masks))[:, None]
     if rng.random() < 0.5:
-        pixels, masks, points = pixels.flip(-1), masks.flip(-1), mirror_points(points)
-    return pixels[:targets], pixels[targets:], points[:targets], points[targets:], masks
+        pixels, seen, points = pixels.flip(-1), seen.flip(-1), mirror_points(points)
+    return pixels[:targets], pixels[targets:], points[:targets], points[targets:], seen
 
 
-def shown(crop: UInt8, landmarks: Float32, size: int, rows: int | None = None) -> Float32:
+def shown(
+    crop: UInt8, landmarks: Float32, size: int, rows: int | None = None, *, chin_drop: float | None = None
+) -> Float32:
     """The compositor's mask ``[size size]`` for a crop ``[s s 3]`` with landmarks ``[68 2]`` in its pixels.
 
+    It ends ``chin_drop`` crop widths below where it would for the mouth that the crop shows (unset: with the region).
     0 below the first ``rows`` rows, where the crop reached beyond the source picture and there is nothing to learn.
     Unset, they are told from the pixels, which only works while no codec has touched them.
     """
     scale = size / len(crop)
-    mask = blend_mask((landmarks + 0.5) * scale - 0.5, size)
+    points = (landmarks + 0.5) * scale - 0.5
+    jaw = None if chin_drop is None else points[list(JAW)] + np.array([0.0, chin_drop * size])
+    mask = blend_mask(points, size, drawn_jaw=jaw)
     mask[int((real_rows(crop) if rows is None else rows) * scale) :] = 0
     return mask
 
@@ -165,6 +181,12 @@ def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) 
     order = np.argsort(lip_gap(landmarks[start : start + window]))
     ranks = np.linspace(0, window - 1, count) + rng.normal(0, 1.5, count)
     return np.asarray(start + order[np.clip(np.round(ranks), 0, window - 1).astype(int)])
+
+
+def still_references(landmarks: Float32, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Neighbouring frames, of which none says how far these lips open."""
+    first = int(rng.integers(0, max(1, len(landmarks) - count + 1)))
+    return np.minimum(np.arange(first, first + count), len(landmarks) - 1)
 
 
 def jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:

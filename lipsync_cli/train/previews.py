@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from lipsync_cli.nn.renderer import ReferenceFeatures, region_keep
+from lipsync_cli.nn.drawing import region_keep
 from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, render_batches
 from lipsync_cli.train.losses import weighted_l1
@@ -22,11 +22,9 @@ def save_preview(model: Autoencoder, clips: list[ClipData], path: Path, *, size:
     batch = next(render_batches(clips, size=size, sequences=ROWS, targets=1, references=3, seed=seed))
     targets = batch.targets[:, 0]
     states = model.encoder(batch.references.flatten(0, 1)).reshape(ROWS, 3, -1)
-    features: ReferenceFeatures = model.renderer.encode_references(
-        batch.references, states, model.encoder.landmarks(states)
-    )
+    references = model.renderer.encode_references(batch.references, states, model.encoder.landmarks(states))
     z = model.encoder(targets)
-    out = model.renderer(targets, z, model.encoder.landmarks(z), features)
+    out = model.renderer(targets, z, model.encoder.landmarks(z), references)
     columns = [targets, out.warped, out.image, *batch.references.unbind(1)]
     sheet = torch.cat([torch.cat(list(column), 1) for column in columns], 2)
     pixels = (sheet.clamp(0, 1).permute(1, 2, 0).numpy() * 255).astype(np.uint8)

@@ -24,9 +24,13 @@ from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
 
 @dataclass(frozen=True, slots=True)
 class SharpenRecipe:
-    """Sizes and rates. ``pull`` is the critic's share against the reconstruction's gradient on the picture."""
+    """Sizes and rates. ``pull`` is the critic's share against the reconstruction's gradient on the picture.
 
-    crop_size: int = 192
+    The networks look at ``network_size`` pixels of crops of ``crop_size``. ``still``: see ``render_batches``.
+    """
+
+    crop_size: int = 256
+    network_size: int = 128
     steps: int = 3000
     sequences: int = 3
     targets: int = 4
@@ -38,6 +42,7 @@ class SharpenRecipe:
     pull: float = 0.5
     matching: float = 10.0
     latent_noise: float = 0.1
+    still: float = 0.2
     seed: int = 0
     save_every: int = 100
 
@@ -101,10 +106,11 @@ def _advance(
     batch = next(
         render_batches(
             clips, size=recipe.crop_size, sequences=recipe.sequences, targets=recipe.targets,
-            references=recipe.references, seed=seed,
+            references=recipe.references, seed=seed, still=recipe.still,
         )
     )  # fmt: skip
-    shot = render(model, batch, torch.Generator().manual_seed(seed), latent_noise=recipe.latent_noise)
+    generator = torch.Generator().manual_seed(seed)
+    shot = render(model, batch, generator, latent_noise=recipe.latent_noise, network_size=recipe.network_size)
     region = view((shot.mask > 0).float())
     critic.requires_grad_(False)
     with torch.no_grad():

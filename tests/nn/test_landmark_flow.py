@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
-from lipsync_cli.nn.landmark_flow import POINTS, displacement, heat_maps, nearness, pixel_centres, point_weights
+from lipsync_cli.nn.landmark_flow import (
+    NEAR_SIGMA,
+    POINTS,
+    displacement,
+    heat_maps,
+    lip_distance,
+    nearest,
+    pixel_centres,
+    point_weights,
+)
 
 
 def spread_points() -> torch.Tensor:
@@ -51,12 +63,42 @@ def test_pixel_centres_are_half_way_between_edges():
     torch.testing.assert_close(centres[1, 2], torch.tensor([0.625, 0.375]))
 
 
+def moved(points: torch.Tensor, *distances: float) -> torch.Tensor:
+    """References whose lips are that far away in x."""
+    return torch.cat([points + torch.tensor([distance, 0.0]) for distance in distances])[None]
+
+
 def test_the_reference_with_the_nearest_lips_leads():
     points = spread_points()
-    references = torch.stack([points[0], points[0] + 0.01, points[0] + 0.05])[None]
-    near = nearness(points, references)[0]
-    assert near[0] == 0
-    assert near[0] > near[1] > near[2]
+    indices, weights = nearest(points, moved(points, 0.05, 0.0, 0.004, -0.02), 3)
+    assert indices.tolist() == [[1, 2, 3]]
+    assert weights[0, 0] > weights[0, 1] > weights[0, 2] > 0
+    torch.testing.assert_close(weights.sum(1), torch.ones(1))
+    # e^-½ at one deviation; the fourth is too far away to take anything from the others
+    assert weights[0, 1] / weights[0, 0] == pytest.approx(math.exp(-0.5 * (0.004 / NEAR_SIGMA) ** 2), rel=1e-3)
+
+
+def test_only_lips_decide_which_reference_is_near():
+    points = spread_points()
     jaw_only = points.clone()
     jaw_only[:, 20:] += 0.1
-    assert nearness(points, jaw_only[:, None])[0, 0] == 0
+    assert lip_distance(points, jaw_only) == 0
+    assert lip_distance(points, points + torch.tensor([0.03, 0.04])) == pytest.approx(0.05)
+
+
+def test_fewer_references_than_wanted_are_all_taken():
+    points = spread_points()
+    indices, weights = nearest(points, moved(points, 0.0, 0.003), 3)
+    assert indices.tolist() == [[0, 1]] and weights[0, 1] > 0.1
+
+
+def test_moving_lips_never_make_the_weights_jump():
+    """Weights of all references along a path through ten of them: no step larger than the path's."""
+    points, places = spread_points(), torch.linspace(0.0, 0.03, 10).tolist()
+    bank = moved(points, *places)
+    before = None
+    for offset in torch.linspace(0.0, 0.03, 1001).tolist():
+        indices, weights = nearest(points + torch.tensor([offset, 0.0]), bank, 3)
+        every = torch.zeros(10).index_put((indices[0],), weights[0])
+        assert before is None or (every - before).abs().max() < 0.03
+        before = every

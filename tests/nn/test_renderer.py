@@ -7,9 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import conv, partial_conv
+from lipsync_cli.nn.drawing import RegionWindow, identity_grid, region_keep
 from lipsync_cli.nn.landmark_flow import heat_maps, pixel_centres, point_weights
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import RegionWindow, Renderer, identity_grid, region_keep
+from lipsync_cli.nn.renderer import Renderer
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_any_size_divisible_by_sixteen(renderer, size):
 def test_order_of_references_does_not_matter(renderer):
     frames, z = torch.rand(2, 3, 64, 64), torch.randn(2, 6)
     features = references(renderer)
-    shuffled = type(features)(*(x[:, [2, 0, 1]] for x in features))
+    shuffled = features._make(x[:, [2, 0, 1]] for x in features)
     torch.testing.assert_close(
         renderer(frames, z, points(2), features).image,
         renderer(frames, z, points(2), shuffled).image,
@@ -111,17 +112,23 @@ def test_the_trunk_sees_no_edge_where_only_its_window_is_computed(renderer, size
     """The same features from whole maps and plain concatenations, as the layers were trained."""
     g = torch.Generator().manual_seed(3)
     frames, z, p = torch.rand(2, 3, size, size, generator=g), torch.randn(2, 6, generator=g), points(2)
-    features = references(renderer, size=size)
+    pixels = torch.rand(2, 3, 3, size, size, generator=g)
+    bank = renderer.encode_references(pixels, torch.randn(2, 3, 6, generator=g), points(2, 3))
+    chosen = bank.nearest(p)
     seen = torch.cat([frames, region_keep(size, frames).expand(2, -1, -1, -1)], 1)
     f1, f2, f3 = renderer.pyramid(seen)
-    h = renderer.trunk3(renderer.join3(torch.cat([f3, features.eighth.mean(1)], 1)), z)
+    inputs = torch.cat([pixels.flatten(0, 1) * 2 - 1, torch.ones(6, 1, size, size)], 1)
+    levels = [level.unflatten(0, (2, 3)) for level in renderer.pyramid(inputs)]
+    picked = [torch.stack([level[i][chosen.indices[i]] for i in range(2)]) for level in levels]
+    half, quarter, eighth = (torch.einsum("bkchw,bk->bchw", level, chosen.weights) for level in picked)
+    h = renderer.trunk3(renderer.join3(torch.cat([f3, eighth], 1)), z)
     h = F.interpolate(F.silu(h), scale_factor=2, mode="nearest")
-    h = renderer.trunk2(renderer.join2(torch.cat([h, f2, features.quarter.mean(1)], 1)), z)
+    h = renderer.trunk2(renderer.join2(torch.cat([h, f2, quarter], 1)), z)
     h = F.interpolate(F.silu(h), scale_factor=2, mode="nearest")
     heats = heat_maps(p, size // 4)
-    whole = renderer.trunk1(renderer.join1(torch.cat([h, f1, features.half.mean(1), heats], 1)), z)
+    whole = renderer.trunk1(renderer.join1(torch.cat([h, f1, half, heats], 1)), z)
     window = RegionWindow.of(size)
-    part = renderer._trunk(seen, z, p, renderer.prepare(features), window)
+    part = renderer._trunk(seen, z, p, chosen, window)
     torch.testing.assert_close(part, window.coarse(whole), atol=1e-4, rtol=1e-4)
 
 

@@ -65,7 +65,7 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path) -> None
         autoencoder=(tiny(32, 2),),
         points=PointsRecipe(steps=2, clips=2, frames=2),
         sharpen=SharpenRecipe(
-            crop_size=64, steps=2, sequences=1, targets=2, references=2, critic_only=1, save_every=2
+            crop_size=64, network_size=32, steps=2, sequences=1, targets=2, references=2, critic_only=1, save_every=2
         ),
         phones=PhonesRecipe(utterances=4, steps=2, batch=2, frames=4),
         sync=StateSyncRecipe(**windows),
@@ -105,7 +105,9 @@ def _stop(*_: object) -> None:
 
 def test_sharpening_resumes_to_the_bit_and_leaves_the_encoder_alone(prepared: Path, tmp_path: Path) -> None:
     clips = load_clips(prepared, "train")
-    recipe = SharpenRecipe(crop_size=64, steps=4, sequences=1, targets=1, references=2, critic_only=1, save_every=2)
+    recipe = SharpenRecipe(
+        crop_size=64, network_size=32, steps=4, sequences=1, targets=1, references=2, critic_only=1, save_every=2
+    )
 
     def fresh() -> Autoencoder:
         torch.manual_seed(0)

@@ -1,0 +1,87 @@
+"""What ``nn.drawing`` does at the size of the crop, with OpenCV: several times faster where a processor draws.
+
+Coordinates are rounded to 1/32 pixel there, which is all that the two differ in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipsync_cli.nn.drawing import Fields, Paint, RegionWindow
+from lipsync_cli.nn.renderer import References, Renderer
+from lipsync_cli.region import generation_region
+from lipsync_cli.types import Float32, UInt8
+
+
+def pictures(pixels: Tensor) -> tuple[Float32, ...]:
+    """References ``[k 3 s s]`` as OpenCV samples them, each ``[s s 3]``."""
+    return tuple(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()) for picture in pixels)
+
+
+def draw(
+    renderer: Renderer,
+    rgb: UInt8,
+    z: Tensor,
+    points: Tensor,
+    references: References,
+    sources: Sequence[Float32],
+) -> tuple[Float32, RegionWindow]:
+    """``Renderer.draw`` of one crop ``[s s 3]`` with a state ``[1 d]`` and its points ``[1 29 2]``: the window of
+    the result, ``[h w 3]`` in about [0, 1], and where it lies. ``sources`` are the references' ``pictures``."""
+    small = references.network_size
+    window = RegionWindow.of(small).enlarged(len(rgb) // small)
+    frame = rgb.astype(np.float32) * np.float32(1 / 255)
+    look = renderer.look(_tensor(_shrunk(frame, (small, small))), z, points, references)
+    warped = _take(look.fields, [sources[int(index)] for index in look.indices[0]], window)
+    paint = renderer.paint(look, z, _tensor(_shrunk(warped, look.masked.shape[-2:])))
+    drawn = _blend(warped, paint)
+    own = ~generation_region(len(rgb))[window.rows, window.columns]
+    drawn[own] = frame[window.rows, window.columns][own]
+    return drawn, window
+
+
+def _take(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> Float32:
+    """See ``nn.drawing.take``; ``[h w 3]``."""
+    height, width = window.shape
+    size = len(sources[0])
+    columns = np.arange(window.columns.start, window.columns.stop, dtype=np.float32)
+    rows = np.arange(window.rows.start, window.rows.stop, dtype=np.float32)[:, None]
+    logits = [_enlarged(logit, width, height) for logit in fields.logits[0].numpy()]
+    highest = np.max(logits, 0)
+    total = np.zeros((height, width), np.float32)
+    mixed = np.zeros((height, width, 3), np.float32)
+    for source, shift, logit in zip(sources, fields.shift[0].numpy(), logits, strict=True):
+        x, y = (_enlarged(axis * np.float32(size), width, height) for axis in shift)
+        taken = cv2.remap(source, x + columns, y + rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        share = np.exp(logit - highest)
+        total += share
+        mixed += taken * share[..., None]
+    mixed /= total[..., None]
+    return mixed
+
+
+def _blend(warped: Float32, paint: Paint) -> Float32:
+    """See ``nn.drawing.blend``: gate · (warped + ¼ colour) + (1 − gate) · (½ + ½ colour), in fewer passes."""
+    height, width = warped.shape[:2]
+    colour = _enlarged(paint.colour[0].permute(1, 2, 0).numpy(), width, height)
+    gate = _enlarged(paint.gate[0, 0].numpy(), width, height)[..., None]
+    return np.asarray(gate * (warped - 0.25 * colour - 0.5) + 0.5 * colour + 0.5, np.float32)
+
+
+def _enlarged(maps: Float32, width: int, height: int) -> Float32:
+    return np.asarray(cv2.resize(np.ascontiguousarray(maps), (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _shrunk(image: Float32, shape: Sequence[int]) -> Float32:
+    height, width = shape
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def _tensor(image: Float32) -> Tensor:
+    """``[h w 3]`` as ``[1 3 h w]``, channels last."""
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
