@@ -14,7 +14,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
-import cv2
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from lipsync_cli import hub
 from lipsync_cli.errors import ModelError
+from lipsync_cli.generate.drawings import finished, sharpened, sharpened_images
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
@@ -38,7 +38,6 @@ from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 LATENT_RATE = 25
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
-DETAIL_PX = 1.2
 KIND, VERSION = "lip-forcing-mini", 1
 
 
@@ -115,6 +114,7 @@ class LipForcingMini:
         name: str = KIND,
     ) -> None:
         self.config, self.device, self.dtype = config, torch.device(device), dtype
+        self.leave_drawings = False
         self.networks = networks.eval().to(self.device)
         self.networks.renderer.to(dtype=dtype)
         self.networks.renderer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -172,9 +172,12 @@ class LipForcingMini:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
         points = self.networks.encoder.landmarks(z).to(self.dtype)
         drawn = self.networks.renderer.draw(self._pixels([crop]), z.to(self.dtype), points, state.references)
-        rgb = np.ascontiguousarray(drawn.image[0].float().permute(1, 2, 0).cpu().numpy())
-        jaw = points[0, JAW_LINE].double() * len(crop.rgb) - 0.5
-        return Drawing(sharpened(rgb, self.config.sharpen).clip(0, 1), jaw.cpu().numpy())
+        jaw = (points[0, JAW_LINE].double() * len(crop.rgb) - 0.5).cpu().numpy()
+        image, amount = drawn.image.float(), self.config.sharpen
+        if self.leave_drawings:
+            return Drawing(finished(sharpened_images(image, amount).clamp(0, 1)[0].permute(1, 2, 0)), jaw)
+        rgb = np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy())
+        return Drawing(sharpened(rgb, amount).clip(0, 1), jaw)
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)
@@ -235,13 +238,6 @@ class LipForcingMini:
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)
         return (stacked.permute(0, 3, 1, 2).to(self.dtype) / 255).contiguous(memory_format=torch.channels_last)
-
-
-def sharpened(rgb: Float32, amount: float) -> Float32:
-    """``rgb`` ``[h w 3]`` with ``amount`` of its detail finer than ``DETAIL_PX`` added once more."""
-    if not amount:
-        return rgb
-    return np.asarray(rgb + np.float32(amount) * (rgb - cv2.GaussianBlur(rgb, (0, 0), DETAIL_PX)), np.float32)
 
 
 def read_config(table: dict[str, Any], *, model: str) -> MiniConfig:
