@@ -31,13 +31,13 @@ def make_networks(seed: int = 0) -> MiniNetworks:
     return networks
 
 
-def make_folder(folder: Path, seed: int = 0) -> Path:
-    """A model called tiny, to be given to ``--model``."""
+def make_folder(folder: Path, seed: int = 0, **generator: float) -> Path:
+    """A model called tiny, to be given to ``--model``; ``generator`` adds to that table of its card."""
     folder.mkdir()
     weights = folder / "w.safetensors"
     save_file({key: value.contiguous() for key, value in make_networks(seed).state_dict().items()}, weights)
     data = weights.read_bytes()
-    table = "\n".join(f"{name} = {value}" for name, value in SIZES.items())
+    table = "\n".join(f"{name} = {value}" for name, value in {**SIZES, **generator}.items())
     (folder / "model.toml").write_text(
         f'name = "tiny"\nversion = 1\nkind = "lip-forcing-mini"\n[generator]\n{table}\n[[weights]]\n'
         f'role = "networks"\nfile = "w.safetensors"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
