@@ -18,6 +18,8 @@ from lipsync_cli.types import Patch
 from tests.e2e.conftest import SPEECH, portrait_variant
 from tests.tiny_mini import make_folder
 
+QUICK = ("reference_frames=5", "detect_size=320", "landmark_samples=1")
+
 
 def frames_of(path: Path) -> list[tuple[np.ndarray, ...]]:
     with open_frames(probe(path), with_rgb=False) as frames:
@@ -26,7 +28,7 @@ def frames_of(path: Path) -> list[tuple[np.ndarray, ...]]:
 
 def dub(source: Path, output: Path, device: str, *settings: str) -> dict:
     options = ["--codec", "ffv1", "--json", "-q", "--length", "video", "--preset", "realtime", "--device", device]
-    chosen = [word for setting in ("reference_frames=5", *settings) for word in ("--set", setting)]
+    chosen = [word for setting in (*QUICK, *settings) for word in ("--set", setting)]
     done = CliRunner().invoke(app, ["dub", str(source), str(SPEECH), "-o", str(output), *options, *chosen])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
