@@ -20,19 +20,20 @@ pytestmark = pytest.mark.gpu
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("left_there", [False, True])
-def test_pictures_are_those_of_the_cpu(pix_fmt, place, left_there):
+def test_pictures_are_those_of_the_cpu(pix_fmt, place):
+    """Also of a drawing that is there already; from where the CPU fetches it."""
     info = video(pix_fmt)
     rgb = smooth_rgb(info.width, info.height)
     frame, placed = frame_of(info, rgb, noise=3), alignment(info, **place)
     patch = drawn(rgb, placed, jaw=True)
-    expected = Compositor(info).blend(frame, [patch])
-    if left_there:
-        patch = replace(patch, drawing=Drawing(torch.from_numpy(patch.drawing.rgb).cuda(), patch.drawing.jaw))
-        np.testing.assert_array_equal(Compositor(info).blend(frame, [patch]).planes[0], expected.planes[0])
-    actual = Compositor(info, painter=TorchPainter(torch.device("cuda"))).blend(frame, [patch])
-    assert_same_picture(expected, actual, frame, share=0.02)
-    assert_untouched_outside(info, frame, actual, placed)
+    left = replace(patch, drawing=Drawing(torch.from_numpy(patch.drawing.rgb).cuda(), patch.drawing.jaw))
+    expected, fetched = (Compositor(info).blend(frame, [given]) for given in (patch, left))
+    for one, other in zip(expected.planes, fetched.planes, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for given in (patch, left):
+        actual = Compositor(info, painter=TorchPainter(torch.device("cuda"))).blend(frame, [given])
+        assert_same_picture(expected, actual, frame, share=0.02)
+        assert_untouched_outside(info, frame, actual, placed)
 
 
 def test_threads_share_a_painter_beside_a_busy_stream():

@@ -34,7 +34,10 @@ def dub(source: Path, output: Path, device: str, *settings: str) -> dict:
     return json.loads(done.stdout)
 
 
-def compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, *settings: str, share: float = 0.01) -> None:
+def compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, *settings: str, share: float = 0.01
+) -> None:
+    """Dub ten frames both ways; at most one code value apart, in less than ``share`` of what the dub changed."""
     source = portrait_variant(tmp_path / "in.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p10le", seconds=0.4)
     seen: list[str] = []
     paint = TorchPainter.paint
