@@ -2,8 +2,8 @@
 
 Stages are iterators that hold a declared number of frames, so memory does not grow with length, and ``dub`` to a
 file is the stream of frames written to a file. Decoding, tracking and generating run in a thread each, composition in
-several, dlib and ffmpeg's encoder in processes of theirs. While a GPU generates, the CPU tracks the next faces and
-composes the last.
+several, dlib and ffmpeg's encoder in processes of theirs. While a GPU generates, the CPU tracks the next faces;
+the last are composed by the same GPU, or by the CPU where there is none.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.media.tracks import DubTrack, KeptTracks
 from lipsync_cli.media.video import open_frames
+from lipsync_cli.painting import make_painter, paints_on_device
 from lipsync_cli.region import REGIONS
 from lipsync_cli.report import DubReport, StageClock
 from lipsync_cli.reporting import make_report
@@ -138,11 +139,13 @@ def prepare(request: DubRequest, *, check: bool = True) -> Job:
     parse_face_choice(settings.face)
     card = hub.load_card(settings.model)
     adapter = None if settings.adapter is None else read_adapter(Path(settings.adapter), card)
+    device = choose_device(settings.device)
+    paints_on_device(settings.compositor, device)
     start, end = request.start or Fraction(0), request.end
     shown = _part(measure_video(request.video, stream), start, end)
     spoken = _part(duration_of(request.audio), start, end)
     length = plan_length(settings.length, shown, spoken)
-    return Job(request, card, video, audio, stream, length, choose_device(settings.device), adapter)
+    return Job(request, card, video, audio, stream, length, device, adapter)
 
 
 def compose(
@@ -160,7 +163,9 @@ def compose(
     """
     settings, spec = job.request.settings, generator.spec
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
-    compositor = Compositor(delivered, region=REGIONS[spec.template], color_match=settings.color_match)
+    painter = make_painter(settings.compositor, job.device, generator)
+    region = REGIONS[spec.template]
+    compositor = Compositor(delivered, region=region, color_match=settings.color_match, painter=painter)
     template = TEMPLATES[spec.template]
 
     def cut(frame: Frame, face: Face) -> Any:

@@ -77,6 +77,10 @@ class DubSettings(BaseModel):
         default=None, min_length=1, description="Pixel format of the result; the source's if unset."
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Where the model runs.")
+    compositor: Literal["auto", "cpu", "device"] = Field(
+        default="auto",
+        description="What blends faces into the picture: the CPU, or the model's device; auto: that if it is CUDA.",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float8"] = Field(
         default="auto", description="Arithmetic of the model; float8 is for the linear layers of large ones."
     )

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -224,11 +227,17 @@ class Crop:
 class Drawing:
     """What a generator made of a crop: RGB float32 ``[s s 3]`` in [0, 1].
 
-    ``jaw`` ``[9 2]`` is where it drew landmarks 4 … 12, in crop pixels; None if it does not know.
+    ``rgb`` is an array; only a generator that was asked to (``generate.protocol.DrawsOnDevice``) leaves it in its
+    device's memory, finished, as a torch tensor. ``jaw`` ``[9 2]`` is where landmarks 4 … 12 were drawn, in crop
+    pixels; None if the generator does not know.
     """
 
-    rgb: Float32
+    rgb: Float32 | Tensor
     jaw: Float64 | None = None
+
+    def on_host(self) -> Float32:
+        """``rgb`` as an array, copied from the device if that is where it is."""
+        return self.rgb if isinstance(self.rgb, np.ndarray) else np.asarray(self.rgb.cpu().numpy(), np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.generate.mini import MiniConfig, MiniNetworks
+from lipsync_cli.generate.mini import MiniNetworks
+from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.geometry import transform_points, warp_to_crop
 from lipsync_cli.synthetic import LOWER_LIP, draw_head
 from lipsync_cli.train.footage import Footage, Sample
@@ -31,13 +32,13 @@ def make_networks(seed: int = 0) -> MiniNetworks:
     return networks
 
 
-def make_folder(folder: Path, seed: int = 0) -> Path:
-    """A model called tiny, to be given to ``--model``."""
+def make_folder(folder: Path, seed: int = 0, **generator: float) -> Path:
+    """A model called tiny, to be given to ``--model``; ``generator`` adds to that table of its card."""
     folder.mkdir()
     weights = folder / "w.safetensors"
     save_file({key: value.contiguous() for key, value in make_networks(seed).state_dict().items()}, weights)
     data = weights.read_bytes()
-    table = "\n".join(f"{name} = {value}" for name, value in SIZES.items())
+    table = "\n".join(f"{name} = {value}" for name, value in {**SIZES, **generator}.items())
     (folder / "model.toml").write_text(
         f'name = "tiny"\nversion = 1\nkind = "lip-forcing-mini"\n[generator]\n{table}\n[[weights]]\n'
         f'role = "networks"\nfile = "w.safetensors"\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'

@@ -41,6 +41,12 @@ class RgbToPlanes:
     linear: Float32
     offset: Float32
 
+    @property
+    def weighted(self) -> Float32:
+        """``[p 4]`` over (r, g, b, weight), the colours multiplied by the weight: colours and the offset they carry
+        in one pass."""
+        return np.column_stack([self.linear, self.offset])
+
     def apply(self, rgb: npt.ArrayLike) -> Float32:
         """Unrounded, unclipped code values ``[p h w]`` at full resolution for RGB ``[h w 3]`` in [0, 1]."""
         return np.asarray(np.moveaxis(np.asarray(rgb, np.float32) @ self.linear.T + self.offset, -1, 0))

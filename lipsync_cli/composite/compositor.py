@@ -1,36 +1,25 @@
-"""Putting generated crops back into the decoded planes, and changing nothing else."""
+"""Putting generated crops back into the decoded planes, and changing nothing else.
+
+Order, checks and geometry are here; the arithmetic inside a plane's window is a painter's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.composite.colorspace import RgbToPlanes, chroma_siting, rgb_to_planes, to_codes
-from lipsync_cli.composite.mask import FEATHER, blend_mask
-from lipsync_cli.composite.match import color_field, with_detail
-from lipsync_cli.composite.warp import covering_window, sample_layer
+from lipsync_cli.composite.colorspace import chroma_siting, rgb_to_planes
+from lipsync_cli.composite.mask import FEATHER
+from lipsync_cli.composite.painter import CpuPainter, Painter, PainterOptions, Target
+from lipsync_cli.composite.warp import covering_window
 from lipsync_cli.geometry import compose_affine, transform_points
-from lipsync_cli.pixel_formats import PixelFormat, Siting, pixel_format
+from lipsync_cli.pixel_formats import PixelFormat, pixel_format
 from lipsync_cli.region import LOWER_FACE_REGION, Region
-from lipsync_cli.types import Alignment, Float32, Float64, Frame, Patch, Plane, VideoInfo
-
-
-@dataclass(frozen=True, slots=True)
-class _Overlay:
-    """A patch in crop space: the picture becomes ``picture · (1 − cover) + paint``, plane by plane.
-
-    ``paint``, ``[h w]`` for each plane, is in code values, ``cover`` ``[h w]`` in [0, 1]; ``to_crop`` ``[2 3]`` maps
-    storage pixels to these arrays. One linear form means one resampling kernel for colour and weight, so they
-    cannot disagree.
-    """
-
-    paint: tuple[Float32, ...]
-    cover: Float32
-    to_crop: Float64
+from lipsync_cli.types import Alignment, Frame, Patch, Plane, VideoInfo
 
 
 class Compositor:
@@ -38,7 +27,8 @@ class Compositor:
 
     ``color_match`` removes smooth differences in colour between a patch and its surroundings; ``keep_detail``
     keeps the picture's own fine detail where the generator changed nothing; ``feather`` is the soft edge's width
-    in crop widths; ``region`` is what the generator writes. Stateless: a frame's result depends on that frame.
+    in crop widths; ``region`` is what the generator writes; ``painter`` does the arithmetic, on the CPU unless it
+    is given. Stateless: a frame's result depends on that frame.
     """
 
     def __init__(
@@ -49,15 +39,14 @@ class Compositor:
         color_match: bool = True,
         keep_detail: bool = True,
         feather: float = FEATHER,
+        painter: Painter | None = None,
     ) -> None:
         """Raises InputError for a pixel format or colour matrix that cannot be edited in place."""
         rgb_to_planes(pixel_format(info.pix_fmt), info.color)
         self._color = info.color
         self._siting = chroma_siting(info.codec)
-        self._region = region
-        self._color_match = color_match
-        self._keep_detail = keep_detail
-        self._feather = feather
+        self._options = PainterOptions(region, color_match, keep_detail, feather)
+        self._painter = painter or CpuPainter()
 
     def blend(self, frame: Frame, patches: Sequence[Patch]) -> Frame:
         """``frame`` with ``patches`` painted in order; the input is never changed.
@@ -70,63 +59,45 @@ class Compositor:
         if not visible:
             return frame
         fmt = pixel_format(frame.pix_fmt)
-        planes = list(frame.planes)
+        planes, convert = list(frame.planes), rgb_to_planes(fmt, self._color)
         for patch in visible:
-            overlay = self._overlay(patch, rgb_to_planes(fmt, self._color))
-            for index in range(len(planes)):
-                planes[index] = _paint(planes[index], index, overlay, fmt, self._siting)
+            _check(patch)
+            targets = self._targets(planes, patch, fmt)
+            painted = self._painter.paint(patch, targets, fmt, convert, self._options)
+            for target, codes in zip(targets, painted, strict=True):
+                planes[target.plane] = _with_codes(planes[target.plane], target, codes)
         return replace(frame, planes=tuple(planes), rgb=None)
 
-    def _overlay(self, patch: Patch, convert: RgbToPlanes) -> _Overlay:
-        size = patch.source.alignment.size
-        _check(patch, size)
-        rows, columns = self._region.window(size)
-        drawing = patch.drawing
-        mask = blend_mask(
-            patch.source.landmarks, size, feather=self._feather, region=self._region, drawn_jaw=drawing.jaw
-        )[rows, columns]
-        source = patch.source.rgb[rows, columns] * np.float32(1 / 255)
-        generated = np.clip(drawing.rgb[rows, columns], 0, 1)
-        if self._color_match:
-            generated = np.clip(generated + color_field(generated, source, mask), 0, 1)
-        cover = np.ones_like(mask)
-        if self._keep_detail:
-            generated, cover = with_detail(generated, source, size)
-        mask = mask * np.float32(min(patch.weight, 1.0))
-        rgb, cover = mask[..., None] * generated, mask * cover
-        # A 3 × 4 matrix over (r, g, b, cover): colours and the offset they carry in one pass.
-        matrix = np.column_stack([convert.linear, convert.offset])
-        layers = cv2.split(cv2.transform(cv2.merge([*cv2.split(rgb), cover]), matrix))
-        paint = tuple(np.asarray(layer, np.float32) for layer in layers)
+    def _targets(self, planes: Sequence[Plane], patch: Patch, fmt: PixelFormat) -> list[Target]:
+        """The parts of ``planes`` that ``patch`` can reach."""
+        rows, columns = self._options.region.window(patch.source.alignment.size)
+        shape = rows.stop - rows.start, columns.stop - columns.start
         shift = np.array([[1.0, 0, -columns.start], [0, 1, -rows.start]])
-        return _Overlay(paint, cover, compose_affine(shift, patch.source.alignment.matrix))
+        in_window = compose_affine(shift, patch.source.alignment.matrix)
+        targets = []
+        for index, plane in enumerate(planes):
+            to_crop = compose_affine(in_window, fmt.to_luma(index, self._siting))
+            window = covering_window(to_crop, shape, _shape(plane))
+            if not window.empty:
+                targets.append(Target(index, plane[window.slices], window, to_crop))
+        return targets
 
 
-def _check(patch: Patch, size: int) -> None:
-    shape = (size, size, 3)
-    drawn = patch.drawing.rgb
-    if drawn.shape != shape or patch.source.rgb.shape != shape:
-        raise ValueError(
-            f"a patch and its crop must be {size}×{size}×3, got {drawn.shape} and {patch.source.rgb.shape}"
-        )
-    if not np.isfinite(drawn).all() or not np.isfinite(patch.source.alignment.matrix).all():
-        raise ValueError("a patch must hold finite pixels and a finite alignment")
+def _check(patch: Patch) -> None:
+    size = patch.source.alignment.size
+    shape, drawn = (size, size, 3), tuple(patch.drawing.rgb.shape)
+    if drawn != shape or patch.source.rgb.shape != shape:
+        raise ValueError(f"a patch and its crop must be {size}×{size}×3, got {drawn} and {patch.source.rgb.shape}")
+    if not np.isfinite(patch.source.alignment.matrix).all():
+        raise ValueError("a patch must have a finite alignment")
 
 
-def _paint(plane: Plane, index: int, overlay: _Overlay, fmt: PixelFormat, siting: Siting) -> Plane:
-    """A copy of ``plane`` with the overlay on it, or ``plane`` itself if nothing reaches it."""
-    to_crop = compose_affine(overlay.to_crop, fmt.to_luma(index, siting))
-    window = covering_window(to_crop, _shape(overlay.cover), _shape(plane))
-    if window.empty:
-        return plane
-    old = plane[window.slices].astype(np.float32)
-    change = sample_layer(overlay.paint[index], to_crop, window)
-    change -= sample_layer(overlay.cover, to_crop, window) * old
-    if not (np.abs(change) >= 0.5).any():
+def _with_codes(plane: Plane, target: Target, codes: Plane) -> Plane:
+    """A copy of ``plane`` with ``codes`` in the target's window, or ``plane`` itself if they are there already."""
+    if np.array_equal(target.codes, codes):
         return plane
     out = plane.copy()
-    # Where the mask is 0 so is the change, and rounding returns the very code value that was there.
-    out[window.slices] = to_codes(old + change, fmt)
+    out[target.window.slices] = codes
     return out
 
 

@@ -7,6 +7,8 @@ Where the drawn chin is not known the lower edge is fixed, low enough for a wide
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -34,6 +36,23 @@ JAW_SPREAD = 1.25
 """The chin's line is widened by this, so that beside the chin the sides of the face decide."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Lines between which the mask lies, over the window of a region; everything in crop widths.
+
+    ``x`` ``[w]`` and ``y`` ``[h]`` are the window's pixel centres; ``left`` and ``right`` ``[h]`` the columns where
+    the face ends; ``chin`` ``[w]`` the row, None for no lower line but the region's; ``slant`` ``[w]`` is how much
+    longer than its rows the way to that line is, against the soft edge it has there.
+    """
+
+    x: Float64
+    y: Float64
+    left: Float64
+    right: Float64
+    chin: Float64 | None
+    slant: Float64
+
+
 def blend_mask(
     landmarks: npt.ArrayLike,
     size: int,
@@ -48,21 +67,38 @@ def blend_mask(
     of ``region``; 1 deeper than ``feather`` crop widths inside the outline. Raises ValueError for landmarks that
     are not finite or a feather that is not positive.
     """
+    o = face_outline(landmarks, size, feather=feather, region=region, drawn_jaw=drawn_jaw)
+    depth = np.minimum(o.x[None, :] - o.left[:, None], o.right[:, None] - o.x[None, :])
+    if o.chin is not None:
+        depth = np.minimum(depth, (o.chin - o.y[:, None]) / o.slant)
+    depth = np.minimum(depth, inner_depth(size, region))
+    mask = np.zeros((size, size), np.float32)
+    mask[region.window(size)] = smoothstep(np.asarray(depth, np.float32) / np.float32(feather))
+    return mask
+
+
+def face_outline(
+    landmarks: npt.ArrayLike, size: int, *, feather: float, region: Region, drawn_jaw: Float64 | None
+) -> Outline:
+    """The outline behind ``blend_mask``, whose arguments and errors these are."""
     points = (np.asarray(landmarks, np.float64) + 0.5) / size
     if points.shape != (68, 2) or not np.isfinite(points).all():
         raise ValueError(f"the mask needs 68 finite landmarks, got an array of shape {points.shape}")
     if feather <= 0:
         raise ValueError(f"the feather is a positive share of the crop, got {feather}")
     rows, columns = region.window(size)
-    inside = region_depth(size, region)[rows, columns] - np.float32(KERNEL_PX / size)
-    face = _face_depth(points, region, unit_grid(size)[columns], unit_grid(size)[rows])
-    if drawn_jaw is not None:
-        jaws = points[list(JAW)], (np.asarray(drawn_jaw, np.float64) + 0.5) / size
-        below = _chin_depth(jaws, unit_grid(size)[columns], unit_grid(size)[rows], LOWER_SHARE * feather)
-        face = np.minimum(face, below / np.float32(LOWER_SHARE))
-    mask = np.zeros((size, size), np.float32)
-    mask[rows, columns] = smoothstep(np.minimum(inside, face) / np.float32(feather))
-    return mask
+    x, y = unit_grid(size)[columns], unit_grid(size)[rows]
+    left, right = _sides(points, region, y)
+    if drawn_jaw is None:
+        return Outline(x, y, left, right, None, np.ones(len(x)))
+    jaws = points[list(JAW)], (np.asarray(drawn_jaw, np.float64) + 0.5) / size
+    chin = _chin(jaws, x, LOWER_SHARE * feather)
+    return Outline(x, y, left, right, chin, LOWER_SHARE * np.hypot(1.0, np.gradient(chin, x)))
+
+
+def inner_depth(size: int, region: Region) -> Float32:
+    """How far inside ``region`` the pixels of its window are, less the margin of the sampling, in crop widths."""
+    return np.asarray(region_depth(size, region)[region.window(size)] - np.float32(KERNEL_PX / size))
 
 
 def smoothstep(value: Float32) -> Float32:
@@ -71,17 +107,17 @@ def smoothstep(value: Float32) -> Float32:
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def _face_depth(points: Float64, region: Region, x: Float64, y: Float64) -> Float32:
-    """Horizontal distance ``[y x]`` to the nearer side of the face in crop widths, positive inside."""
+def _sides(points: Float64, region: Region, y: Float64) -> tuple[Float64, Float64]:
+    """The columns ``[y]`` between which the mask may lie: the sides of the face and a margin."""
     margin = SIDE_MARGIN * region.half_size[0]
     chin_rows = region.centre[1] + region.half_size[1] * DROPPED_CHIN_ROWS
     left = _side(points[list(LEFT_SIDE)], points[list(LEFT_CHIN), 0], chin_rows, y) - margin
     right = _side(points[list(RIGHT_SIDE)], points[list(RIGHT_CHIN), 0], chin_rows, y) + margin
-    return np.asarray(np.minimum(x[None, :] - left[:, None], right[:, None] - x[None, :]), np.float32)
+    return left, right
 
 
-def _chin_depth(jaws: tuple[Float64, Float64], x: Float64, y: Float64, feather: float) -> Float32:
-    """Distance ``[y x]`` to a line close under both ``jaws`` ``[9 2]`` in crop widths, positive above it.
+def _chin(jaws: tuple[Float64, Float64], x: Float64, feather: float) -> Float64:
+    """The row ``[x]`` of a line close under both ``jaws`` ``[9 2]``.
 
     The line is ``feather`` and a margin below the lower chin, so that the mask is whole down to there.
     """
@@ -90,9 +126,7 @@ def _chin_depth(jaws: tuple[Float64, Float64], x: Float64, y: Float64, feather: 
     lower = np.maximum(*lines) + feather + CHIN_MARGIN
     reach = round(CORNER_SPREAD * len(x) / (x[-1] - x[0]))
     padded = np.pad(lower, reach, mode="edge")
-    smooth = (padded[: -2 * reach] + lower + padded[2 * reach :]) / 3
-    slant = np.hypot(1.0, np.gradient(smooth, x))
-    return np.asarray((smooth - y[:, None]) / slant, np.float32)
+    return np.asarray((padded[: -2 * reach] + lower + padded[2 * reach :]) / 3)
 
 
 def _widened(columns: Float64) -> Float64:

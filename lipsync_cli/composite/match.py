@@ -6,6 +6,8 @@ flicker nor draw edges of their own.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -13,11 +15,14 @@ from lipsync_cli.types import Float32
 
 FIELD_CELLS = 24
 """The colour field is worked out on about this many cells per side."""
+RING_SEEN = 0.25
+"""Cells with at least this much of the soft edge, which is 1 at its middle, belong to the ring."""
 OUTLIER = 0.04
 """A ring cell that differs from the ring's median by this much counts a quarter: lips or a chin moved there."""
 MAX_SHIFT, MAX_VARIATION = 0.14, 0.06
 """Bounds of the field: its mean, and how far it may vary around it. More is not colour but a different picture."""
 DIFFUSION_SIGMAS = (1.0, 2.0, 4.0, 8.0)
+DIFFUSION_FLOOR = 1e-6
 DETAIL_SIGMA = 0.015
 """Neighbourhood, in crop widths, over which agreement is judged."""
 DETAIL_TOLERANCE = 0.025
@@ -33,9 +38,9 @@ def color_field(generated: Float32, source: Float32, mask: Float32) -> Float32:
     """
     height, width = mask.shape
     cells = (min(FIELD_CELLS, width), min(FIELD_CELLS, height))
-    difference = _shrink(source - generated, cells)
-    ring = _shrink(4 * mask * (1 - mask), cells)
-    seen = ring > 0.25
+    difference = shrink(source - generated, cells)
+    ring = shrink(4 * mask * (1 - mask), cells)
+    seen = ring > RING_SEEN
     if not seen.any():
         return np.zeros_like(generated)
     median = np.median(difference[seen], axis=0).astype(np.float32)
@@ -43,22 +48,17 @@ def color_field(generated: Float32, source: Float32, mask: Float32) -> Float32:
     ring = ring / (1 + (residual * residual).mean(-1) / OUTLIER**2) ** 2
     field = np.clip(_diffuse(residual, ring), -MAX_VARIATION, MAX_VARIATION)
     field += np.clip(median, -MAX_SHIFT, MAX_SHIFT)
-    return np.asarray(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def _shrink(image: Float32, cells: tuple[int, int]) -> Float32:
-    return np.asarray(cv2.resize(image, cells, interpolation=cv2.INTER_AREA), np.float32)
+    return grow(field, (width, height))
 
 
 def _diffuse(values: Float32, weights: Float32) -> Float32:
     """Weighted average of ``values`` ``[h w c]`` with a long-tailed kernel: near cells count most, far ones decide
     where nothing is near. A sum of Gaussians stands in for the 1/r³ of membrane interpolation."""
     stacked = np.dstack([values * weights[..., None], weights])
-    total = np.full_like(stacked, 1e-6)
+    total = np.full_like(stacked, DIFFUSION_FLOOR)
     total[..., :-1] = 0
     for sigma in DIFFUSION_SIGMAS:
-        blurred = cv2.GaussianBlur(stacked, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-        total += np.asarray(blurred) / np.float32(sigma)
+        total += blur(stacked, sigma, border=cv2.BORDER_CONSTANT) / np.float32(sigma)
     return np.asarray(total[..., :-1] / total[..., -1:])
 
 
@@ -71,16 +71,63 @@ def with_detail(generated: Float32, source: Float32, size: int) -> tuple[Float32
     """
     difference = generated - source
     gray = np.asarray(cv2.transform(difference, GRAY), np.float32)
-    stacked = _smooth(np.asarray(cv2.merge([difference, gray * gray]), np.float32), DETAIL_SIGMA * size)
-    smooth, error = stacked[..., :3], stacked[..., 3] / np.float32(DETAIL_TOLERANCE**2)
+    stacked = smooth(np.asarray(cv2.merge([difference, gray * gray]), np.float32), DETAIL_SIGMA * size)
+    slow, error = stacked[..., :3], stacked[..., 3] / np.float32(DETAIL_TOLERANCE**2)
     cover = np.asarray(1 - 1 / (1 + error * error), np.float32)
-    return smooth + cover[..., None] * (generated - smooth), cover
+    return slow + cover[..., None] * (generated - slow), cover
 
 
-def _smooth(image: Float32, sigma: float) -> Float32:
-    """Gaussian blur, at half resolution where nobody can tell."""
+def shrink(image: Float32, size: tuple[int, int]) -> Float32:
+    """``image`` with ``size`` columns and rows, each the mean of its area."""
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def grow(image: Float32, size: tuple[int, int]) -> Float32:
+    """``image`` with ``size`` columns and rows, linear in between."""
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def blur(image: Float32, sigma: float, *, sideways: bool = True, border: int = cv2.BORDER_REFLECT_101) -> Float32:
+    """Gaussian blur, without ``sideways`` along columns only."""
+    side = 0 if sideways else 1
+    return np.asarray(cv2.GaussianBlur(image, (side, 0), sigma, sigmaY=sigma, borderType=border), np.float32)
+
+
+def smooth(image: Float32, sigma: float, *, sideways: bool = True) -> Float32:
+    """Gaussian blur, at half resolution where nobody can tell; without ``sideways`` along columns only."""
     if sigma < 2:
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma, 0.5)), np.float32)
+        return blur(image, max(sigma, 0.5), sideways=sideways)
     height, width = image.shape[:2]
-    small = cv2.GaussianBlur(_shrink(image, (width // 2, height // 2)), (0, 0), sigma / 2)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    small = shrink(image, (width // 2 if sideways else width, height // 2))
+    return grow(blur(small, sigma / 2, sideways=sideways), (width, height))
+
+
+@dataclass(frozen=True, slots=True)
+class AxisOperators:
+    """What this module does along one axis of ``n`` pixels and ``k`` cells, as matrices for other hardware.
+
+    All of it is separable and linear: an image becomes ``rows @ image @ columns.T``. ``shrink`` ``[k n]`` leads to
+    cells and ``grow`` ``[n k]`` back; ``diffuse`` ``[s k k]`` blurs cells, one matrix for each of DIFFUSION_SIGMAS
+    over that sigma's square root (rows and columns together divide by it); ``smooth`` ``[n n]`` is ``smooth``.
+    """
+
+    shrink: Float32
+    grow: Float32
+    diffuse: Float32
+    smooth: Float32
+
+
+def axis_operators(length: int, size: int) -> AxisOperators:
+    """The operators for an axis of ``length`` pixels of a crop of ``size``, read off from unit impulses."""
+    cells = min(FIELD_CELLS, length)
+    pixel, cell = np.eye(length, dtype=np.float32), np.eye(cells, dtype=np.float32)
+    blurred = [
+        blur(cell, sigma, sideways=False, border=cv2.BORDER_CONSTANT) / np.float32(sigma**0.5)
+        for sigma in DIFFUSION_SIGMAS
+    ]
+    return AxisOperators(
+        shrink=shrink(pixel, (length, cells)),
+        grow=grow(cell, (cells, length)),
+        diffuse=np.stack(blurred),
+        smooth=smooth(pixel, DETAIL_SIGMA * size, sideways=False),
+    )

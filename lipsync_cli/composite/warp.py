@@ -50,7 +50,7 @@ def sample_layer(layer: Float32, to_crop: Float64, window: Window) -> Float32:
     more finely (then bilinear will do) along the plane's axes first, so that neither a small face nor subsampled
     chroma shimmers.
     """
-    across, down = (_oversampling(float(np.linalg.norm(to_crop[:, axis]))) for axis in (0, 1))
+    across, down = oversampling(to_crop)
     width, height = window.x1 - window.x0, window.y1 - window.y0
     # Sample i of the finer grid sits at (i + ½) / k − ½ of the plane's.
     x = [1 / across, 0.0, window.x0 + 0.5 / across - 0.5]
@@ -64,6 +64,8 @@ def sample_layer(layer: Float32, to_crop: Float64, window: Window) -> Float32:
     return np.asarray(fine, np.float32)
 
 
-def _oversampling(step: float) -> int:
-    """Sub-samples per sample along one axis, for a step of ``step`` crop pixels; a little aliasing is tolerated."""
-    return int(np.clip(np.ceil(step - 0.2), 1, MAX_OVERSAMPLING))
+def oversampling(to_crop: Float64) -> tuple[int, int]:
+    """Sub-samples per sample along a plane's rows and columns; a little aliasing is tolerated."""
+    steps = np.linalg.norm(to_crop[:, :2], axis=0)
+    across, down = np.clip(np.ceil(steps - 0.2), 1, MAX_OVERSAMPLING).astype(int)
+    return int(across), int(down)

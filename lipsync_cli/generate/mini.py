@@ -12,27 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
 
-import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lipsync_cli import hub
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.generate.bank import ReferenceBank
+from lipsync_cli.generate.drawings import finished, sharpened, sharpened_images
+from lipsync_cli.generate.mini_config import KIND, MiniConfig
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
 from lipsync_cli.nn.checking import check_state_dict
-from lipsync_cli.nn.drawing import RegionWindow
-from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE, FlowConfig
+from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.landmark_flow import JAW_LINE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer
@@ -41,51 +38,6 @@ from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 LATENT_RATE = 25
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
-DETAIL_PX = 1.2
-KIND, VERSION = "lip-forcing-mini", 1
-
-
-class MiniConfig(BaseModel):
-    """The ``[generator]`` table of the model card: every hyper-parameter, none guessed from a file.
-
-    ``temperature`` scales the noise of each step of ``schedule``; less noise is calmer and nearer to the mean.
-    ``sharpen`` is how much of its finest detail is added to a drawing again, against the blur of mixing references.
-    The flow is told ``references`` states of the person; drawings are made from up to ``bank`` pictures.
-    The renderer's networks look at ``network_size`` pixels of a crop, 0 at all of them.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    crop_size: int = Field(192, ge=64, multiple_of=16)
-    network_size: int = Field(0, ge=0, multiple_of=16)
-    template: str = "lower-face"
-    latent: int = Field(24, ge=1)
-    width: int = Field(128, ge=8)
-    layers: int = Field(4, ge=1)
-    heads: int = Field(4, ge=1)
-    chunk: int = Field(4, ge=1)
-    window: int = Field(24, ge=4)
-    references: int = Field(3, ge=1)
-    bank: int = Field(16, ge=1)
-    schedule: tuple[float, ...] = (0.999, 0.769)
-    temperature: tuple[float, ...] = (1.0, 1.0)
-    sharpen: float = Field(0.0, ge=0.0, le=1.0)
-
-    @model_validator(mode="after")
-    def _as_many_temperatures_as_steps(self) -> Self:
-        if len(self.temperature) != len(self.schedule):
-            raise ValueError(f"{len(self.schedule)} steps need as many temperatures, not {len(self.temperature)}")
-        return self
-
-    @model_validator(mode="after")
-    def _crops_are_whole_multiples(self) -> Self:
-        if self.crop_size % (self.network_size or self.crop_size):
-            raise ValueError(f"crop_size {self.crop_size} is no multiple of network_size {self.network_size}")
-        return self
-
-    def flow(self) -> FlowConfig:
-        """Sizes of the flow network."""
-        return FlowConfig(self.latent, self.width, self.layers, self.heads, self.chunk, self.window)
 
 
 class MiniNetworks(nn.Module):
@@ -129,6 +81,7 @@ class LipForcingMini:
         name: str = KIND,
     ) -> None:
         self.config, self.device, self.dtype = config, torch.device(device), dtype
+        self.leave_drawings = False
         self.networks = networks.eval().to(self.device)
         self._on_cpu = self.device.type == "cpu" and dtype == torch.float32
         self.networks.renderer.to(dtype=dtype)
@@ -188,19 +141,23 @@ class LipForcingMini:
 
     def _draw(self, state: MiniState, crop: Crop, z: Tensor) -> Drawing:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
-        points, renderer, bank = self.networks.encoder.landmarks(z).to(self.dtype), self.networks.renderer, state.bank
-        if self._on_cpu:
-            drawn, window = cpu_drawing.draw(renderer, crop.rgb, z, points, bank.references, bank.pictures)
-        else:
-            window = RegionWindow.of(self.config.crop_size)
-            image = renderer(self._pixels([crop]), z.to(self.dtype), points, bank.references).image
-            drawn = np.ascontiguousarray(window.fine(image)[0].float().permute(1, 2, 0).cpu().numpy())
-        rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
-        rgb[window.rows, window.columns] = sharpened(drawn, self.config.sharpen).clip(0, 1)
+        points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
+        rgb = self._picture(crop, z.to(self.dtype), points, bank)
         if bank.wants():
             bank.offer(self._pixels([crop]))
-        jaw = points[0, JAW_LINE].double() * len(crop.rgb) - 0.5
-        return Drawing(rgb, jaw.cpu().numpy())
+        return Drawing(rgb, (points[0, JAW_LINE].double() * len(crop.rgb) - 0.5).cpu().numpy())
+
+    def _picture(self, crop: Crop, z: Tensor, points: Tensor, bank: ReferenceBank) -> Float32 | Tensor:
+        """See ``Drawing.rgb``."""
+        renderer, sharpen = self.networks.renderer, self.config.sharpen
+        if not self._on_cpu:
+            image = renderer(self._pixels([crop]), z, points, bank.references).image.float()
+            pictures = sharpened_images(image, sharpen).clamp(0, 1)[0].permute(1, 2, 0)
+            return finished(pictures) if self.leave_drawings else np.ascontiguousarray(pictures.cpu().numpy())
+        drawn, window = cpu_drawing.draw(renderer, crop.rgb, z, points, bank.references, bank.pictures)
+        rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
+        rgb[window.rows, window.columns] = sharpened(drawn, sharpen).clip(0, 1)
+        return torch.from_numpy(rgb) if self.leave_drawings else rgb
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)
@@ -261,18 +218,6 @@ class LipForcingMini:
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)
         return (stacked.permute(0, 3, 1, 2).to(self.dtype) / 255).contiguous(memory_format=torch.channels_last)
-
-
-def sharpened(rgb: Float32, amount: float) -> Float32:
-    """``rgb`` ``[h w 3]`` with ``amount`` of its detail finer than ``DETAIL_PX`` added once more."""
-    if not amount:
-        return rgb
-    return np.asarray(rgb + np.float32(amount) * (rgb - cv2.GaussianBlur(rgb, (0, 0), DETAIL_PX)), np.float32)
-
-
-def read_config(table: dict[str, Any], *, model: str) -> MiniConfig:
-    """Validate the ``[generator]`` table of a model card; ModelError names the wrong key."""
-    return hub.read_table(table, MiniConfig, model=model)
 
 
 def load_networks(path: Path, config: MiniConfig) -> MiniNetworks:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
+
+if TYPE_CHECKING:
+    import torch
 
 S = TypeVar("S")
 
@@ -104,3 +107,15 @@ class Measurable(Protocol):
     def wait(self) -> None:
         """Return when the device has done all it was given."""
         ...
+
+
+@runtime_checkable
+class DrawsOnDevice(Protocol):
+    """A generator that can leave its drawings where it drew them, for a compositor on the same ``device``.
+
+    With ``leave_drawings`` set, ``Drawing.rgb`` is a tensor there whose values are final when ``step`` returns, so
+    it may be read from any stream.
+    """
+
+    device: torch.device
+    leave_drawings: bool

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from lipsync_cli.generate.protocol import Generator
 
 
-MIN_CROP_SIZE = 64
-
-
 def load_generator(
     card: hub.ModelCard,
     *,
@@ -44,7 +41,7 @@ def load_generator(
     speed. Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not
     there or too small, UsageError for what the model cannot do.
     """
-    _check_options(card, dtype, parity=parity, devices=devices, random_weights=random_weights, crop_size=crop_size)
+    _check_options(card, dtype, parity=parity, devices=devices, random_weights=random_weights)
     if card.kind == "passthrough":
         return Passthrough()
     if card.kind not in ("lip-forcing-mini", "lip-forcing"):
@@ -65,28 +62,22 @@ def load_generator(
         speed = Speed(float8=dtype == "float8", compile=compile, graphs=graphs, devices=devices)
         kind = choose_dtype(dtype, chosen)
         return _lip_forcing(card, torch.device(chosen), kind, speed, parity=parity, random_weights=random_weights)
-    from lipsync_cli.generate import mini
+    from lipsync_cli.generate import mini, mini_config
     from lipsync_cli.generate.adapter import apply_adapter
 
-    hub.require_version(card, kind=mini.KIND, version=mini.VERSION)
-    table = card.generator | ({"crop_size": crop_size} if crop_size else {})
-    config = mini.read_config(table, model=card.name)
+    hub.require_version(card, kind=mini_config.KIND, version=mini_config.VERSION)
+    config = mini_config.read_config(card.generator, model=card.name)
+    if crop_size:
+        config = mini_config.with_crop_size(config, crop_size)
     networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
     if adapter is not None:
         apply_adapter(networks, adapter)
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
 
 
-def _check_options(
-    card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool, crop_size: int
-) -> None:
+def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool) -> None:
     if card.kind == "lip-forcing":
         return
-    if 0 < crop_size < MIN_CROP_SIZE:
-        raise UsageError(
-            f"Faces cannot be drawn at {crop_size} px: at least {MIN_CROP_SIZE} px are needed.",
-            hint="Leave crop_size at 0, or use 96, 128 or 192, which the embedded model was trained at.",
-        )
     if parity:
         raise UsageError(
             f"--parity follows the numerics of another release; model {card.name} has none but this one.",

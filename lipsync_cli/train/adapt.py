@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lipsync_cli.errors import InputError
 from lipsync_cli.eval.image import sharpness
 from lipsync_cli.eval.meters import mouth_box
-from lipsync_cli.generate.mini import DETAIL_PX, MiniNetworks
+from lipsync_cli.generate.drawings import sharpened_images
+from lipsync_cli.generate.mini import MiniNetworks
 from lipsync_cli.landmarks import from_closed_to_open, lip_gap
 from lipsync_cli.nn.landmark_flow import LIPS, POINTS
 from lipsync_cli.train.autoencoder import Shot, picture_terms
@@ -151,7 +150,7 @@ class Course:
         out = renderer(pixels, z, encoder.landmarks(z), bank.repeated(len(targets)))
         mask = self._masks(targets)
         points = (self.footage.landmarks[targets][:, POINTS] + 0.5) / self.footage.crops.shape[1]
-        image = torch.lerp(pixels, sharpened(out.image, self.recipe.sharpen), mask)
+        image = torch.lerp(pixels, sharpened_images(out.image, self.recipe.sharpen), mask)
         return Shot(pixels, out, image, mask, z, torch.from_numpy(points).to(pixels))
 
     def loss(self, shot: Shot) -> Tensor:
@@ -270,14 +269,6 @@ def _advance(course: Course, optimiser: torch.optim.Optimizer, step: int) -> boo
         return False
     descend(optimiser, loss, rate)
     return True
-
-
-def sharpened(images: Tensor, amount: float) -> Tensor:
-    """What the generator's function of this name does to a drawing, for images ``[b 3 s s]`` and with gradients."""
-    side = 2 * round(4 * DETAIL_PX) + 1
-    kernel = torch.from_numpy(cv2.getGaussianKernel(side, DETAIL_PX)).to(images).expand(3, 1, side, 1)
-    blurred = F.conv2d(F.pad(images, [side // 2] * 4, mode="reflect"), kernel, groups=3)
-    return images + amount * (images - F.conv2d(blurred, kernel.transpose(2, 3), groups=3))
 
 
 def as_picture(image: Tensor) -> UInt8:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from lipsync_cli.errors import InputError
-from lipsync_cli.generate.mini import MiniConfig, MiniNetworks
+from lipsync_cli.generate.mini import MiniNetworks
+from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
 from lipsync_cli.nn.mouth_encoder import MouthEncoder

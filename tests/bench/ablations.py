@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.generate.mini import MiniConfig
+from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.landmarks import interocular_px, mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.mouth_encoder import MouthEncoder

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from lipsync_cli import hub
-from lipsync_cli.generate.mini import MiniConfig, MiniNetworks, load_networks, read_config
+from lipsync_cli.generate.mini import MiniNetworks, load_networks
+from lipsync_cli.generate.mini_config import MiniConfig, read_config
 from lipsync_cli.landmarks import lip_gap
 from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
 from lipsync_cli.composite.colorspace import chroma_siting, planes_from_rgb
+from lipsync_cli.composite.compositor import touched_region
 from lipsync_cli.geometry import compose_affine, warp_to_crop
 from lipsync_cli.pixel_formats import pixel_format
 from lipsync_cli.types import Alignment, ColorInfo, Crop, Drawing, Float32, Float64, Frame, Patch, VideoInfo
@@ -22,13 +24,21 @@ SIDE = [
     (0.32, 0.75),
     (0.41, 0.79),
 ]
-JAW = [*SIDE, (0.50, 0.80), *((1 - x, y) for x, y in reversed(SIDE))]
+JAW_POINTS = [*SIDE, (0.50, 0.80), *((1 - x, y) for x, y in reversed(SIDE))]
+
+ORIENTED = [
+    {},
+    {"rotation": 90},
+    {"rotation": 180},
+    {"rotation": 270, "sample_aspect_ratio": Fraction(4, 3)},
+    {"sample_aspect_ratio": Fraction(16, 11)},
+]
 
 
 def landmarks(size: int) -> Float64:
     """68 crop-space points; only the jaw is meaningful, since nothing else shapes the mask."""
     rest = np.tile([0.5, 0.5], (51, 1))
-    return np.concatenate([np.array(JAW), rest]) * size - 0.5
+    return np.concatenate([np.array(JAW_POINTS), rest]) * size - 0.5
 
 
 def video(pix_fmt: str = "yuv420p", width: int = 320, height: int = 240, **changes: object) -> VideoInfo:
@@ -86,3 +96,20 @@ def crop_of(rgb: Float32, placed: Alignment) -> Crop:
 
 def unchanged(crop: Crop, weight: float = 1.0) -> Patch:
     return Patch(Drawing((crop.rgb / 255).astype(np.float32)), crop, weight)
+
+
+def wild(patch: Patch, seed: int = 0) -> Patch:
+    noise = np.random.default_rng(seed).random(patch.drawing.rgb.shape, np.float32)
+    return replace(patch, drawing=Drawing(noise))
+
+
+def assert_untouched_outside(info: VideoInfo, before: Frame, after: Frame, placed: Alignment) -> int:
+    """Every changed sample lies in the touched region; returns how many changed."""
+    region, fmt, changed = touched_region(info, placed), pixel_format(info.pix_fmt), 0
+    for index, (old, new) in enumerate(zip(before.planes, after.planes, strict=True)):
+        assert new.dtype == old.dtype and new.shape == old.shape and new.flags.c_contiguous
+        sx, sy = fmt.plane_shift(index)
+        rows, columns = np.nonzero(old != new)
+        assert region[np.minimum(rows << sy, info.height - 1), np.minimum(columns << sx, info.width - 1)].all()
+        changed += len(rows)
+    return changed

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
-from composite_scenes import FORMATS, alignment, crop_of, frame_of, smooth_rgb, unchanged, video
+from composite_scenes import (
+    FORMATS,
+    ORIENTED,
+    alignment,
+    assert_untouched_outside,
+    crop_of,
+    frame_of,
+    smooth_rgb,
+    unchanged,
+    video,
+    wild,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.composite.colorspace import planes_from_rgb
-from lipsync_cli.composite.compositor import Compositor, touched_region
+from lipsync_cli.composite.compositor import Compositor
 from lipsync_cli.errors import InputError
 from lipsync_cli.pixel_formats import pixel_format
-from lipsync_cli.types import Alignment, Drawing, Frame, Patch, VideoInfo
-
-ORIENTED = [
-    {},
-    {"rotation": 90},
-    {"rotation": 180},
-    {"rotation": 270, "sample_aspect_ratio": Fraction(4, 3)},
-    {"sample_aspect_ratio": Fraction(16, 11)},
-]
-
-
-def wild(patch: Patch, seed: int = 0) -> Patch:
-    noise = np.random.default_rng(seed).random(patch.drawing.rgb.shape, np.float32)
-    return replace(patch, drawing=Drawing(noise))
-
-
-def assert_untouched_outside(info: VideoInfo, before: Frame, after: Frame, placed: Alignment) -> int:
-    """Every changed sample lies in the touched region; returns how many changed."""
-    region, fmt, changed = touched_region(info, placed), pixel_format(info.pix_fmt), 0
-    for index, (old, new) in enumerate(zip(before.planes, after.planes, strict=True)):
-        assert new.dtype == old.dtype and new.shape == old.shape and new.flags.c_contiguous
-        sx, sy = fmt.plane_shift(index)
-        rows, columns = np.nonzero(old != new)
-        assert region[np.minimum(rows << sy, info.height - 1), np.minimum(columns << sx, info.width - 1)].all()
-        changed += len(rows)
-    return changed
+from lipsync_cli.types import Drawing, Patch
 
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from lipsync_cli import hub
 from lipsync_cli.errors import ModelError, UsageError
-from lipsync_cli.generate.mini import LipForcingMini, MiniConfig, MiniNetworks, load_networks, read_config
+from lipsync_cli.generate.mini import LipForcingMini, MiniNetworks, load_networks
+from lipsync_cli.generate.mini_config import MiniConfig, read_config
 from lipsync_cli.generate.protocol import CropChunk, Generator, MelSpan
 from lipsync_cli.generate.registry import load_generator
 from lipsync_cli.types import MEL_RATE, Alignment, Crop
@@ -237,3 +238,20 @@ def test_the_crop_size_can_be_chosen_but_not_below_what_a_mouth_needs() -> None:
     assert load_generator(card, device="cpu").spec.crop_size == card.generator["crop_size"]
     with pytest.raises(UsageError, match="48 px"):
         load_generator(card, device="cpu", crop_size=48)
+
+
+def test_drawings_may_be_left_on_the_device(monkeypatch):
+    """As tensors they are the same pictures, sharpened by torch instead of OpenCV."""
+    generator = LipForcingMini(make_networks(), CONFIG.model_copy(update={"sharpen": 0.3}))
+    crops, times, step, seen = make_crops(8), at_rate(8, Fraction(25)), generator.step, []
+
+    def watched(state, chunk):
+        drawings = step(state, chunk)
+        seen.extend(type(drawing.rgb) for drawing in drawings)
+        return drawings
+
+    monkeypatch.setattr(generator, "step", watched)
+    expected = run(generator, crops, times, [4, 4])
+    generator.leave_drawings = True
+    np.testing.assert_allclose(run(generator, crops, times, [4, 4]), expected, atol=1e-5)
+    assert seen == [np.ndarray] * 8 + [torch.Tensor] * 8

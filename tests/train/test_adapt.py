@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipsync_cli.errors import InputError
-from lipsync_cli.generate import mini
+from lipsync_cli.generate.drawings import sharpened, sharpened_images
 from lipsync_cli.region import generation_region
-from lipsync_cli.train.adapt import ADAPTED, Adapted, AdaptRecipe, Check, Course, adapt, sharpened
+from lipsync_cli.train.adapt import ADAPTED, Adapted, AdaptRecipe, Check, Course, adapt
 from lipsync_cli.train.footage import GUARD, REFERENCE_GAP_S, Footage, Sample, SpreadSample, split
 from lipsync_cli.train.losses import detail_l1
 from tests.tiny_mini import make_footage, make_networks
@@ -165,8 +165,8 @@ def test_a_sample_is_bounded_and_spread_over_the_whole(count: int, run: int, run
 def test_drawings_are_judged_as_dub_sharpens_them() -> None:
     picture = np.random.default_rng(0).random((64, 64, 3), np.float32)
     image = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    expected = torch.from_numpy(mini.sharpened(picture, 0.3)).permute(2, 0, 1)[None]
-    torch.testing.assert_close(sharpened(image, 0.3), expected, rtol=0, atol=1e-5)
+    expected = torch.from_numpy(sharpened(picture, 0.3)).permute(2, 0, 1)[None]
+    torch.testing.assert_close(sharpened_images(image, 0.3), expected, rtol=0, atol=1e-5)
 
 
 def test_local_contrast_minds_blur_and_not_where_the_detail_lies() -> None:

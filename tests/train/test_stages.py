@@ -13,7 +13,8 @@ import torch
 from lipsync_cli.errors import InputError
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.generate.mini import MiniConfig, load_networks
+from lipsync_cli.generate.mini import load_networks
+from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.geometry import invert_affine, transform_points
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe

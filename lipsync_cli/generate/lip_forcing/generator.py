@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.generate.drawings import finished
 from lipsync_cli.generate.lip_forcing import mouth_mask, parity
 from lipsync_cli.generate.lip_forcing.config import KIND, LipForcingConfig
 from lipsync_cli.generate.lip_forcing.hearing import Heard, Hearing
@@ -87,7 +88,7 @@ class LipForcingState:
     heard: Heard
     reference: Tensor | None = None
     frames: int = 0
-    pictures: dict[int, Float32] = field(default_factory=dict)
+    pictures: dict[int, Float32 | Tensor] = field(default_factory=dict)
     shown: tuple[Fraction, Crop] | None = None
     draws: parity.SingleDraw | None = None
 
@@ -105,6 +106,7 @@ class LipForcing:
         networks.transformer.set_wide_modulation(not release)
         self.device, self.dtype = networks.transformer.device, networks.transformer.dtype
         self.watch: Callable[[str], AbstractContextManager[object]] = lambda stage: nullcontext()
+        self.leave_drawings = False
         self._hearing = Hearing(networks.speech, config, whole=release)
         size = config.latent_size
         self._kept = torch.from_numpy(mouth_mask.kept_pixels(config.crop_size)).to(self.device)
@@ -185,7 +187,8 @@ class LipForcing:
             # The release leaves the first noise at full strength, though it starts from time 0.999.
             x0 = roll_chunk(self.networks.transformer, state.cache, condition, noises, schedule, first_scale=1.0)
         with self.watch("decode"):
-            pictures = self.networks.decoder.decode(x0, state.decoding)[0].permute(0, 2, 3, 1).float().cpu().numpy()
+            decoded = self.networks.decoder.decode(x0, state.decoding)[0].permute(0, 2, 3, 1).float()
+            pictures = finished(decoded) if self.leave_drawings else decoded.cpu().numpy()
         state.pictures |= {first + index: picture for index, picture in enumerate(pictures)}
         state.frames += count
 
@@ -211,11 +214,13 @@ class LipForcing:
         return state.draws.noises(first, chunk, steps)
 
     def _picture(self, state: LipForcingState, index: int, crop: Crop, chunk: CropChunk) -> Drawing | None:
-        picture = state.pictures[index]
+        drawing = Drawing(state.pictures[index])
         if not self.release:
-            return Drawing(picture)
+            return drawing
         latents = parity.latent_frames(len(chunk.wave.samples), self.config)
-        return Drawing(parity.mouth_only(picture, crop.rgb)) if index < parity.video_frames(latents) else None
+        if index >= parity.video_frames(latents):
+            return None
+        return Drawing(parity.mouth_only(drawing.on_host(), crop.rgb))
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         """RGB ``[t 3 s s]`` in [0, 1] on the device."""

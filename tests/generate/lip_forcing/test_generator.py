@@ -214,3 +214,16 @@ def test_the_releases_noise_depends_on_the_clips_length_and_ours_does_not():
     assert torch.equal(draws[0][0], draws[1][0]) and torch.equal(draws[0][1], draws[1][1])
     assert draws[0][0].shape == (1, 3, 16, 8, 8)
     assert not torch.equal(draws[0][0], draws[2][0])
+
+
+def test_drawings_may_be_left_on_the_device():
+    """As tensors they are the same pictures; the release's are mixed with the crop on the CPU and stay arrays."""
+    crops, times = make_crops(9), at_rate(9)
+    generator = LipForcing(make_networks(), CONFIG)
+    expected = np.stack(run(generator, crops, times))
+    generator.leave_drawings = True
+    left = run(generator, crops, times)
+    assert all(isinstance(picture, torch.Tensor) for picture in left)
+    np.testing.assert_array_equal(np.stack([picture.numpy() for picture in left]), expected)
+    generator.release = True
+    assert isinstance(run(generator, crops, times)[0], np.ndarray)

@@ -43,6 +43,18 @@ def test_pictures_are_those_of_the_cpu(dtype, options, bound):
     assert np.abs(pictures - expected).mean() < bound
 
 
+def test_drawings_left_there_are_final_when_they_are_handed_out():
+    """Read from another stream at once, they are what would have come to the CPU."""
+    crops, times = make_crops(33), at_rate(33)
+    generator = on_gpu(torch.float32)
+    expected = np.stack(run(generator, crops, times))
+    generator.leave_drawings = True
+    left = run(generator, crops, times)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        pictures = np.stack([picture.cpu().numpy() for picture in left])
+    np.testing.assert_allclose(pictures, expected, atol=1e-5)
+
+
 def test_the_hardwares_eight_bit_product_is_the_emulated_one():
     torch.manual_seed(0)
     linear, x = torch.nn.Linear(256, 128), torch.randn(64, 256)

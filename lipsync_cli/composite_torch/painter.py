@@ -1,0 +1,92 @@
+"""The arithmetic of composition with torch, on the device that drew the patches.
+
+``composite.painter.CpuPainter`` is the reference: lines, constants, windows, linear operators and the number of
+sub-samples come from its modules, so the two can differ in arithmetic only. Of a picture only the windows that a
+patch reaches travel, as code values, there and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lipsync_cli.composite.colorspace import RgbToPlanes
+from lipsync_cli.composite.painter import NOT_FINITE, PainterOptions, Target
+from lipsync_cli.composite_torch.layers import CropSpace
+from lipsync_cli.composite_torch.sampling import sample_layers
+from lipsync_cli.pixel_formats import PixelFormat
+from lipsync_cli.types import Patch, Plane
+
+
+class TorchPainter:
+    """A ``composite.painter.Painter`` on ``device``, a CUDA device or, for tests, the CPU.
+
+    It works in a CUDA stream of its own, so composition does not wait for what the generator has begun since. Held:
+    a few matrices for each size of crop.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        # Its kernels are short; in front of the generator's long ones they hardly delay those.
+        self._stream = _stream(device, priority=-1) if device.type == "cuda" else None
+        self._space = CropSpace(device)
+
+    @torch.inference_mode()
+    def paint(
+        self,
+        patch: Patch,
+        targets: Sequence[Target],
+        fmt: PixelFormat,
+        convert: RgbToPlanes,
+        options: PainterOptions,
+    ) -> list[Plane]:
+        """See Painter."""
+        with torch.cuda.stream(self._stream):
+            overlay, finite = self._space.overlay(patch, convert, options)
+            painted = [
+                codes
+                for group in _of_one_grid(targets)
+                for codes in _painted(group, overlay, self._upload(group, fmt), fmt.peak)
+            ]
+            # One transfer, since each is waited for.
+            dtype = torch.uint8 if fmt.depth == 8 else torch.int16
+            flat = torch.cat([finite.reshape(1), *(codes.reshape(-1) for codes in painted)]).to(dtype).cpu()
+        if not flat[0]:
+            raise ValueError(NOT_FINITE)
+        return _cut(cast(Plane, flat[1:].numpy().view(fmt.dtype)), targets)
+
+    def _upload(self, group: Sequence[Target], fmt: PixelFormat) -> Tensor:
+        """The codes ``[p h w]`` that the group's windows hold."""
+        # torch hardly knows uint16; no format has more than 12 bits, so int16 holds the same.
+        codes = np.stack([target.codes for target in group]).view(np.uint8 if fmt.depth == 8 else np.int16)
+        return torch.from_numpy(codes).to(self.device).float()
+
+
+def _stream(device: torch.device, priority: int) -> torch.cuda.Stream:
+    make = cast(Callable[..., torch.cuda.Stream], torch.cuda.Stream)  # its constructor is not annotated
+    return make(device, priority=priority)
+
+
+def _of_one_grid(targets: Sequence[Target]) -> Iterator[list[Target]]:
+    """Consecutive targets whose samples sit at the same places, in order."""
+    for _, group in groupby(targets, key=lambda target: (target.window, target.to_crop.tobytes())):
+        yield list(group)
+
+
+def _painted(group: Sequence[Target], overlay: Tensor, old: Tensor, peak: int) -> Tensor:
+    """New code values ``[p h w]`` of a group's windows, for layers ``[planes + 1 h w]`` in crop space."""
+    wanted = torch.stack([*(overlay[target.plane] for target in group), overlay[-1]])
+    sampled = sample_layers(wanted, group[0].to_crop, group[0].window)
+    return (old + (sampled[:-1] - sampled[-1] * old)).clamp(0, peak).round()
+
+
+def _cut(flat: Plane, targets: Sequence[Target]) -> list[Plane]:
+    """Codes ``[n]`` of all targets as one array for each."""
+    ends = np.cumsum([target.codes.size for target in targets])[:-1]
+    parts = np.split(flat, ends) if targets else []
+    return [cast(Plane, part.reshape(target.codes.shape)) for part, target in zip(parts, targets, strict=True)]

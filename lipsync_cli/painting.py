@@ -1,0 +1,38 @@
+"""Where pictures are composed: on the CPU with OpenCV, or with torch on the device that draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lipsync_cli.composite.painter import CpuPainter, Painter
+from lipsync_cli.errors import UsageError
+from lipsync_cli.generate.protocol import DrawsOnDevice, Generator
+
+PAINTING_DEVICES = ("cpu", "cuda")
+
+
+def paints_on_device(compositor: str, device: str) -> bool:
+    """Whether the setting ``compositor`` (auto, cpu, device) means torch on the resolved ``device``.
+
+    ``auto`` does on CUDA. Raises UsageError for a device that was asked for and cannot.
+    """
+    if compositor == "device" and device not in PAINTING_DEVICES:
+        raise UsageError(
+            f"Pictures cannot be composed on {device}, only on {' and '.join(PAINTING_DEVICES)}.",
+            hint="Use --set compositor=cpu: it works beside a model on any device.",
+        )
+    return compositor == "device" or (compositor == "auto" and device == "cuda")
+
+
+def make_painter(compositor: str, device: str, generator: Generator[Any]) -> Painter:
+    """The arithmetic of composition; where it runs beside the generator, drawings stay on the device in between."""
+    on_device = paints_on_device(compositor, device)
+    if isinstance(generator, DrawsOnDevice):
+        generator.leave_drawings = on_device and generator.device.type == device
+    if not on_device:
+        return CpuPainter()
+    import torch
+
+    from lipsync_cli.composite_torch.painter import TorchPainter
+
+    return TorchPainter(torch.device(device))
