@@ -46,7 +46,18 @@ def test_a_dub_with_everything_written(head_mp4: Path, voice_wav: Path, no_part_
 
 
 def test_a_part_to_stdout_is_video_and_nothing_else(head_mp4: Path, voice_wav: Path, tmp_path: Path) -> None:
-    options = ["--model", "passthrough", "--start", "0.4", "--end", "1", "--container", "mpegts"]
+    options = [
+        "--model",
+        "passthrough",
+        "--preset",
+        "realtime",
+        "--start",
+        "0.4",
+        "--end",
+        "1",
+        "--container",
+        "mpegts",
+    ]
     done = lipsync("dub", head_mp4, voice_wav, "-o", "-", *options, cwd=tmp_path, text=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout[:1] == b"\x47"

@@ -85,6 +85,7 @@ def wait_for_part(folder: Path, process: subprocess.Popen) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_in_the_middle(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "lipsync_cli", "dub", str(PORTRAIT), str(SPEECH), "-o", "out.mp4"]
+    command += ["--preset", "realtime"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     wait_for_part(tmp_path, process)
     process.send_signal(number)
