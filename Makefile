@@ -13,8 +13,10 @@ demo: $(VENV)/.runtime
 	@echo "report:        $(CURDIR)/out/demo.json"
 	@echo "contact sheet: $(CURDIR)/out/demo.png"
 
+# Files go to WORKERS processes, about 2 GB each; WORKERS=0 runs everything in one.
+WORKERS ?= 2
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,15 @@ from hypothesis import settings
 # A busy machine is no failure.
 settings.register_profile("lipsync", deadline=None)
 settings.load_profile("lipsync")
+
+# Small networks gain nothing from threads, and workers share the cores. Read when torch and numpy are imported, and
+# inherited by programs that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# In the background of a script Ctrl-C is ignored, and would be by the programs that tests interrupt, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLIPS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -63,6 +73,14 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     for name in [name for name in os.environ if name.startswith("LIPSYNC_") and name != "LIPSYNC_REQUIRE"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _faces_are_read_here() -> Iterator[None]:
+    """Dubs of this process do as on a single core: starting dlib in another for each takes longer than the dub."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lipsync_cli.pipeline.worth_it", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="session")

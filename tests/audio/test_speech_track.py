@@ -108,7 +108,7 @@ def test_memory_is_bounded_and_the_distant_past_is_refused():
             first += 16000
 
     track = SpeechTrack(endless())
-    for second in range(0, 400, 2):
+    for second in range(0, 3 * KEEP_SECONDS, 2):
         track.rows(second * 100, 50)
         track.silence(second)
     assert len(track._samples) <= (KEEP_SECONDS + 3) * SAMPLE_RATE

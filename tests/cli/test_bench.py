@@ -7,19 +7,18 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from test_end_to_end import lipsync
-from typer.testing import CliRunner
+from test_end_to_end import in_this_process
 
 from lipsync_cli.bench.measure import Case, _figures, _Prepared
-from lipsync_cli.cli.app import app
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.variant import write_picture, write_sound
 
 
-def test_a_short_bench_with_a_drawn_head(tmp_path: Path) -> None:
+def test_a_short_bench_with_a_drawn_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     options = ["--model", "passthrough", "--lengths", "1", "--heights", "240", "--rounds", "1", "--json"]
-    done = lipsync("bench", *options, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = in_this_process("bench", *options, "--preset", "realtime")
+    assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == json.loads((tmp_path / "out" / "bench.json").read_text())
     (case,) = told["cases"]
@@ -45,7 +44,7 @@ def test_a_short_bench_with_a_drawn_head(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_sentence_and_a_code(args: list[str], code: int, words: str, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["bench", *args, "--out", str(tmp_path / "bench.json")])
+    done = in_this_process("bench", *args, "--out", tmp_path / "bench.json")
     assert done.exit_code == code, done.stderr
     assert words in " ".join(done.stderr.split())
     assert not (tmp_path / "bench.json").exists()

@@ -47,6 +47,6 @@ def test_a_reader_that_leaves_is_a_clean_end(each_ffmpeg, clips, container):
     )
     assert process.stdout.read(2000)
     process.stdout.close()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=300) == 0
     with process.stderr:
         assert process.stderr.read().split()[-1] == b"True"

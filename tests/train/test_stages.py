@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
 from lipsync_cli.train.state_sync import StateSyncRecipe
 from lipsync_cli.train.student import StudentRecipe
 from lipsync_cli.train.teacher import TeacherRecipe
+from lipsync_cli.train.trajectory import analyse
 from lipsync_cli.types import Alignment
 from tests.train.prepared_folder import write_prepared
 
@@ -60,7 +62,8 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
         assert torch.equal(value, b[key]), key
 
 
-def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path) -> None:
+def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lipsync_cli.train.run.analyse", partial(analyse, scales=(1.0, 3.0), frames=16, size=2))
     windows = {"steps": 2, "batch": 2, "frames": (16, 20)}
     recipe = MiniRecipe(
         autoencoder=(tiny(32, 2),),

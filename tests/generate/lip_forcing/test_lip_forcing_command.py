@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,6 @@ from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
 from lipsync_cli.media.probe import probe
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +26,8 @@ def command(*args: object):
 def test_two_files_become_a_dubbed_one(folder, head_mp4, voice_wav, no_part_files):
     out = no_part_files / "out.mp4"
     args = ["dub", head_mp4, voice_wav, "-o", out, "--model", folder, "--json", "--preset", "realtime", "--end", "1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lipsync_cli", *map(str, args)], cwd=ROOT, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = command(*args)
+    assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["frames_in"], report["frames_out"], report["frames_dubbed"]) == (25, 25, 25)
     assert report["model"]["name"] == "narrow"
