@@ -43,13 +43,14 @@ Stop = Callable[[], bool]
 class AdaptRecipe:
     """``targets`` frames a step share ``references``; ``detail`` weighs local contrast against the other losses.
 
-    ``sharpen`` is the model's own, part of what is shown and so of what is judged. Every ``check_every`` steps up to
+    ``sharpen`` and ``network_size`` (unset: the crops') are the model's own, the first part of what is shown and so of
+    what is judged. Every ``check_every`` steps up to
     ``held_out`` frames are rendered with the averaged weights; ``patience`` checks in vain end it.
     """
 
     learning_rate: float = 1e-4
     targets: int = 6
-    references: int = 3
+    references: int = 6
     detail: float = 240.0
     latent_noise: float = 0.1
     warmup: int = 10
@@ -58,6 +59,7 @@ class AdaptRecipe:
     held_out: int = 16
     patience: int = 4
     sharpen: float = 0.0
+    network_size: int | None = None
     seed: int = 0
 
 
@@ -145,7 +147,10 @@ class Course:
         pixels, z, z_references = self._pixels(targets), self.states[targets], self.states[references]
         z = z if noise is None else z + noise.to(z)
         bank = renderer.encode_references(
-            self._pixels(references)[None], z_references[None], encoder.landmarks(z_references)[None]
+            self._pixels(references)[None],
+            z_references[None],
+            encoder.landmarks(z_references)[None],
+            network_size=self.recipe.network_size,
         )
         out = renderer(pixels, z, encoder.landmarks(z), bank.repeated(len(targets)))
         mask = self._masks(targets)
