@@ -43,9 +43,9 @@ Stop = Callable[[], bool]
 class AdaptRecipe:
     """``targets`` frames a step share ``references``; ``detail`` weighs local contrast against the other losses.
 
-    ``sharpen`` and ``network_size`` (unset: the crops') are the model's own, the first part of what is shown and so of
-    what is judged. Every ``check_every`` steps up to
-    ``held_out`` frames are rendered with the averaged weights; ``patience`` checks in vain end it.
+    ``sharpen`` and ``network_size`` (unset: the crops') are the model's own, the first part of what is shown and so
+    of what is judged. Every ``check_every`` steps up to ``held_out`` frames are rendered with the averaged weights;
+    ``patience`` checks in vain end it.
     """
 
     learning_rate: float = 1e-4

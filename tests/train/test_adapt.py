@@ -81,7 +81,7 @@ def test_references_come_from_another_moment_of_the_same_shot(shots: int) -> Non
     train, held = split(len(footage))
     for seed in range(60):
         targets, references = course.draw(np.random.default_rng(seed))
-        assert (len(targets), len(references)) == (4, 3)
+        assert (len(targets), len(references)) == (4, RECIPE.references)
         _assert_apart(footage, targets, references)
         assert set(targets) | set(references) <= set(train)
     assert len(course.held) and set(course.held) <= set(held)
