@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.generate import cpu_drawing
+from lipsync_cli.nn.calibration import Calibration
 from lipsync_cli.nn.landmark_flow import lip_distance
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import References, Renderer
@@ -36,8 +37,10 @@ class ReferenceBank:
         network_size: int,
         capacity: int,
         on_cpu: bool,
+        calibration: Calibration | None = None,
     ) -> None:
         """``pixels`` ``[n 3 s s]`` in [0, 1] are in it from the start; ``network_size`` 0 means s."""
+        self._calibration = calibration
         self._encoder, self._renderer = encoder, renderer
         self._network_size, self._capacity, self._on_cpu = network_size or None, capacity, on_cpu
         self._passed = 0
@@ -48,7 +51,11 @@ class ReferenceBank:
     def _encode(self, pixels: Tensor, z: Tensor) -> References:
         points = self._encoder.landmarks(z)
         return self._renderer.encode_references(
-            pixels[None], z[None].to(pixels.dtype), points[None].to(pixels.dtype), network_size=self._network_size
+            pixels[None],
+            z[None].to(pixels.dtype),
+            points[None].to(pixels.dtype),
+            network_size=self._network_size,
+            calibration=self._calibration,
         )
 
     def wants(self) -> bool:
@@ -68,16 +75,14 @@ class ReferenceBank:
             if novelty <= distance:
                 return False
             self._drop(spare)
-        self.references = References(
-            *(torch.cat(pair, 1) for pair in zip(self.references, self._encode(pixels, z), strict=True))
-        )
+        self.references = self.references.joined(self._encode(pixels, z))
         if self._on_cpu:
             self.pictures.extend(cpu_drawing.pictures(pixels))
         return True
 
     def _drop(self, index: int) -> None:
         kept = [i for i in range(len(self.references.z[0])) if i != index]
-        self.references = References(*(x[:, kept] for x in self.references))
+        self.references = self.references.only(kept)
         if self._on_cpu:
             del self.pictures[index]
 

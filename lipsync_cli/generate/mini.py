@@ -27,10 +27,11 @@ from lipsync_cli.generate.mini_config import KIND, MiniConfig
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
+from lipsync_cli.nn.calibration import Calibration, calibrate
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
 from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
-from lipsync_cli.nn.landmark_flow import JAW_LINE
+from lipsync_cli.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
@@ -117,6 +118,7 @@ class LipForcingMini:
         bank = ReferenceBank(
             networks.encoder, networks.renderer, self._pixels([references[index] for index in chosen]),
             network_size=config.network_size, capacity=config.bank, on_cpu=self._on_cpu,
+            calibration=self._calibrate(references),
         )  # fmt: skip
         z = bank.references.z[0].float()
         for index, crop in enumerate(references):
@@ -145,7 +147,8 @@ class LipForcingMini:
         rgb = self._picture(crop, z.to(self.dtype), points, bank)
         if bank.wants():
             bank.offer(self._pixels([crop]))
-        return Drawing(rgb, (points[0, JAW_LINE].double() * len(crop.rgb) - 0.5).cpu().numpy())
+        jaw = (points + bank.references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
+        return Drawing(rgb, jaw.cpu().numpy())
 
     def _picture(self, crop: Crop, z: Tensor, points: Tensor, bank: ReferenceBank) -> Float32 | Tensor:
         """See ``Drawing.rgb``."""
@@ -195,9 +198,9 @@ class LipForcingMini:
 
         A portrait, or a speaker who listens during the first second, would pass for somebody who hardly moves.
         """
-        aperture = self.networks.encoder.aperture(z)
-        if aperture.max() - aperture.min() >= STILL_RANGE:
+        if not self._is_still(z):
             return z
+        aperture = self.networks.encoder.aperture(z)
         order = aperture.argsort()
         wanted = aperture[order].clone()
         wanted[0], wanted[-1] = wanted[0].clamp(max=CLOSED_APERTURE), wanted[-1].clamp(min=OPEN_APERTURE)
@@ -209,6 +212,17 @@ class LipForcingMini:
         aperture = self.networks.encoder.aperture(torch.cat([z, general[None]]))
         best = int(aperture[:-1].argmin())
         return z[best] if aperture[best] <= 1.5 * aperture[-1] + 0.004 else general
+
+    def _calibrate(self, crops: Sequence[Crop]) -> Calibration:
+        """From all the crops, so that the trembling of single landmarks does not count."""
+        encoder = self.networks.encoder
+        z = torch.cat([encoder(self._pixels([crop]).float()) for crop in crops])
+        seen = np.stack([(crop.landmarks[list(POINTS)] + 0.5) / len(crop.rgb) for crop in crops])
+        return calibrate(encoder.landmarks(z), torch.from_numpy(seen).to(z), still=self._is_still(z))
+
+    def _is_still(self, z: Tensor) -> bool:
+        aperture = self.networks.encoder.aperture(z)
+        return bool(aperture.max() - aperture.min() < STILL_RANGE)
 
     def _choose(self, crops: Sequence[Crop]) -> list[int]:
         """``config.references`` indices spread evenly over the apertures that occur."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import ResidualBlock, conv, partial_conv
+from lipsync_cli.nn.calibration import Calibration, no_calibration
 from lipsync_cli.nn.drawing import Fields, Paint, RegionWindow, blend, region_keep, shrink, take
 from lipsync_cli.nn.landmark_flow import displacement, heat_maps, nearest, point_weights
 
@@ -29,11 +30,12 @@ NEAREST = 3
 
 
 class References(NamedTuple):
-    """Of n references for each of b sequences: ``pixels`` ``[b n 3 s s]``, states ``z`` ``[b n d]``, ``points``
-    ``[b n 29 2]``, and what they add to every frame, worked out once: all layers that see nothing else.
+    """Of n references for each of b sequences: ``pixels`` ``[b n 3 s s]`` and states ``z`` ``[b n d]``; ``points``
+    ``[b n 29 2]``, which tell which are alike, and ``places`` ``[b n 29 2]`` where these lie in the picture.
 
-    ``sixteenth``, ``eighth`` and ``quarter`` ``[b n c h w]`` go into the trunk at these scales, ``head`` into the
-    head; the last two of the window only.
+    What they add to every frame is worked out once: ``sixteenth``, ``eighth`` and ``quarter`` ``[b n c h w]`` go into
+    the trunk at these scales, ``head`` into the head; the last two of the window only. ``shift`` ``[b 29 2]`` leads
+    from wanted points to their places.
     """
 
     pixels: Tensor
@@ -43,6 +45,8 @@ class References(NamedTuple):
     head: Tensor
     z: Tensor
     points: Tensor
+    places: Tensor
+    shift: Tensor
 
     @property
     def network_size(self) -> int:
@@ -51,7 +55,16 @@ class References(NamedTuple):
 
     def repeated(self, times: int) -> References:
         """Each sequence ``times`` times over, for as many frames of it."""
-        return References(*(x.repeat_interleave(times, 0) for x in self))
+        return References._make(x.repeat_interleave(times, 0) for x in self)
+
+    def joined(self, other: References) -> References:
+        """These and then ``other`` of the same sequences, with the same ``shift``."""
+        every = (torch.cat(pair, 1) for pair in zip(self[:-1], other[:-1], strict=True))
+        return References._make([*every, self.shift])
+
+    def only(self, kept: list[int]) -> References:
+        """Those at the indices ``kept``."""
+        return References._make([*(x[:, kept] for x in self[:-1]), self.shift])
 
     def nearest(self, points: Tensor) -> Chosen:
         """The references for lips at ``points`` ``[b 29 2]``."""
@@ -63,12 +76,12 @@ class References(NamedTuple):
 
         trunk = mean(self.sixteenth), mean(self.eighth), mean(self.quarter)
         head = self.head[rows, indices].flatten(0, 1)
-        return Chosen(indices, weights, *trunk, head, self.z[rows, indices], self.points[rows, indices])
+        return Chosen(indices, weights, *trunk, head, self.z[rows, indices], self.places[rows, indices])
 
 
 class Chosen(NamedTuple):
     """k references of a frame, ``indices`` and ``weights`` ``[b k]``: means of what they add to the trunk
-    ``[b c h w]``, what each adds to the head ``[b·k c h w]``, and their ``z`` and ``points``."""
+    ``[b c h w]``, what each adds to the head ``[b·k c h w]``, and their ``z`` and ``places``."""
 
     indices: Tensor
     weights: Tensor
@@ -77,7 +90,7 @@ class Chosen(NamedTuple):
     quarter: Tensor
     head: Tensor
     z: Tensor
-    points: Tensor
+    places: Tensor
 
 
 class Look(NamedTuple):
@@ -137,7 +150,13 @@ class Renderer(nn.Module):
         nn.init.constant_(self.paint_out.bias[12:], 1.0)  # type: ignore[index]
 
     def encode_references(
-        self, pixels: Tensor, z: Tensor, points: Tensor, *, network_size: int | None = None
+        self,
+        pixels: Tensor,
+        z: Tensor,
+        points: Tensor,
+        *,
+        network_size: int | None = None,
+        calibration: Calibration | None = None,
     ) -> References:
         """A bank of references ``[b n 3 s s]`` in [0, 1] with states ``[b n d]`` and points ``[b n 29 2]``.
 
@@ -162,7 +181,10 @@ class Renderer(nn.Module):
                 partial_conv(self.head_in, window.coarse(half), c1, bias=True),
             )
         )
-        return References(pixels, sixteenth, eighth, quarter, head, z, points)
+        known = calibration or no_calibration(points)
+        shift = known.wanted.to(points).expand(b, -1, -1)
+        places = points + known.references.to(points)
+        return References(pixels, sixteenth, eighth, quarter, head, z, points, places, shift)
 
     def forward(self, frames: Tensor, z: Tensor, points: Tensor, references: References) -> Rendering:
         """Frames ``[b 3 s s]`` in [0, 1], whose mouth region is blanked here and never read.
@@ -186,12 +208,13 @@ class Renderer(nn.Module):
         masked = (frames * 2 - 1) * keep
         seen = torch.cat([masked, keep.expand(len(frames), -1, -1, -1)], 1)
         chosen = references.nearest(points)
-        h = self._trunk(seen, z, points, chosen, window)
-        weights = point_weights(points, references.network_size // 4, (window.coarse_rows, window.coarse_columns))
-        guess = displacement(weights, points, chosen.points)
+        places = points + references.shift
+        h = self._trunk(seen, z, places, chosen, window)
+        weights = point_weights(places, references.network_size // 4, (window.coarse_rows, window.coarse_columns))
+        guess = displacement(weights, places, chosen.places)
         return Look(chosen.indices, h, window.fine(masked), self._fields(h, z, guess, chosen))
 
-    def _trunk(self, seen: Tensor, z: Tensor, points: Tensor, references: Chosen, window: RegionWindow) -> Tensor:
+    def _trunk(self, seen: Tensor, z: Tensor, places: Tensor, references: Chosen, window: RegionWindow) -> Tensor:
         """Features of the window at a quarter of the networks' size, from all scales."""
         _, c1, c2, c3 = LEVELS
         f1, f2, f3 = self.pyramid(_layout(seen))
@@ -199,7 +222,7 @@ class Renderer(nn.Module):
         h = _up(partial_conv(self.join2, F.silu(h), 0)) + partial_conv(self.join2, f2, c3) + references.eighth
         h = _up(partial_conv(self.join1, F.silu(self.trunk2(h, z)), 0))
         part = window.trunk_rows, window.trunk_columns
-        heats = heat_maps(points, f1.shape[-1], part)
+        heats = heat_maps(places, f1.shape[-1], part)
         own = partial_conv(self.join1, _layout(f1[..., *part]), c2) + partial_conv(self.join1, heats, c2 + 2 * c1)
         return window.without_margin(self.trunk1(_layout(h[..., *part]) + own + references.quarter, z))
 

@@ -62,7 +62,7 @@ def test_any_size_divisible_by_sixteen(renderer, size):
 def test_order_of_references_does_not_matter(renderer):
     frames, z = torch.rand(2, 3, 64, 64), torch.randn(2, 6)
     features = references(renderer)
-    shuffled = features._make(x[:, [2, 0, 1]] for x in features)
+    shuffled = features.only([2, 0, 1])
     torch.testing.assert_close(
         renderer(frames, z, points(2), features).image,
         renderer(frames, z, points(2), shuffled).image,
