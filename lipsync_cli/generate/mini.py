@@ -56,7 +56,8 @@ class MiniState:
     """What a segment carries from chunk to chunk.
 
     ``z``: float[n latent] states first_index … first_index + n − 1 (encoder units); ``rest``: float[latent], the
-    closed mouth of this face; ``near``: float[references latent], what the flow keeps near to.
+    closed mouth of this face; ``near``: float[references latent], what the flow keeps near to;
+    ``jaw_columns``: float[9], where the landmarks of this jaw are from left to right, in crop fractions.
     """
 
     start: Fraction
@@ -65,6 +66,7 @@ class MiniState:
     bank: ReferenceBank
     rest: Tensor
     near: Tensor
+    jaw_columns: Tensor
     z: Tensor
     first_index: int = 0
 
@@ -126,7 +128,8 @@ class LipForcingMini:
                 bank.offer(self._pixels([crop]))
         cache = networks.flow.begin(networks.flow.normalise(self._varied(z))[None])
         empty = torch.zeros(0, config.latent, device=self.device)
-        return MiniState(start, seed, cache, bank, self._rest(z), z, empty)
+        jaw_columns = bank.references.points[0, :, JAW_LINE, 0].mean(0)
+        return MiniState(start, seed, cache, bank, self._rest(z), z, jaw_columns, empty)
 
     @torch.inference_mode()
     def step(self, state: MiniState, chunk: CropChunk) -> list[Drawing | None]:
@@ -144,6 +147,8 @@ class LipForcingMini:
     def _draw(self, state: MiniState, crop: Crop, z: Tensor) -> Drawing:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
         points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
+        # A jaw speaks up and down. Sideways it would say whose jaw a state is more like, and drag what is beside it.
+        points[0, JAW_LINE, 0] = state.jaw_columns
         rgb = self._picture(crop, z.to(self.dtype), points, bank)
         if bank.wants():
             bank.offer(self._pixels([crop]))

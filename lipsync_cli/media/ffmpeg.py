@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lipsync_cli.errors import EnvironmentProblem, OutputError
 
@@ -119,6 +120,13 @@ def _ask(path: Path, *question: str) -> str:
     return done.stdout.decode(errors="replace")
 
 
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold a mebibyte where the system can: a frame then takes a few turns of both sides, not dozens."""
+    if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(OSError):  # a user's share of such memory may be used up
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, 1 << 20)
+
+
 @cache
 def _pixel_formats(path: Path, encoder: str) -> tuple[str, ...]:
     match = re.search(r"Supported pixel formats:(.*)", _ask(path, "-h", f"encoder={encoder}"))
@@ -157,6 +165,7 @@ class FfmpegProcess:
             )
         except OSError as error:
             raise EnvironmentProblem(f"{command[0]} cannot be started: {error.strerror}.", hint=_INSTALL) from error
+        _widen(self._process.stdin)
         self._drain = threading.Thread(target=self._read_stderr, name="lipsync-ffmpeg-stderr", daemon=True)
         self._drain.start()
 

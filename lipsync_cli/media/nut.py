@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Self
 
 import av
+import numpy as np
 
 from lipsync_cli.types import Plane
 
@@ -27,7 +28,7 @@ class NutWriter:
 
     def frame(self, planes: tuple[Plane, ...], pts: int) -> bytes:
         """The bytes of one frame, the stream's header before the first."""
-        packet = av.Packet(b"".join(plane.tobytes() for plane in planes))
+        packet = av.Packet(b"".join(np.ascontiguousarray(plane).data for plane in planes))
         packet.stream = self._stream
         packet.pts = packet.dts = pts
         packet.time_base = self._time_base

@@ -240,6 +240,17 @@ def test_the_crop_size_can_be_chosen_but_not_below_what_a_mouth_needs() -> None:
         load_generator(card, device="cpu", crop_size=48)
 
 
+def test_the_jaw_moves_up_and_down_only(generator) -> None:
+    crops, times = make_crops(12), at_rate(12, Fraction(25))
+    state = generator.begin(crops[:5], times[0], seed=0)
+    begin = int(-generator.spec.audio_before_s * MEL_RATE // 1)
+    mel = MelSpan(MEL[begin - MEL_FIRST :], begin)
+    drawings = generator.step(state, CropChunk(tuple(crops), tuple(times), mel, np.zeros(12, np.float32)))
+    jaws = np.stack([drawing.jaw for drawing in drawings])
+    assert np.ptp(jaws[..., 0], axis=0).max() < 1e-6
+    assert np.ptp(jaws[..., 1], axis=0).min() > 1e-3
+
+
 def test_drawings_may_be_left_on_the_device(monkeypatch):
     """As tensors they are the same pictures, sharpened by torch instead of OpenCV."""
     generator = LipForcingMini(make_networks(), CONFIG.model_copy(update={"sharpen": 0.3}))

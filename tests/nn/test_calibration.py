@@ -42,5 +42,6 @@ def test_wanted_lips_keep_their_aperture_only_where_one_state_is_known(still: bo
     apart = found.wanted[INNER_LOWER] - found.wanted[INNER_UPPER]
     share = found.references[18, 1] / 0.08
     assert share > 0.7
-    torch.testing.assert_close(apart[:, 1], torch.full((3,), 0.0 if still else 0.08 * float(share)), atol=1e-6, rtol=0)
+    expected = torch.full((3,), 0.0 if still else 0.08 * float(share))
+    torch.testing.assert_close(apart[:, 1], expected, atol=1e-6, rtol=0)
     assert float(found.wanted[18, 1]) == pytest.approx(float(share) * (0.04 if still else 0.08), rel=1e-4)
