@@ -30,13 +30,14 @@ def draw(
     points: Tensor,
     references: References,
     sources: Sequence[Float32],
+    like: Tensor | None = None,
 ) -> tuple[Float32, RegionWindow]:
     """``Renderer.draw`` of one crop ``[s s 3]`` with a state ``[1 d]`` and its points ``[1 29 2]``: the window of
     the result, ``[h w 3]`` in about [0, 1], and where it lies. ``sources`` are the references' ``pictures``."""
     small = references.network_size
     window = RegionWindow.of(small).enlarged(len(rgb) // small)
     frame = rgb.astype(np.float32) * np.float32(1 / 255)
-    look = renderer.look(_tensor(_shrunk(frame, (small, small))), z, points, references)
+    look = renderer.look(_tensor(_shrunk(frame, (small, small))), z, points, references, like)
     warped = _take(look.fields, [sources[int(index)] for index in look.indices[0]], window)
     paint = renderer.paint(look, z, _tensor(_shrunk(warped, look.masked.shape[-2:])))
     drawn = _blend(warped, paint)

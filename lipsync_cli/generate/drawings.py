@@ -10,24 +10,32 @@ from torch import Tensor
 
 from lipsync_cli.types import Float32
 
-DETAIL_PX = 1.2
+# In crop widths: what is finer is detail.
+DETAIL = 1 / 160
 
 
-def sharpened(rgb: Float32, amount: float) -> Float32:
-    """``rgb`` ``[h w 3]`` with ``amount`` of its detail finer than ``DETAIL_PX`` added once more."""
+def sharpened(rgb: Float32, amount: float, size: int) -> Float32:
+    """``rgb`` ``[h w 3]``, a part of a crop of ``size`` pixels, with ``amount`` of its detail added once more."""
     if not amount:
         return rgb
-    return np.asarray(rgb + np.float32(amount) * (rgb - cv2.GaussianBlur(rgb, (0, 0), DETAIL_PX)), np.float32)
+    side, sigma = _kernel(size)
+    return np.asarray(rgb + np.float32(amount) * (rgb - cv2.GaussianBlur(rgb, (side, side), sigma)), np.float32)
 
 
 def sharpened_images(images: Tensor, amount: float) -> Tensor:
-    """``sharpened`` for images ``[b 3 s s]`` on any device, and with gradients."""
+    """``sharpened`` for whole crops ``[b 3 s s]`` on any device, and with gradients."""
     if not amount:
         return images
-    side = 2 * round(4 * DETAIL_PX) + 1
-    kernel = torch.from_numpy(cv2.getGaussianKernel(side, DETAIL_PX)).to(images).expand(3, 1, side, 1)
+    side, sigma = _kernel(images.shape[-1])
+    kernel = torch.from_numpy(cv2.getGaussianKernel(side, sigma)).to(images).expand(3, 1, side, 1)
     blurred = F.conv2d(F.pad(images, [side // 2] * 4, mode="reflect"), kernel, groups=3)
     return images + amount * (images - F.conv2d(blurred, kernel.transpose(2, 3), groups=3))
+
+
+def _kernel(size: int) -> tuple[int, float]:
+    """Side and deviation of the blur that takes detail away."""
+    sigma = DETAIL * size
+    return 2 * round(4 * sigma) + 1, sigma
 
 
 def finished(pictures: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ from lipsync_cli.nn.renderer import Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
+# Time constant in steps of the grid of what chooses references.
+LINGER = 2.3
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
 
@@ -69,6 +71,17 @@ class MiniState:
     jaw_columns: Tensor
     z: Tensor
     first_index: int = 0
+    like: Tensor | None = None
+    like_at: Fraction = Fraction(0)
+
+    def lingering(self, points: Tensor, position: Fraction) -> Tensor:
+        """Lip points ``[1 29 2]`` of a grid position as references are chosen by: following what is spoken a little
+        late, so that the choice does not flicker. Displacement takes care of the rest."""
+        if self.like is not None:
+            share = 1 - math.exp(-float(position - self.like_at) / LINGER)
+            points = torch.lerp(self.like, points, share)
+        self.like, self.like_at = points, position
+        return points
 
 
 class LipForcingMini:
@@ -140,31 +153,32 @@ class LipForcingMini:
         z = torch.stack([self._state_at(state, position) for position in positions])
         silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
         z = z + silence * (state.rest - z)
-        drawings: list[Drawing | None] = [self._draw(state, crop, z[i : i + 1]) for i, crop in enumerate(chunk.crops)]
+        shots = zip(chunk.crops, positions, torch.split(z, 1), strict=True)
+        drawings: list[Drawing | None] = [self._draw(state, *shot) for shot in shots]
         self._forget(state, math.floor(positions[-1]))
         return drawings
 
-    def _draw(self, state: MiniState, crop: Crop, z: Tensor) -> Drawing:
+    def _draw(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> Drawing:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
         points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
         # A jaw speaks up and down. Sideways it would say whose jaw a state is more like, and drag what is beside it.
         points[0, JAW_LINE, 0] = state.jaw_columns
-        rgb = self._picture(crop, z.to(self.dtype), points, bank)
+        rgb = self._picture(crop, z.to(self.dtype), points, bank, state.lingering(points, position))
         if bank.wants():
             bank.offer(self._pixels([crop]))
         jaw = (points + bank.references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
         return Drawing(rgb, jaw.cpu().numpy())
 
-    def _picture(self, crop: Crop, z: Tensor, points: Tensor, bank: ReferenceBank) -> Float32 | Tensor:
+    def _picture(self, crop: Crop, z: Tensor, points: Tensor, bank: ReferenceBank, like: Tensor) -> Float32 | Tensor:
         """See ``Drawing.rgb``."""
         renderer, sharpen = self.networks.renderer, self.config.sharpen
         if not self._on_cpu:
-            image = renderer(self._pixels([crop]), z, points, bank.references).image.float()
+            image = renderer(self._pixels([crop]), z, points, bank.references, like).image.float()
             pictures = sharpened_images(image, sharpen).clamp(0, 1)[0].permute(1, 2, 0)
             return finished(pictures) if self.leave_drawings else np.ascontiguousarray(pictures.cpu().numpy())
-        drawn, window = cpu_drawing.draw(renderer, crop.rgb, z, points, bank.references, bank.pictures)
+        drawn, window = cpu_drawing.draw(renderer, crop.rgb, z, points, bank.references, bank.pictures, like)
         rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
-        rgb[window.rows, window.columns] = sharpened(drawn, sharpen).clip(0, 1)
+        rgb[window.rows, window.columns] = sharpened(drawn, sharpen, len(rgb)).clip(0, 1)
         return torch.from_numpy(rgb) if self.leave_drawings else rgb
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:

@@ -186,28 +186,33 @@ class Renderer(nn.Module):
         places = points + known.references.to(points)
         return References(pixels, sixteenth, eighth, quarter, head, z, points, places, shift)
 
-    def forward(self, frames: Tensor, z: Tensor, points: Tensor, references: References) -> Rendering:
+    def forward(
+        self, frames: Tensor, z: Tensor, points: Tensor, references: References, like: Tensor | None = None
+    ) -> Rendering:
         """Frames ``[b 3 s s]`` in [0, 1], whose mouth region is blanked here and never read.
 
-        States z ``[b d]`` and the points they say, ``[b 29 2]`` in crop fractions. ``s`` is a whole multiple of the
+        States z ``[b d]`` and the points they say, ``[b 29 2]`` in crop fractions; references are chosen by ``like``
+        instead of these where it is given. ``s`` is a whole multiple of the
         size at which the references were looked at.
         """
         zoom = frames.shape[-1] // references.network_size
         window = RegionWindow.of(references.network_size).enlarged(zoom)
-        look = self.look(shrink(frames, zoom), z, points, references)
+        look = self.look(shrink(frames, zoom), z, points, references, like)
         sources = references.pixels[torch.arange(len(frames), device=frames.device)[:, None], look.indices]
         warped = take(look.fields, sources, window)
         image = blend(warped, self.paint(look, z, shrink(warped, zoom)))
         image = torch.where(window.fine(region_keep(frames.shape[-1], frames)) > 0.5, window.fine(frames), image)
         return Rendering(window.paste(image, frames), window.paste(warped, frames))
 
-    def look(self, frames: Tensor, z: Tensor, points: Tensor, references: References) -> Look:
+    def look(
+        self, frames: Tensor, z: Tensor, points: Tensor, references: References, like: Tensor | None = None
+    ) -> Look:
         """Where to take the pixels of the window from, for frames at the networks' size ``[b 3 n n]``."""
         window = RegionWindow.of(references.network_size)
         keep = region_keep(references.network_size, frames)
         masked = (frames * 2 - 1) * keep
         seen = torch.cat([masked, keep.expand(len(frames), -1, -1, -1)], 1)
-        chosen = references.nearest(points)
+        chosen = references.nearest(points if like is None else like)
         places = points + references.shift
         h = self._trunk(seen, z, places, chosen, window)
         weights = point_weights(places, references.network_size // 4, (window.coarse_rows, window.coarse_columns))
