@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 demo: $(VENV)/.runtime
 	@mkdir -p out
-	$(BIN)/lipsync dub samples/portrait.mp4 samples/speech.wav -o out/demo.mp4 -y --report out/demo.json --sheet out/demo.png
+	$(BIN)/lipsync dub samples/speaker.mp4 samples/speech.wav -o out/demo.mp4 -y --report out/demo.json --sheet out/demo.png
 	@echo "video:         $(CURDIR)/out/demo.mp4"
 	@echo "report:        $(CURDIR)/out/demo.json"
 	@echo "contact sheet: $(CURDIR)/out/demo.png"
@@ -28,7 +28,7 @@ venv: $(VENV)/.dev
 
 # Prepared crops, checkpoints and previews go to runs/; DATA holds clips.csv and the clips it lists.
 train: $(VENV)/.runtime
-	$(BIN)/lipsync train prepare $(DATA) --prepared runs/prepared
+	$(BIN)/lipsync train prepare $(DATA) --prepared runs/prepared --crop-size 256
 	$(BIN)/lipsync train mini --prepared runs/prepared --runs runs/mini --model models/lip-forcing-mini
 	$(BIN)/lipsync train sync --prepared runs/prepared --runs runs/sync --model models/sync-mini
 

@@ -20,25 +20,24 @@ class SheetMaker:
     def __init__(self, info: VideoInfo, *, columns: int = 10) -> None:
         self._info = info
         self._sheet = ContactSheet(columns=columns)
-        self._slot: Slot | None = None
+        self._source: tuple[Frame, Box] | None = None
         self._origin: Fraction | None = None
 
     def source(self, slot: Slot) -> None:
-        """A frame as it was."""
-        self._slot = slot
+        """A frame as it was. Its patches are looked at now: they are gone when the frame leaves."""
+        self._source = slot.frame, self._mouth(slot)
 
     def result(self, frame: Frame) -> None:
         """The same frame as it leaves."""
-        slot = self._slot
-        if slot is None:
+        if self._source is None:
             return
+        before, mouth = self._source
         self._origin = frame.time if self._origin is None else self._origin
-        before = slot.frame
         self._sheet.add(
             frame.time - self._origin,
             lambda: self._upright(before),
             lambda: self._upright(frame),
-            zoom=self._mouth(slot),
+            zoom=mouth,
         )
 
     def save(self, path: Path) -> None:
@@ -49,7 +48,7 @@ class SheetMaker:
         turned = np.rot90(frame_rgb(frame, self._info.color), -self._info.rotation // 90)
         return np.ascontiguousarray(turned)
 
-    def _mouth(self, slot: Slot) -> Box | None:
+    def _mouth(self, slot: Slot) -> Box:
         """The dubbed crop's lower part in the upright picture, or the middle of a frame without one."""
         width, height = self._info.display_size
         if not slot.patches:
