@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as IteratorOf
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli import __version__, hub
+from lipsync_cli import hub
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.composite.compositor import Compositor
 from lipsync_cli.errors import NoFaceError
@@ -27,19 +27,16 @@ from lipsync_cli.face.options import track_options
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
 from lipsync_cli.face.worker import WORKER_DETECTORS, FaceWorker, worth_it
-from lipsync_cli.generate.adapter import Adapter, read_adapter
+from lipsync_cli.generate.adapter import read_adapter
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.generate.registry import choose_device, load_generator
+from lipsync_cli.job import Job, open_sink, open_sound, open_source
 from lipsync_cli.ledger import STAGES, latency_ledger
-from lipsync_cli.media.audio import duration_of, open_speech
+from lipsync_cli.media.audio import duration_of
 from lipsync_cli.media.decode import measure_video
-from lipsync_cli.media.encode import EncodeOptions
-from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
-from lipsync_cli.media.tracks import DubTrack, KeptTracks
-from lipsync_cli.media.video import open_frames
 from lipsync_cli.painting import make_painter, paints_on_device
 from lipsync_cli.region import REGIONS
 from lipsync_cli.report import DubReport, StageClock
@@ -49,35 +46,11 @@ from lipsync_cli.segments import SegmentOptions, Slot, dub_segments
 from lipsync_cli.sheet import SheetMaker
 from lipsync_cli.stage import cores, in_background
 from lipsync_cli.tally import Tally
-from lipsync_cli.timeline import LengthPlan, plan_length
-from lipsync_cli.types import Face, Frame, MediaInfo, VideoInfo
+from lipsync_cli.timeline import plan_length
+from lipsync_cli.types import Face, Frame
 
 DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
 OnProgress = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A request with everything looked up that can be known before frames flow."""
-
-    request: DubRequest
-    card: hub.ModelCard
-    video: MediaInfo
-    audio: MediaInfo
-    stream: VideoInfo
-    length: LengthPlan
-    device: str
-    adapter: Adapter | None = None
-
-    @property
-    def start(self) -> Fraction:
-        """Seconds into both inputs at which the result begins."""
-        return self.request.start or Fraction(0)
-
-    @property
-    def frames_expected(self) -> int:
-        """About how many frames there will be, for progress."""
-        return max(1, round(self.length.duration * self.stream.rate))
 
 
 def dub(
@@ -96,11 +69,11 @@ def dub(
         generator = (load or make_generator)(job)
     sheet = SheetMaker(job.stream) if request.sheet else None
     with ExitStack() as stack:
-        source = stack.enter_context(_source(job))
+        source = stack.enter_context(open_source(job))
         decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
         whole = generator.spec.whole_audio
-        speech = SpeechTrack(iter(stack.enter_context(_speech(job))), keep_all=whole)
-        sink = stack.enter_context(_sink(job))
+        speech = SpeechTrack(iter(stack.enter_context(open_sound(job))), keep_all=whole)
+        sink = stack.enter_context(open_sink(job))
         observe = _observer(job, tally, sheet)
         composed = compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe)
         for frame in stack.enter_context(closing(composed)):
@@ -233,51 +206,6 @@ def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
         adapter=job.adapter,
         random_weights=random_weights,
     )
-
-
-def _source(job: Job) -> Any:
-    extend = job.length.duration if job.length.extend_picture else None
-    return open_frames(
-        job.video,
-        start=job.request.start,
-        end=job.request.end,
-        still_duration=job.length.duration if job.stream.is_still else None,
-        bounce_until=extend,
-    )
-
-
-def _speech(job: Job) -> Any:
-    return open_speech(job.request.audio, start=job.request.start, end=job.request.end)
-
-
-def _sink(job: Job) -> FrameSink:
-    request, settings = job.request, job.request.settings
-    target = STDOUT if request.output is None else request.output
-    live = request.output is None
-    cut = job.length.duration if job.length.cut_audio or request.end is not None else None
-    return FrameSink(
-        target,
-        job.video,
-        dub=DubTrack(request.audio, start=job.start, duration=cut),
-        kept=KeptTracks(request.video, start=job.start, duration=job.length.duration) if request.keep else None,
-        options=EncodeOptions(
-            codec=settings.codec,
-            crf=settings.crf,
-            preset=settings.encoder_preset,
-            pix_fmt=settings.pix_fmt,
-            low_latency=live,
-        ),
-        tags=_tags(job) | request.tags,
-        container=request.container,
-    )
-
-
-def _tags(job: Job) -> dict[str, str]:
-    """What the result says of how it was made."""
-    card = job.card
-    model = f"{card.name} {card.version} {card.sha256[:12]}".strip()
-    tags = {"lipsync": __version__, "lipsync_model": model, "lipsync_preset": job.request.preset}
-    return tags if job.adapter is None else tags | {"lipsync_adapter": job.adapter.fingerprint}
 
 
 def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -12,7 +12,7 @@ from lipsync_cli.tally import Tally
 from lipsync_cli.types import MediaInfo
 
 if TYPE_CHECKING:
-    from lipsync_cli.pipeline import Job
+    from lipsync_cli.job import Job
 
 
 def make_report(
