@@ -38,7 +38,7 @@ from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
 # Time constant in steps of the grid of what chooses references.
-LINGER = 2.3
+LINGER = 1.0
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
 
