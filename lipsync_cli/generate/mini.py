@@ -59,7 +59,8 @@ class MiniState:
 
     ``z``: float[n latent] states first_index … first_index + n − 1 (encoder units); ``rest``: float[latent], the
     closed mouth of this face; ``near``: float[references latent], what the flow keeps near to;
-    ``jaw_columns``: float[9], where the landmarks of this jaw are from left to right, in crop fractions.
+    ``jaw_columns``: float[9], where the landmarks of this jaw are from left to right, in crop fractions; ``like`` and
+    ``like_at``: the points ``[1 29 2]`` that last chose references, and the grid position they were for.
     """
 
     start: Fraction
