@@ -39,13 +39,12 @@ class ReferenceBank:
         on_cpu: bool,
         calibration: Calibration | None = None,
     ) -> None:
-        """``pixels`` ``[n 3 s s]`` in [0, 1] are in it from the start; ``network_size`` 0 means s."""
+        """``pixels`` ``[n 3 s s]`` in [0, 1] are in it from the start."""
         self._calibration = calibration
         self._encoder, self._renderer = encoder, renderer
-        self._network_size, self._capacity, self._on_cpu = network_size or None, capacity, on_cpu
+        self._network_size, self._capacity, self._on_cpu = network_size, capacity, on_cpu
         self._passed = 0
-        z = encoder(pixels.float())
-        self.references = self._encode(pixels, z)
+        self.references = self._encode(pixels, encoder(pixels.float()))
         self.pictures: list[Float32] = list(cpu_drawing.pictures(pixels)) if on_cpu else []
 
     def _encode(self, pixels: Tensor, z: Tensor) -> References:
@@ -64,8 +63,12 @@ class ReferenceBank:
         return self._passed % OFFER_EVERY == 0
 
     def offer(self, pixels: Tensor) -> bool:
-        """Take a crop ``[1 3 s s]`` in if its mouth is a new one, when full in place of the one that adds least."""
-        z = self._encoder(pixels.float())
+        """``admit`` a crop ``[1 3 s s]`` whose state has yet to be read."""
+        return self.admit(pixels, self._encoder(pixels.float()))
+
+    def admit(self, pixels: Tensor, z: Tensor) -> bool:
+        """Take a crop ``[1 3 s s]`` with its state ``[1 d]`` in if its mouth is a new one, when full in place of the
+        one that adds least."""
         known = self.references.points[0].float()
         novelty = float(lip_distance(self._encoder.landmarks(z), known).min())
         if novelty < NOVEL:

@@ -1,6 +1,6 @@
 """What ``nn.drawing`` does at the size of the crop, with OpenCV: several times faster where a processor draws.
 
-Coordinates are rounded to 1/32 pixel there, which is all that the two differ in.
+Versions of OpenCV before 5 round coordinates to 1/32 pixel, which is all that the two then differ in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from lipsync_cli.nn.drawing import Fields, Paint, RegionWindow
 from lipsync_cli.nn.renderer import References, Renderer
 from lipsync_cli.region import generation_region
-from lipsync_cli.types import Float32, UInt8
+from lipsync_cli.types import Float32
 
 
 def pictures(pixels: Tensor) -> tuple[Float32, ...]:
@@ -25,23 +25,23 @@ def pictures(pixels: Tensor) -> tuple[Float32, ...]:
 
 def draw(
     renderer: Renderer,
-    rgb: UInt8,
+    frame: Float32,
     z: Tensor,
     points: Tensor,
     references: References,
     sources: Sequence[Float32],
     like: Tensor | None = None,
 ) -> tuple[Float32, RegionWindow]:
-    """``Renderer.draw`` of one crop ``[s s 3]`` with a state ``[1 d]`` and its points ``[1 29 2]``: the window of
-    the result, ``[h w 3]`` in about [0, 1], and where it lies. ``sources`` are the references' ``pictures``."""
+    """What ``Renderer`` makes of one crop ``[s s 3]`` in [0, 1] with a state ``[1 d]`` and its points ``[1 29 2]``:
+    the window of the result, ``[h w 3]`` in about [0, 1], and where it lies. ``sources`` are the references'
+    ``pictures``, ``like`` as there."""
     small = references.network_size
-    window = RegionWindow.of(small).enlarged(len(rgb) // small)
-    frame = rgb.astype(np.float32) * np.float32(1 / 255)
+    window = RegionWindow.of(small).enlarged(len(frame) // small)
     look = renderer.look(_tensor(_shrunk(frame, (small, small))), z, points, references, like)
     warped = _take(look.fields, [sources[int(index)] for index in look.indices[0]], window)
     paint = renderer.paint(look, z, _tensor(_shrunk(warped, look.masked.shape[-2:])))
     drawn = _blend(warped, paint)
-    own = ~generation_region(len(rgb))[window.rows, window.columns]
+    own = ~generation_region(len(frame))[window.rows, window.columns]
     drawn[own] = frame[window.rows, window.columns][own]
     return drawn, window
 

@@ -131,15 +131,16 @@ class LipForcingMini:
         """Choose references from closed to open mouth for the flow, all that differ for the bank; an empty past."""
         networks, config = self.networks, self.config
         chosen = self._choose(references)
+        every = torch.cat([networks.encoder(self._pixels([crop]).float()) for crop in references])
         bank = ReferenceBank(
             networks.encoder, networks.renderer, self._pixels([references[index] for index in chosen]),
-            network_size=config.network_size, capacity=config.bank, on_cpu=self._on_cpu,
-            calibration=self._calibrate(references),
+            network_size=config.seen_size, capacity=config.bank, on_cpu=self._on_cpu,
+            calibration=self._calibrate(references, every),
         )  # fmt: skip
         z = bank.references.z[0].float()
         for index, crop in enumerate(references):
             if index not in chosen:
-                bank.offer(self._pixels([crop]))
+                bank.admit(self._pixels([crop]), every[index : index + 1])
         cache = networks.flow.begin(networks.flow.normalise(self._varied(z))[None])
         empty = torch.zeros(0, config.latent, device=self.device)
         jaw_columns = bank.references.points[0, :, JAW_LINE, 0].mean(0)
@@ -177,8 +178,8 @@ class LipForcingMini:
             image = renderer(self._pixels([crop]), z, points, bank.references, like).image.float()
             pictures = sharpened_images(image, sharpen).clamp(0, 1)[0].permute(1, 2, 0)
             return finished(pictures) if self.leave_drawings else np.ascontiguousarray(pictures.cpu().numpy())
-        drawn, window = cpu_drawing.draw(renderer, crop.rgb, z, points, bank.references, bank.pictures, like)
         rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
+        drawn, window = cpu_drawing.draw(renderer, rgb, z, points, bank.references, bank.pictures, like)
         rgb[window.rows, window.columns] = sharpened(drawn, sharpen, len(rgb)).clip(0, 1)
         return torch.from_numpy(rgb) if self.leave_drawings else rgb
 
@@ -233,12 +234,10 @@ class LipForcingMini:
         best = int(aperture[:-1].argmin())
         return z[best] if aperture[best] <= 1.5 * aperture[-1] + 0.004 else general
 
-    def _calibrate(self, crops: Sequence[Crop]) -> Calibration:
-        """From all the crops, so that the trembling of single landmarks does not count."""
-        encoder = self.networks.encoder
-        z = torch.cat([encoder(self._pixels([crop]).float()) for crop in crops])
+    def _calibrate(self, crops: Sequence[Crop], z: Tensor) -> Calibration:
+        """From all the crops and their states, so that the trembling of single landmarks does not count."""
         seen = np.stack([(crop.landmarks[list(POINTS)] + 0.5) / len(crop.rgb) for crop in crops])
-        return calibrate(encoder.landmarks(z), torch.from_numpy(seen).to(z), still=self._is_still(z))
+        return calibrate(self.networks.encoder.landmarks(z), torch.from_numpy(seen).to(z), still=self._is_still(z))
 
     def _is_still(self, z: Tensor) -> bool:
         aperture = self.networks.encoder.aperture(z)

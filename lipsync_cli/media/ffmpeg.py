@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -122,6 +121,10 @@ def _ask(path: Path, *question: str) -> str:
 
 def _widen(pipe: IO[bytes] | None) -> None:
     """Let a pipe hold a mebibyte where the system can: a frame then takes a few turns of both sides, not dozens."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix
+        return
     if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):
         with suppress(OSError):  # a user's share of such memory may be used up
             fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, 1 << 20)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from lipsync_cli.nn.landmark_flow import LIPS
+from lipsync_cli.nn.landmark_flow import INNER_LOWER, INNER_UPPER, LIPS
 
 # Root mean square misreading of the lips, in crop widths, at which half of it is corrected. Most people's is 0.008,
 # of which a part is the landmarks' own; what was trained with it needs no correction.
 USUAL = 0.02
-# Indices into the points of upper lip, lower lip, and the three inner pairs whose distance is the aperture.
+# Indices into the points of the lips but for their corners.
 UPPER, LOWER = [1, 2, 3, 4, 5, 13, 14, 15], [7, 8, 9, 10, 11, 17, 18, 19]
-INNER_UPPER, INNER_LOWER = [13, 14, 15], [19, 18, 17]
 
 
 class Calibration(NamedTuple):
@@ -45,8 +43,3 @@ def calibrate(read: Tensor, seen: Tensor, *, still: bool) -> Calibration:
     wanted[UPPER] += gape
     wanted[LOWER] -= gape
     return Calibration(references, wanted)
-
-
-def no_calibration(like: Tensor) -> Calibration:
-    """For points ``like`` ``[... 29 2]`` that are taken as they were read."""
-    return Calibration(*2 * (torch.zeros_like(like.flatten(0, -3)[0]),))

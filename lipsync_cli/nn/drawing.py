@@ -1,6 +1,6 @@
 """From what the renderer predicts to pixels, in torch: taking, mixing, painting, at the size of the crop.
 
-The parts that no network is needed for. Gradients flow through all of them. ``generate.fast_drawing`` does the same
+The parts that no network is needed for. Gradients flow through all of them. ``generate.cpu_drawing`` does the same
 with OpenCV where a processor draws.
 """
 

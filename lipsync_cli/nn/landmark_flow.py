@@ -15,6 +15,8 @@ LIPS = MOUTH
 POINTS = (*LIPS, *JAW)
 """Indices into the 68 landmarks, in the order networks use: outer lips 12, inner lips 8, jaw 9."""
 OUTER_LIPS, INNER_LIPS, JAW_LINE = slice(0, 12), slice(12, 20), slice(20, 29)
+INNER_UPPER, INNER_LOWER = [13, 14, 15], [19, 18, 17]
+"""The inner lips' opposite points (61-67, 62-66, 63-65), whose distance is the aperture."""
 
 # Reach of a point in crop widths, and the pull of the resting background against them.
 LIP_SIGMA, JAW_SIGMA, BACKGROUND = 0.045, 0.11, 0.15
@@ -57,8 +59,12 @@ def displacement(weights: Tensor, points: Tensor, reference_points: Tensor) -> T
 
 def lip_distance(points: Tensor, others: Tensor) -> Tensor:
     """Root mean square distance ``[...]`` between the lips of ``[... 29 2]`` and ``[... 29 2]``, which broadcast."""
+    return _squared_lip_distance(points, others).sqrt()
+
+
+def _squared_lip_distance(points: Tensor, others: Tensor) -> Tensor:
     lips = slice(0, len(LIPS))
-    return (others[..., lips, :] - points[..., lips, :]).square().sum(-1).mean(-1).sqrt()
+    return (others[..., lips, :] - points[..., lips, :]).square().sum(-1).mean(-1)
 
 
 def nearest(points: Tensor, reference_points: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -68,8 +74,8 @@ def nearest(points: Tensor, reference_points: Tensor, count: int) -> tuple[Tenso
     and reach (almost) nothing where the next reference is as near, so that lips which move on never make the
     picture jump when one takes another's place.
     """
-    squared = lip_distance(points[:, None], reference_points).square()
-    ordered, order = squared.sort(dim=1, stable=True)
+    # Not the square of the root, whose gradient is no number where lips are the same.
+    ordered, order = _squared_lip_distance(points[:, None], reference_points).sort(dim=1, stable=True)
     pulls = torch.exp(-0.5 * (ordered - ordered[:, :1]) / NEAR_SIGMA**2)
     weights = pulls[:, :count]
     if pulls.shape[1] > count:

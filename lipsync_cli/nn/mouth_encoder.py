@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import conv, draw_normal
-from lipsync_cli.nn.landmark_flow import INNER_LIPS, POINTS
+from lipsync_cli.nn.landmark_flow import INNER_LOWER, INNER_UPPER, POINTS
 
 # The part of the unit crop the encoder sees: x0, y0, side. Lips and chin, not eyes, ears or background.
 MOUTH_WINDOW = (0.21875, 0.375, 0.5625)
@@ -57,6 +57,6 @@ class MouthEncoder(nn.Module):
 
     def aperture(self, z: Tensor) -> Tensor:
         """Mean inner-lip distance in crop fractions ``[b]``: points 61-67, 62-66 and 63-65."""
-        inner = self.landmarks(z)[:, INNER_LIPS]
-        gaps: Tensor = torch.linalg.vector_norm(inner[:, [1, 2, 3]] - inner[:, [7, 6, 5]], dim=-1).mean(-1)
+        points = self.landmarks(z)
+        gaps: Tensor = torch.linalg.vector_norm(points[:, INNER_UPPER] - points[:, INNER_LOWER], dim=-1).mean(-1)
         return gaps

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.blocks import ResidualBlock, conv, partial_conv
-from lipsync_cli.nn.calibration import Calibration, no_calibration
+from lipsync_cli.nn.calibration import Calibration
 from lipsync_cli.nn.drawing import Fields, Paint, RegionWindow, blend, region_keep, shrink, take
 from lipsync_cli.nn.landmark_flow import displacement, heat_maps, nearest, point_weights
 
@@ -181,9 +181,9 @@ class Renderer(nn.Module):
                 partial_conv(self.head_in, window.coarse(half), c1, bias=True),
             )
         )
-        known = calibration or no_calibration(points)
-        shift = known.wanted.to(points).expand(b, -1, -1)
-        places = points + known.references.to(points)
+        places, shift = points, torch.zeros_like(points[:, 0])
+        if calibration is not None:
+            places, shift = points + calibration.references.to(points), shift + calibration.wanted.to(points)
         return References(pixels, sixteenth, eighth, quarter, head, z, points, places, shift)
 
     def forward(
@@ -192,8 +192,8 @@ class Renderer(nn.Module):
         """Frames ``[b 3 s s]`` in [0, 1], whose mouth region is blanked here and never read.
 
         States z ``[b d]`` and the points they say, ``[b 29 2]`` in crop fractions; references are chosen by ``like``
-        instead of these where it is given. ``s`` is a whole multiple of the
-        size at which the references were looked at.
+        instead of these where it is given. ``s`` is a whole multiple of the size at which the references were looked
+        at.
         """
         zoom = frames.shape[-1] // references.network_size
         window = RegionWindow.of(references.network_size).enlarged(zoom)

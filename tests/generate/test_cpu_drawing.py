@@ -37,7 +37,8 @@ def test_opencv_draws_what_torch_draws(size: int, network_size: int, count: int)
     pixels = torch.cat([tensor(crop) for crop in crops])
     bank = renderer.encode_references(pixels[None], z[None, 1:], points[None, 1:], network_size=network_size)
     expected = renderer(tensor(frame), z[:1], points[:1], bank).image
-    drawn, window = cpu_drawing.draw(renderer, frame, z[:1], points[:1], bank, cpu_drawing.pictures(pixels))
+    shown = frame.astype(np.float32) / 255
+    drawn, window = cpu_drawing.draw(renderer, shown, z[:1], points[:1], bank, cpu_drawing.pictures(pixels))
     assert window == RegionWindow.of(network_size).enlarged(size // network_size)
     # Older versions of OpenCV round positions to 1/32 pixel.
     np.testing.assert_allclose(drawn, window.fine(expected)[0].permute(1, 2, 0).numpy(), atol=0.02)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.nn.calibration import INNER_LOWER, INNER_UPPER, USUAL, calibrate
+from lipsync_cli.nn.calibration import USUAL, calibrate
+from lipsync_cli.nn.landmark_flow import INNER_LOWER, INNER_UPPER
 
 
 def reading(count: int = 7) -> torch.Tensor:
