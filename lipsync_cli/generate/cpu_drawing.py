@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.nn.drawing import Fields, Paint, RegionWindow
+from lipsync_cli.nn.drawing import DETAIL_POWER, Fields, Paint, RegionWindow
 from lipsync_cli.nn.renderer import References, Renderer
 from lipsync_cli.region import generation_region
 from lipsync_cli.types import Float32
@@ -52,17 +52,17 @@ def _take(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> F
     size = len(sources[0])
     columns = np.arange(window.columns.start, window.columns.stop, dtype=np.float32)
     rows = np.arange(window.rows.start, window.rows.stop, dtype=np.float32)[:, None]
-    logits = [_enlarged(logit, width, height) for logit in fields.logits[0].numpy()]
-    highest = np.max(logits, 0)
-    total = np.zeros((height, width), np.float32)
-    mixed = np.zeros((height, width, 3), np.float32)
-    for source, shift, logit in zip(sources, fields.shift[0].numpy(), logits, strict=True):
+    logits = np.stack([_enlarged(logit, width, height) for logit in fields.logits[0].numpy()])
+    mixed, more = np.zeros((2, height, width, 3), np.float32)
+    shares, detail = _softmax(logits), _softmax(DETAIL_POWER * logits)
+    detail -= shares
+    for source, shift, share, above in zip(sources, fields.shift[0].numpy(), shares, detail, strict=True):
         x, y = (_enlarged(axis * np.float32(size), width, height) for axis in shift)
         taken = cv2.remap(source, x + columns, y + rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        share = np.exp(logit - highest)
-        total += share
         mixed += taken * share[..., None]
-    mixed /= total[..., None]
+        more += taken * above[..., None]
+    mixed += more
+    mixed -= _enlarged(_shrunk(more, fields.logits.shape[-2:]), width, height)
     return mixed
 
 
@@ -72,6 +72,12 @@ def _blend(warped: Float32, paint: Paint) -> Float32:
     colour = _enlarged(paint.colour[0].permute(1, 2, 0).numpy(), width, height)
     gate = _enlarged(paint.gate[0, 0].numpy(), width, height)[..., None]
     return np.asarray(gate * (warped - 0.25 * colour - 0.5) + 0.5 * colour + 0.5, np.float32)
+
+
+def _softmax(logits: Float32) -> Float32:
+    """Over the first axis."""
+    shares = np.exp(logits - logits.max(0))
+    return np.asarray(shares / shares.sum(0))
 
 
 def _enlarged(maps: Float32, width: int, height: int) -> Float32:
