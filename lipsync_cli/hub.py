@@ -9,6 +9,7 @@ folder, ``file:/elsewhere/weights.safetensors``, ``hf:owner/repository@commit/pa
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator
@@ -163,6 +164,21 @@ def _read_card(path: Path) -> ModelCard:
         where = ".".join(map(str, first["loc"]))
         message = f"The model card {path} is wrong at {where}: {first['msg']}."
         raise ModelError(message, hint="It may belong to another version of lipsync.") from error
+
+
+def write_card(card: ModelCard, folder: Path) -> None:
+    """Write ``card`` as the ``model.toml`` of ``folder``. Its values are texts, numbers and lists of them, which TOML
+    writes as JSON does."""
+    head = card.model_dump(include={"name", "version", "kind", "summary", "licence", "unpublished"})
+    lines = _entries({key: value for key, value in head.items() if value})
+    lines += ["", "[generator]", *_entries(card.generator)]
+    for weights in card.weights:
+        lines += ["", "[[weights]]", *_entries(weights.model_dump())]
+    (folder / CARD_NAME).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _entries(table: dict[str, Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
 
 
 def read_table(table: dict[str, Any], sizes: type[Sizes], *, model: str) -> Sizes:

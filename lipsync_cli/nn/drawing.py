@@ -33,8 +33,8 @@ class Paint(NamedTuple):
     gate: Tensor
 
 
-# Detail comes from few references: its shares are the others' to this power. Pictures that are not quite alike lose in
-# a mixture what is fine in each; as in multi-band blending (Burt and Adelson 1983) only what is coarse is mixed smoothly.
+# Detail comes from few references: its shares are the others' to this power. Pictures that are not quite alike lose
+# in a mixture what is fine in each; as in multi-band blending (Burt and Adelson 1983) only coarse bands are mixed.
 DETAIL_POWER = 8
 
 

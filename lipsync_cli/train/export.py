@@ -1,43 +1,52 @@
-"""The only writer of ``models/NAME/weights.safetensors``: networks in, half-precision file and card entry out."""
+"""The only writer of ``models/NAME``: networks in, half-precision file and card out."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from lipsync_cli import hub
+from lipsync_cli.model_files import digest
+
 WEIGHTS = "weights.safetensors"
 
 
-def export(networks: torch.nn.Module, folder: Path, **settings: Sequence[float]) -> Path:
-    """Write the weights (matrices in float16, vectors in float32) and the card's size, sha256 and ``settings``.
+def export(
+    networks: torch.nn.Module, folder: Path, blank: hub.ModelCard, *, role: str, source: str, **decided: Any
+) -> Path:
+    """Write the weights (matrices in float16, vectors in float32) and a card that names them; returns their path.
 
-    Settings are lists of the card's generator table, such as ``schedule``, that training has decided.
+    A card that is there keeps what it says but for the file and what training has ``decided`` of its generator table.
+    Where there is none, it is made from ``blank``, under the folder's name. Raises ModelError for a broken card.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    known = hub.load_card(folder) if (folder / hub.CARD_NAME).exists() else _named(blank, folder)
     path = folder / WEIGHTS
     tensors = {
         key: (value.half() if value.dim() > 1 else value.float()).contiguous()
         for key, value in networks.state_dict().items()
     }
     save_file(tensors, path, metadata={"format": "pt"})
-    _update_card(folder / "model.toml", path, settings)
+    weights = hub.Weights(
+        role=role,
+        file=path.name,
+        sha256=digest(path, afresh=True),
+        bytes=path.stat().st_size,
+        licence=next((w.licence for w in known.weights if w.role == role), known.licence),
+        source=source,
+    )
+    card = known.model_copy(update={"generator": known.generator | decided, "weights": (weights,)})
+    hub.write_card(card, folder)
     return path
 
 
-def _update_card(card: Path, weights: Path, settings: Mapping[str, Sequence[float]]) -> None:
-    if not card.exists():
-        return
-    data = weights.read_bytes()
-    text = re.sub(r'(?m)^sha256 = ".*"$', f'sha256 = "{hashlib.sha256(data).hexdigest()}"', card.read_text())
-    text = re.sub(r"(?m)^bytes = \d+$", f"bytes = {len(data)}", text)
-    for name, values in settings.items():
-        text = re.sub(rf"(?m)^{name} = \[.*\]$", f"{name} = {list(values)}", text)
-    card.write_text(text)
+def _named(blank: hub.ModelCard, folder: Path) -> hub.ModelCard:
+    """``blank`` called as the folder is, as far as names of models allow."""
+    name = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in folder.resolve().name.lower())
+    return blank.model_copy(update={"name": name.lstrip("._-") or blank.name})
 
 
 def parameter_count(networks: torch.nn.Module) -> int:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lipsync_cli.errors import UsageError
+from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.presets import presets_dir
 from lipsync_cli.train.autoencoder import AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
@@ -52,6 +53,15 @@ class MiniRecipe:
     def schedule(self) -> tuple[float, ...]:
         """Times of the denoising steps that the shipped network was trained for."""
         return self.causal.schedule if self.student is None else self.student.schedule
+
+    def config(self) -> MiniConfig:
+        """Hyper-parameters of what it makes, drawn at the size that the renderer learnt last."""
+        last = self.sharpen or self.autoencoder[-1]
+        sizes = {"crop_size": last.crop_size, "latent": self.autoencoder[0].latent}
+        if isinstance(last, SharpenRecipe):
+            sizes["network_size"] = last.network_size
+        steps = {"schedule": self.schedule(), "temperature": self.temperature}
+        return MiniConfig.model_validate(sizes | steps)
 
 
 def recipe_names() -> list[str]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
+from lipsync_cli import hub
 from lipsync_cli.errors import InputError
 from lipsync_cli.generate.mini import MiniNetworks
-from lipsync_cli.generate.mini_config import MiniConfig
+from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
@@ -60,15 +61,30 @@ def train_all(run: Run, model: Path) -> Path:
     Raises InputError when the folder holds no usable clips.
     """
     clips = _training_clips(run)
-    config = MiniConfig.model_validate({"schedule": run.recipe.schedule(), "temperature": run.recipe.temperature})
+    config = run.recipe.config()
     networks = MiniNetworks(config)
     pair = train_pictures(run, clips)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
-    path = export(networks, model, schedule=config.schedule, temperature=config.temperature)
+    path = export(
+        networks, model, _blank_card(config, clips), role="networks", source="lipsync train mini",
+        schedule=config.schedule, temperature=config.temperature,
+    )  # fmt: skip
     run.say(f"wrote {path}")
     return path
+
+
+def _blank_card(config: MiniConfig, clips: list[ClipData]) -> hub.ModelCard:
+    """What the card of a new model says until somebody writes more."""
+    return hub.ModelCard(
+        name=KIND,
+        version=VERSION,
+        kind=KIND,
+        summary="A model of your own, made by lipsync train mini.",
+        licence="trained on clips under: " + "; ".join(sorted({clip.record.licence for clip in clips})),
+        generator=config.model_dump(),
+    )
 
 
 def train_pictures(run: Run, clips: list[ClipData]) -> Autoencoder:

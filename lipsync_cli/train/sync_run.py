@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from lipsync_cli import hub
 from lipsync_cli.errors import InputError
+from lipsync_cli.eval.expert import KIND, VERSION
 from lipsync_cli.nn.sync_net import SyncMini
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.export import export
@@ -33,7 +35,8 @@ def train_sync(
         say(f"step {step}: {describe(check_expert(expert, held_out))}")
 
     expert = train(clips, recipe, runs, on_save=on_save, deadline=deadline_in(minutes))
-    path = export(expert, model)
+    card = hub.ModelCard(name=KIND, version=VERSION, kind=KIND, summary="A sync expert of your own.")
+    path = export(expert, model, card, role="expert", source="lipsync train sync")
     (runs / "val.json").write_text(json.dumps(asdict(check_expert(expert, held_out)), indent=1) + "\n")
     say(f"wrote {path}")
     return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_cli import hub
 from lipsync_cli.errors import InputError
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import load_networks
-from lipsync_cli.generate.mini_config import MiniConfig
+from lipsync_cli.generate.mini_config import MiniConfig, read_config
 from lipsync_cli.geometry import invert_affine, transform_points
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
@@ -81,7 +80,10 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path, monkeyp
     said: list[str] = []
     run = Run(prepared, tmp_path / "runs", recipe, said.append)
     path = train_all(run, tmp_path / "model")
-    networks = load_networks(path, MiniConfig.model_validate({}))
+    card = hub.load_card(path.parent)
+    config = read_config(card.generator, model=card.name)
+    assert (card.kind, config.crop_size, config.network_size) == ("lip-forcing-mini", 64, 32)
+    networks = load_networks(hub.resolve_weights(card, "networks"), config)
     assert all(torch.isfinite(value).all() for value in networks.state_dict().values())
     assert [line.split(",")[0] for line in said if "held-out" in line] == ["causal", "student"]
     assert list((tmp_path / "runs" / "sharpen").glob("preview-*.png"))
@@ -218,11 +220,21 @@ def test_a_folder_without_clips_is_an_input_error(tmp_path: Path) -> None:
         train_all(Run(tmp_path, tmp_path, MiniRecipe(), print), tmp_path)
 
 
-def test_the_card_learns_what_was_exported(tmp_path: Path) -> None:
-    card = tmp_path / "model.toml"
-    card.write_text('schedule = [0.999, 0.769]\ntemperature = [1.0, 1.0]\nsha256 = ""\nbytes = 1\n')
-    path = export(torch.nn.Linear(2, 2), tmp_path, schedule=(0.9, 0.5), temperature=(1.0, 0.5))
-    table = tomllib.loads(card.read_text())
-    assert table["schedule"] == [0.9, 0.5] and table["temperature"] == [1.0, 0.5]
-    assert table["bytes"] == path.stat().st_size
-    assert table["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+def test_a_new_folder_gets_a_card_of_its_own(tmp_path: Path) -> None:
+    blank = hub.ModelCard(name="blank", version=1, kind="some", summary='with "quotes"', generator={"width": 3})
+    folder = tmp_path / "My model"
+    path = export(torch.nn.Linear(2, 2), folder, blank, role="networks", source="here", schedule=(0.9, 0.5))
+    card = hub.load_card(folder)
+    assert (card.name, card.kind, card.summary) == ("my-model", "some", 'with "quotes"')
+    assert card.generator == {"width": 3, "schedule": [0.9, 0.5]}
+    assert hub.resolve_weights(card, "networks") == path
+
+
+def test_a_card_that_is_there_learns_what_was_exported(tmp_path: Path) -> None:
+    blank = hub.ModelCard(name="blank", version=1, kind="some")
+    hub.write_card(blank.model_copy(update={"name": "mine", "summary": "kept", "generator": {"a": 1}}), tmp_path)
+    for value in (2.0, 3.0):
+        export(torch.nn.Linear(2, 2), tmp_path, blank, role="networks", source="here", temperature=(value,))
+    card = hub.load_card(tmp_path)
+    assert (card.name, card.summary, card.generator) == ("mine", "kept", {"a": 1, "temperature": [3.0]})
+    assert hub.resolve_weights(card, "networks").is_file()

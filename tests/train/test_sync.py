@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from lipsync_cli import hub
 from lipsync_cli.errors import InputError, ModelError
 from lipsync_cli.eval.expert import ExpertMeter, load_expert
 from lipsync_cli.nn.sync_net import SyncConfig, SyncMini, mouth_windows
@@ -186,10 +187,7 @@ def test_from_prepared_clips_to_weights_that_eval_loads(prepared: Path, tmp_path
 def test_an_export_in_half_precision_changes_little(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = SyncMini().eval()
-    (tmp_path / "model.toml").write_text(
-        (Path(__file__).parents[2] / "models" / "sync-mini" / "model.toml").read_text()
-    )
-    export(network, tmp_path)
+    export(network, tmp_path, hub.load_card("sync-mini"), role="expert", source="here")
     mouths, mel = torch.rand(1, 16, 48, 80), torch.randn(1, 64, 80)
     with torch.no_grad():
         torch.testing.assert_close(load_expert(tmp_path)(mouths, mel), network(mouths, mel), atol=2e-3, rtol=0)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 
@@ -40,7 +38,7 @@ def convert(card: hub.ModelCard, checkpoint: Path, folder: Path, *, role: str = 
             source=f"lipsync models convert {checkpoint.name}",
         )
         others = [_carried_over(card, other, folder) for other in card.weights if other.role != role]
-        (folder / hub.CARD_NAME).write_text(_card_text(card, [weights, *others]), encoding="utf-8")
+        hub.write_card(card.model_copy(update={"weights": (weights, *others), "unpublished": ""}), folder)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
     return weights
@@ -58,16 +56,3 @@ def _carried_over(card: hub.ModelCard, weights: hub.Weights, folder: Path) -> hu
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return weights
-
-
-def _card_text(card: hub.ModelCard, weights: list[hub.Weights]) -> str:
-    """A ``model.toml``. Its values are texts, numbers and lists of them, which TOML writes as JSON does."""
-    lines = _entries({key: getattr(card, key) for key in ("name", "version", "kind", "summary", "licence")})
-    lines += ["", "[generator]", *_entries(card.generator)]
-    for entry in weights:
-        lines += ["", "[[weights]]", *_entries(entry.model_dump())]
-    return "\n".join(lines) + "\n"
-
-
-def _entries(table: dict[str, Any]) -> list[str]:
-    return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
