@@ -35,7 +35,7 @@ class Paint(NamedTuple):
 
 # Detail comes from few references: its shares are the others' to this power. Pictures that are not quite alike lose
 # in a mixture what is fine in each; as in multi-band blending (Burt and Adelson 1983) only coarse bands are mixed.
-DETAIL_POWER = 8
+DETAIL_POWER = 4
 
 
 def take(fields: Fields, pixels: Tensor, window: RegionWindow) -> Tensor:
