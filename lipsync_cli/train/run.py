@@ -32,6 +32,7 @@ from lipsync_cli.train.state_sync import train_state_sync
 from lipsync_cli.train.student import train_student
 from lipsync_cli.train.teacher import train_teacher
 from lipsync_cli.train.trajectory import analyse
+from lipsync_cli.train.wall_times import describe, stage_times
 
 Say = Callable[[str], None]
 
@@ -71,7 +72,7 @@ def train_all(run: Run, model: Path) -> Path:
         networks, model, _blank_card(config, clips), role="networks", source="lipsync train mini",
         schedule=config.schedule, temperature=config.temperature,
     )  # fmt: skip
-    run.say(f"wrote {path}")
+    run.say(f"{describe(stage_times(run.runs))}\nwrote {path}")
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from lipsync_cli.train.state_sync import StateSyncRecipe
 from lipsync_cli.train.student import StudentRecipe
 from lipsync_cli.train.teacher import TeacherRecipe
 from lipsync_cli.train.trajectory import analyse
+from lipsync_cli.train.wall_times import StageTime, stage_times
 from lipsync_cli.types import Alignment
 from tests.train.prepared_folder import write_prepared
 
@@ -87,6 +89,10 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path, monkeyp
     assert all(torch.isfinite(value).all() for value in networks.state_dict().values())
     assert [line.split(",")[0] for line in said if "held-out" in line] == ["causal", "student"]
     assert list((tmp_path / "runs" / "sharpen").glob("preview-*.png"))
+    assert said[-1].splitlines()[-1] == f"wrote {path}"
+    counted = {stage.name: stage.steps for stage in stage_times(run.runs)}
+    assert {"autoencoder-32", "points", "sharpen", "sync", "teacher", "causal", "student"} <= counted.keys()
+    assert all(steps >= 1 for steps in counted.values())
     again = train_all(run, tmp_path / "again")
     assert again.read_bytes() == path.read_bytes(), "a finished run trains nothing more"
 
@@ -238,3 +244,11 @@ def test_a_card_that_is_there_learns_what_was_exported(tmp_path: Path) -> None:
     card = hub.load_card(tmp_path)
     assert (card.name, card.summary, card.generator) == ("mine", "kept", {"a": 1, "temperature": [3.0]})
     assert hub.resolve_weights(card, "networks").is_file()
+
+
+def test_seconds_of_a_resumed_stage_add_up(tmp_path: Path) -> None:
+    log = tmp_path / "teacher" / "metrics.jsonl"
+    log.parent.mkdir()
+    rows = [(0, 1.0), (24, 31.0), (49, 60.0), (24, 30.0), (49, 90.0)]
+    log.write_text("".join(json.dumps({"step": step, "s": seconds}) + "\n" for step, seconds in rows))
+    assert stage_times(tmp_path) == [StageTime("teacher", 50, 2.5)]
