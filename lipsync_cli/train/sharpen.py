@@ -40,7 +40,7 @@ class SharpenRecipe:
     warmup: int = 50
     critic_only: int = 60
     pull: float = 0.5
-    matching: float = 10.0
+    matching: float = 0.2
     latent_noise: float = 0.1
     still: float = 0.2
     seed: int = 0
@@ -136,8 +136,14 @@ def hinge(real: Tensor, fake: Tensor, region: Tensor) -> Tensor:
 
 
 def feature_matching(fake: Judgement, real: Judgement, region: Tensor) -> Tensor:
-    """Mean absolute difference of the critic's features over the region, averaged over its layers."""
-    gaps = [weighted_mean((a - b).abs(), region) for a, b in zip(fake.features, real.features, strict=True)]
+    """Mean absolute difference of the critic's features over the region, relative to the real ones, over all layers.
+
+    The critic's weights are free to grow; without the division so would its pull.
+    """
+    gaps = [
+        weighted_mean((a - b).abs(), region) / weighted_mean(b.abs(), region)
+        for a, b in zip(fake.features, real.features, strict=True)
+    ]
     return torch.stack(gaps).mean()
 
 
