@@ -78,10 +78,19 @@ class _Item:
 
 
 class Segment:
-    """One face from its first to its last frame without a gap."""
+    """One face from its first to its last frame without a gap; ``fade_in`` where an untouched one goes before."""
 
-    def __init__(self, track: int, generator: Generator[Any], speech: SpeechTrack, options: SegmentOptions) -> None:
+    def __init__(
+        self,
+        track: int,
+        generator: Generator[Any],
+        speech: SpeechTrack,
+        options: SegmentOptions,
+        *,
+        fade_in: bool = True,
+    ) -> None:
         self.track, self._generator, self._speech, self._options = track, generator, speech, options
+        self._fade_in = fade_in
         self._state: Any = None
         self._begun = False
         self._waiting: deque[_Item] = deque()
@@ -105,8 +114,8 @@ class Segment:
             self._begin()
         self._run(last=False)
 
-    def finish(self) -> None:
-        """No more frames: run what waits, fade out, and let every slot go."""
+    def finish(self, *, fade_out: bool = True) -> None:
+        """No more frames: run what waits, fade out where an untouched frame follows, and let every slot go."""
         if not self._begun and len(self._waiting) < MIN_SEGMENT_FRAMES:
             for item in self._waiting:
                 item.slot.pending -= 1
@@ -118,7 +127,7 @@ class Segment:
         self._run(last=True)
         for index, item in enumerate(self._unsealed):
             remaining = len(self._unsealed) - index
-            self._seal(item, min(1.0, remaining / (self._options.fade_frames + 1)))
+            self._seal(item, min(1.0, remaining / (self._options.fade_frames + 1)) if fade_out else 1.0)
         self._unsealed.clear()
 
     def _enough_to_begin(self) -> int:
@@ -200,7 +209,7 @@ class Segment:
     def _seal(self, item: _Item, fade_out: float) -> None:
         """Fix an item's weight and give its patch to the slot."""
         self._sealed += 1
-        fade_in = self._sealed / (self._options.fade_frames + 1)
+        fade_in = self._sealed / (self._options.fade_frames + 1) if self._fade_in else 1.0
         weight = min(1.0, fade_in, fade_out)
         if self._options.silence == "keep":
             weight *= 1.0 - item.silence
@@ -275,35 +284,40 @@ def spoken_slots(
     *,
     clock: StageClock,
 ) -> Iterator[Slot]:
-    """A slot with its patches for every frame of ``tracked``, in order."""
+    """A slot with its patches for every frame of ``tracked``, in order.
+
+    Where the video or a shot begins or ends there is no untouched frame to hand over from or to, so nothing fades.
+    """
     segments: dict[int, Segment] = {}
     queue: deque[Slot] = deque()
+    shot: int | None = None
 
     def leave() -> Iterator[Slot]:
         while queue and queue[0].pending == 0:
             yield queue.popleft()
 
-    def end(track: int) -> None:
+    def end(track: int, *, fade_out: bool) -> None:
         with clock.stage("generate"):
-            segments.pop(track).finish()
+            segments.pop(track).finish(fade_out=fade_out)
 
     for item in tracked:
         slot = Slot(item.frame.without_rgb(), item.shot, item.faces)
         queue.append(slot)
+        goes_on, shot = item.shot == shot, item.shot
         wanted = {face.track_id: face for face in item.faces if face.state is FaceState.OK}
         for track in [track for track in segments if track not in wanted]:
-            end(track)
+            end(track, fade_out=goes_on)
         for track, face in wanted.items():
             previous = segments[track].last_time if track in segments else None
             if previous is not None and options.clock(slot.frame) - previous > MAX_GAP_S:
-                end(track)
+                end(track, fade_out=goes_on)
             if track not in segments:
-                segments[track] = Segment(track, generator, speech, options)
+                segments[track] = Segment(track, generator, speech, options, fade_in=goes_on)
             with clock.stage("crop"):
                 crop = cut(item.frame, face)
             with clock.stage("generate", frames=1):
                 segments[track].push(slot, crop)
         yield from leave()
     for track in list(segments):
-        end(track)
+        end(track, fade_out=False)
     yield from leave()

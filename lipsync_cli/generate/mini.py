@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate import cpu_drawing
-from lipsync_cli.generate.bank import ReferenceBank
+from lipsync_cli.generate.bank import EASE, ReferenceBank
 from lipsync_cli.generate.drawings import finished, sharpened, sharpened_images
 from lipsync_cli.generate.mini_config import KIND, MiniConfig
+from lipsync_cli.generate.pose import Pose
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
@@ -33,7 +34,7 @@ from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import Renderer
+from lipsync_cli.nn.renderer import References, Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
@@ -59,8 +60,7 @@ class MiniState:
 
     ``z``: float[n latent] states first_index … first_index + n − 1 (encoder units); ``rest``: float[latent], the
     closed mouth of this face; ``near``: float[references latent], what the flow keeps near to;
-    ``jaw_columns``: float[9], where the landmarks of this jaw are from left to right, in crop fractions; ``like`` and
-    ``like_at``: the points ``[1 29 2]`` that last chose references, and the grid position they were for.
+    ``like`` and ``like_at``: the points ``[1 29 2]`` that last chose references, and the grid position they were for.
     """
 
     start: Fraction
@@ -69,7 +69,6 @@ class MiniState:
     bank: ReferenceBank
     rest: Tensor
     near: Tensor
-    jaw_columns: Tensor
     z: Tensor
     first_index: int = 0
     like: Tensor | None = None
@@ -132,19 +131,20 @@ class LipForcingMini:
         networks, config = self.networks, self.config
         chosen = self._choose(references)
         every = torch.cat([networks.encoder(self._pixels([crop]).float()) for crop in references])
+        poses = [Pose.of(crop.landmarks, len(crop.rgb)) for crop in references]
         bank = ReferenceBank(
             networks.encoder, networks.renderer, self._pixels([references[index] for index in chosen]),
+            [poses[index] for index in chosen],
             network_size=config.seen_size, capacity=config.bank, on_cpu=self._on_cpu,
             calibration=self._calibrate(references, every),
         )  # fmt: skip
-        z = bank.references.z[0].float()
+        z = bank.states
         for index, crop in enumerate(references):
             if index not in chosen:
-                bank.admit(self._pixels([crop]), every[index : index + 1])
+                bank.admit(self._pixels([crop]), every[index : index + 1], poses[index], age=EASE)
         cache = networks.flow.begin(networks.flow.normalise(self._varied(z))[None])
         empty = torch.zeros(0, config.latent, device=self.device)
-        jaw_columns = bank.references.points[0, :, JAW_LINE, 0].mean(0)
-        return MiniState(start, seed, cache, bank, self._rest(z), z, jaw_columns, empty)
+        return MiniState(start, seed, cache, bank, self._rest(z), z, empty)
 
     @torch.inference_mode()
     def step(self, state: MiniState, chunk: CropChunk) -> list[Drawing | None]:
@@ -163,23 +163,27 @@ class LipForcingMini:
     def _draw(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> Drawing:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
         points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
-        # A jaw speaks up and down. Sideways it would say whose jaw a state is more like, and drag what is beside it.
-        points[0, JAW_LINE, 0] = state.jaw_columns
-        rgb = self._picture(crop, z.to(self.dtype), points, bank, state.lingering(points, position))
+        pose = Pose.of(crop.landmarks, len(crop.rgb))
+        # A jaw speaks up and down. Sideways it lies as this head is turned; a state would say whose it resembles.
+        points[0, JAW_LINE, 0] = torch.from_numpy(pose.jaw_columns).to(points)
+        references, like = bank.references(pose), state.lingering(points, position)
+        rgb = self._picture(crop, z.to(self.dtype), points, references, bank.pictures, like)
         if bank.wants():
-            bank.offer(self._pixels([crop]))
-        jaw = (points + bank.references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
+            bank.offer(self._pixels([crop]), pose)
+        jaw = (points + references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
         return Drawing(rgb, jaw.cpu().numpy())
 
-    def _picture(self, crop: Crop, z: Tensor, points: Tensor, bank: ReferenceBank, like: Tensor) -> Float32 | Tensor:
+    def _picture(
+        self, crop: Crop, z: Tensor, points: Tensor, references: References, sources: list[Float32], like: Tensor
+    ) -> Float32 | Tensor:
         """See ``Drawing.rgb``."""
         renderer, sharpen = self.networks.renderer, self.config.sharpen
         if not self._on_cpu:
-            image = renderer(self._pixels([crop]), z, points, bank.references, like).image.float()
+            image = renderer(self._pixels([crop]), z, points, references, like).image.float()
             pictures = sharpened_images(image, sharpen).clamp(0, 1)[0].permute(1, 2, 0)
             return finished(pictures) if self.leave_drawings else np.ascontiguousarray(pictures.cpu().numpy())
         rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
-        drawn, window = cpu_drawing.draw(renderer, rgb, z, points, bank.references, bank.pictures, like)
+        drawn, window = cpu_drawing.draw(renderer, rgb, z, points, references, sources, like)
         rgb[window.rows, window.columns] = sharpened(drawn, sharpen, len(rgb)).clip(0, 1)
         return torch.from_numpy(rgb) if self.leave_drawings else rgb
 

@@ -35,7 +35,8 @@ class References(NamedTuple):
 
     What they add to every frame is worked out once: ``sixteenth``, ``eighth`` and ``quarter`` ``[b n c h w]`` go into
     the trunk at these scales, ``head`` into the head; the last two of the window only. ``shift`` ``[b 29 2]`` leads
-    from wanted points to their places.
+    from wanted points to their places. ``aside`` ``[b n]`` is what else speaks against each of them, beside the
+    squared distance of lips.
     """
 
     pixels: Tensor
@@ -46,6 +47,7 @@ class References(NamedTuple):
     z: Tensor
     points: Tensor
     places: Tensor
+    aside: Tensor
     shift: Tensor
 
     @property
@@ -68,7 +70,7 @@ class References(NamedTuple):
 
     def nearest(self, points: Tensor) -> Chosen:
         """The references for lips at ``points`` ``[b 29 2]``."""
-        indices, weights = nearest(points, self.points, NEAREST)
+        indices, weights = nearest(points, self.points, NEAREST, self.aside)
         rows = torch.arange(len(indices), device=indices.device)[:, None]
 
         def mean(maps: Tensor) -> Tensor:
@@ -181,10 +183,11 @@ class Renderer(nn.Module):
                 partial_conv(self.head_in, window.coarse(half), c1, bias=True),
             )
         )
-        places, shift = points, torch.zeros_like(points[:, 0])
+        places, shift = points.clone(), torch.zeros_like(points[:, 0])
         if calibration is not None:
             places, shift = points + calibration.references.to(points), shift + calibration.wanted.to(points)
-        return References(pixels, sixteenth, eighth, quarter, head, z, points, places, shift)
+        aside = points.new_zeros(b, n)
+        return References(pixels, sixteenth, eighth, quarter, head, z, points, places, aside, shift)
 
     def forward(
         self, frames: Tensor, z: Tensor, points: Tensor, references: References, like: Tensor | None = None

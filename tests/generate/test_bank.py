@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lipsync_cli.generate.bank import NOVEL, OFFER_EVERY, ReferenceBank
-from lipsync_cli.nn.landmark_flow import lip_distance
-from lipsync_cli.nn.renderer import Renderer
+from lipsync_cli.generate.bank import EASE, NOVEL, OFFER_EVERY, ReferenceBank
+from lipsync_cli.generate.pose import OUTLINE, POSE_SHARE, Pose
+from lipsync_cli.nn.landmark_flow import JAW_LINE, LIPS, lip_distance
+from lipsync_cli.nn.renderer import References, Renderer
 
 
 class Reader(torch.nn.Module):
@@ -26,43 +28,62 @@ def crops(*brightness: float) -> Tensor:
     return torch.tensor(brightness)[:, None, None, None].expand(-1, 3, 64, 64).contiguous()
 
 
+def turned(sideways: float = 0.0, down: float = 0.0) -> Pose:
+    """A head whose outline and jaw lie so many crop widths aside."""
+    landmarks = np.full((68, 2), 31.5)
+    landmarks[list(OUTLINE)] += 64 * np.array([sideways, down])
+    landmarks[4:13, 0] += 64 * sideways
+    return Pose.of(landmarks, 64)
+
+
+AHEAD = turned()
+
+
 def bank(*brightness: float, capacity: int = 4) -> ReferenceBank:
     torch.manual_seed(0)
     return ReferenceBank(
-        Reader(), Renderer(latent=6).eval(), crops(*brightness), network_size=32, capacity=capacity, on_cpu=True
-    )
+        Reader(), Renderer(latent=6).eval(), crops(*brightness), [AHEAD] * len(brightness),
+        network_size=32, capacity=capacity, on_cpu=True,
+    )  # fmt: skip
+
+
+def references(held: ReferenceBank, pose: Pose = AHEAD) -> References:
+    return held.references(pose)
 
 
 def contents(held: ReferenceBank) -> list[float]:
-    assert len(held.pictures) == held.references.pixels.shape[1]
-    for picture, pixels in zip(held.pictures, held.references.pixels[0], strict=True):
+    known = references(held).pixels[0]
+    assert len(held.pictures) == len(known)
+    for picture, pixels in zip(held.pictures, known, strict=True):
         assert (picture == pixels.permute(1, 2, 0).numpy()).all()
-    return [round(float(value), 3) for value in held.references.pixels[0].mean((1, 2, 3))]
+    return [round(float(value), 3) for value in known.mean((1, 2, 3))]
 
 
 @torch.inference_mode()
 def test_only_new_mouths_are_taken_in() -> None:
     held = bank(0.2, 0.4)
-    assert not held.offer(crops(0.4 + 5 * NOVEL))
-    assert held.offer(crops(0.4 + 20 * NOVEL))
+    assert not held.offer(crops(0.4 + 5 * NOVEL), AHEAD)
+    assert held.offer(crops(0.4 + 20 * NOVEL), AHEAD)
     assert contents(held) == [0.2, 0.4, 0.5]
 
 
 @torch.inference_mode()
 def test_a_full_bank_gives_up_the_older_of_the_two_most_alike() -> None:
     held = bank(0.2, 0.5, 0.6, 0.9)
-    assert held.offer(crops(0.0))
+    assert held.offer(crops(0.0), AHEAD)
     assert contents(held) == [0.2, 0.6, 0.9, 0.0]
     # nearer to 0.9 than any two of them are to each other
-    assert not held.offer(crops(0.8))
+    assert not held.offer(crops(0.8), AHEAD)
     assert contents(held) == [0.2, 0.6, 0.9, 0.0]
 
 
 @torch.inference_mode()
 def test_what_was_learnt_later_is_what_would_have_been_encoded_at_once() -> None:
     grown, whole = bank(0.2, 0.4), bank(0.2, 0.4, 0.7)
-    grown.offer(crops(0.7))
-    for one, other in zip(grown.references, whole.references, strict=True):
+    grown.offer(crops(0.7), AHEAD)
+    for _ in range(EASE):
+        grown.wants()
+    for one, other in zip(references(grown), references(whole), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
@@ -74,3 +95,48 @@ def test_crops_are_looked_at_now_and_then() -> None:
 def test_distances_are_in_crop_widths() -> None:
     points = Reader().landmarks(torch.tensor([[0.2], [0.4]]).expand(-1, 6))
     assert lip_distance(points[0], points[1]) == pytest.approx(0.02, rel=1e-4)
+
+
+@torch.inference_mode()
+def test_a_head_that_turns_is_new_although_its_lips_are_not() -> None:
+    held = bank(0.2)
+    assert not held.offer(crops(0.2), turned(0.9 * NOVEL / POSE_SHARE))
+    assert held.offer(crops(0.2), turned(1.1 * NOVEL / POSE_SHARE))
+
+
+@torch.inference_mode()
+def test_pictures_of_the_pose_lead_once_they_were_let_in() -> None:
+    held = bank(0.2)
+    held.offer(crops(0.2), turned(0.1))
+    wanted = Reader().landmarks(torch.full((1, 6), 0.2))
+    for _ in range(EASE):
+        held.wants()
+    first = references(held, turned(0.1)).nearest(wanted)
+    assert first.indices[0, 0] == 1 and first.weights[0, 0] > 0.99
+    assert references(held).nearest(wanted).indices[0, 0] == 0
+
+
+@torch.inference_mode()
+def test_a_new_picture_is_let_in_little_by_little() -> None:
+    held = bank(0.2)
+    held.offer(crops(0.3), AHEAD)
+    wanted = Reader().landmarks(torch.full((1, 6), 0.3))
+    shares = []
+    for _ in range(EASE + 1):
+        chosen = references(held).nearest(wanted)
+        shares.append(float(chosen.weights[0, chosen.indices[0] == 1]))
+        held.wants()
+    assert shares[0] < 0.05 and shares[-1] > 0.8
+    assert max(np.diff(shares)) < 0.6 and min(np.diff(shares)) >= 0
+
+
+@torch.inference_mode()
+def test_mouth_and_jaw_are_carried_where_the_head_goes() -> None:
+    held = bank(0.2)
+    still, nodded = references(held), references(held, turned(down=0.05))
+    assert not still.shift.any()
+    torch.testing.assert_close(nodded.shift[0, JAW_LINE, 1], torch.full((9,), 0.05))
+    assert not nodded.shift[0, : len(LIPS)].any()
+    held.offer(crops(0.2), turned(0.1))
+    columns = references(held).places[0, :, JAW_LINE, 0]
+    torch.testing.assert_close(columns, torch.tensor([[0.5], [0.6]]).expand(-1, 9))

@@ -77,7 +77,7 @@ def cut(frame: Frame, face: Face) -> Crop:
     return Crop(np.zeros((SIZE, SIZE, 3), np.uint8), Alignment(np.eye(2, 3), SIZE), np.zeros((68, 2)))
 
 
-def run(patterns, generator=None, opts=None, track_speech=None, **threads):
+def run(patterns, generator=None, opts=None, track_speech=None, shots=None, **threads):
     """Dub frames whose faces ``patterns`` lists (sets of track ids); gives each frame's index and patch weights."""
     out = []
 
@@ -86,7 +86,7 @@ def run(patterns, generator=None, opts=None, track_speech=None, **threads):
         return frame
 
     tracked = (
-        TrackedFrame(make_frame(i), 0, tuple(make_face(t) for t in sorted(tracks)))
+        TrackedFrame(make_frame(i), shots[i] if shots else 0, tuple(make_face(t) for t in sorted(tracks)))
         for i, tracks in enumerate(patterns)
     )
     tally = Tally()
@@ -134,6 +134,17 @@ def test_fades_at_both_ends():
     out, _ = run([set()] + [{0}] * 12 + [set()])
     weights = [w[0] if w else 0 for _, w in out]
     assert weights == [0, 0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]
+
+
+def test_nothing_fades_where_the_video_begins_and_ends():
+    out, _ = run([{0}] * 12)
+    assert [weights for _, weights in out] == [[1]] * 12
+
+
+def test_nothing_fades_at_a_shot_cut_but_within_the_shot():
+    out, _ = run([{0}] * 8 + [{1}] * 8 + [set()], shots=[0] * 8 + [1] * 9)
+    weights = [w[0] if w else 0 for _, w in out]
+    assert weights == [1] * 13 + [0.75, 0.5, 0.25, 0]
 
 
 def test_a_brief_appearance_is_left_alone():
