@@ -11,18 +11,20 @@ from lipsync_cli.errors import OutputError
 from lipsync_cli.eval.meters import recut
 from lipsync_cli.eval.reading import CROP_SIZE, Reading
 from lipsync_cli.pictures import ContactSheet
+from lipsync_cli.types import UInt8
 
 COLUMNS = 10
+HEIGHT = 140
 _JPEG_QUALITY = 85
 # Square, so that the enlarged mouth fills its cell.
 _MOUTH = tuple(v * CROP_SIZE / 16 for v in (3, 4, 13, 14))
 
 
 class Strip:
-    """Collects up to ten moments, spread over whatever length is offered."""
+    """Collects up to ten moments, spread over whatever length is offered; each picture is ``height`` pixels high."""
 
-    def __init__(self) -> None:
-        self._sheet = ContactSheet(COLUMNS, height=140)
+    def __init__(self, height: int = HEIGHT) -> None:
+        self._sheet = ContactSheet(COLUMNS, height=height)
         self._empty = True
 
     def add(self, made: Reading, before: Reading | None) -> None:
@@ -35,11 +37,15 @@ class Strip:
         x0, y0, x1, y1 = _MOUTH
         self._sheet.add(made.time, crop.rgb, lambda: recut(made.rgb, crop), zoom=(x0, y0, x1, y1))
 
+    def render(self) -> UInt8:
+        """The strip as RGB uint8 ``[h w 3]``."""
+        return self._sheet.render()
+
     def save(self, path: Path) -> str:
         """Write the strip as JPEG; the file's name, empty when there was nothing to show."""
         if self._empty:
             return ""
-        bgr = np.ascontiguousarray(self._sheet.render()[..., ::-1])
+        bgr = np.ascontiguousarray(self.render()[..., ::-1])
         _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         try:
             path.write_bytes(data.tobytes())
