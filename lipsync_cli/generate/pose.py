@@ -16,7 +16,7 @@ from lipsync_cli.types import Float32, Float64
 # Of the 68 landmarks: the outline above the mouth's height, which speech does not move, and the foot of the nose.
 OUTLINE, NOSE_FOOT = (1, 2, 3, 13, 14, 15), tuple(range(31, 36))
 # A difference of outlines counts so much of one of lips when references are chosen.
-POSE_SHARE = 0.4
+POSE_SHARE = 0.2
 
 
 class Pose(NamedTuple):
