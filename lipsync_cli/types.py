@@ -222,6 +222,12 @@ class Crop:
     alignment: Alignment
     landmarks: Float64
 
+    @property
+    def enlargement(self) -> float:
+        """Pixels of the crop for one of the picture."""
+        (a, b), (c, d) = self.alignment.matrix[:, :2].tolist()
+        return float(abs(a * d - b * c) ** 0.5)
+
 
 @dataclass(frozen=True, slots=True)
 class Drawing:

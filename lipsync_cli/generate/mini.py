@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.generate.bank import EASE, ReferenceBank
-from lipsync_cli.generate.drawings import finished, sharpened, sharpened_images
+from lipsync_cli.generate.drawings import detail_sigma, finished, sharpened, sharpened_images
 from lipsync_cli.generate.mini_config import KIND, MiniConfig
 from lipsync_cli.generate.pose import Pose
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
@@ -178,13 +178,14 @@ class LipForcingMini:
     ) -> Float32 | Tensor:
         """See ``Drawing.rgb``."""
         renderer, sharpen = self.networks.renderer, self.config.sharpen
+        sigma = detail_sigma(len(crop.rgb), crop.enlargement)
         if not self._on_cpu:
             image = renderer(self._pixels([crop]), z, points, references, like).image.float()
-            pictures = sharpened_images(image, sharpen).clamp(0, 1)[0].permute(1, 2, 0)
+            pictures = sharpened_images(image, sharpen, sigma).clamp(0, 1)[0].permute(1, 2, 0)
             return finished(pictures) if self.leave_drawings else np.ascontiguousarray(pictures.cpu().numpy())
         rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
         drawn, window = cpu_drawing.draw(renderer, rgb, z, points, references, sources, like)
-        rgb[window.rows, window.columns] = sharpened(drawn, sharpen, len(rgb)).clip(0, 1)
+        rgb[window.rows, window.columns] = sharpened(drawn, sharpen, sigma).clip(0, 1)
         return torch.from_numpy(rgb) if self.leave_drawings else rgb
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from lipsync_cli.errors import InputError
 from lipsync_cli.eval.image import sharpness
 from lipsync_cli.eval.meters import mouth_box
-from lipsync_cli.generate.drawings import sharpened_images
+from lipsync_cli.generate.drawings import detail_sigma, sharpened_images
 from lipsync_cli.generate.mini import MiniNetworks
 from lipsync_cli.landmarks import from_closed_to_open, lip_gap
 from lipsync_cli.nn.landmark_flow import LIPS, POINTS
@@ -155,7 +155,8 @@ class Course:
         out = renderer(pixels, z, encoder.landmarks(z), bank.repeated(len(targets)))
         mask = self._masks(targets)
         points = (self.footage.landmarks[targets][:, POINTS] + 0.5) / self.footage.crops.shape[1]
-        image = torch.lerp(pixels, sharpened_images(out.image, self.recipe.sharpen), mask)
+        sigma = detail_sigma(pixels.shape[-1])
+        image = torch.lerp(pixels, sharpened_images(out.image, self.recipe.sharpen, sigma), mask)
         return Shot(pixels, out, image, mask, z, torch.from_numpy(points).to(pixels))
 
     def loss(self, shot: Shot) -> Tensor:

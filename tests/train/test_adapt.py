@@ -165,8 +165,8 @@ def test_a_sample_is_bounded_and_spread_over_the_whole(count: int, run: int, run
 def test_drawings_are_judged_as_dub_sharpens_them() -> None:
     picture = np.random.default_rng(0).random((64, 64, 3), np.float32)
     image = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    expected = torch.from_numpy(sharpened(picture, 0.3, len(picture))).permute(2, 0, 1)[None]
-    torch.testing.assert_close(sharpened_images(image, 0.3), expected, rtol=0, atol=1e-5)
+    expected = torch.from_numpy(sharpened(picture, 0.3, 1.7)).permute(2, 0, 1)[None]
+    torch.testing.assert_close(sharpened_images(image, 0.3, 1.7), expected, rtol=0, atol=1e-5)
 
 
 def test_local_contrast_minds_blur_and_not_where_the_detail_lies() -> None:
