@@ -65,17 +65,18 @@ def dub(
     nothing is left under the output's name.
     """
     job, clock, tally = prepare(request), StageClock(), Tally()
-    with clock.stage("load"):
-        generator = (load or make_generator)(job)
     sheet = SheetMaker(job.stream) if request.sheet else None
     with ExitStack() as stack:
+        tracker = stack.enter_context(_tracker(job))
+        with clock.stage("load"):
+            generator = (load or make_generator)(job)
         source = stack.enter_context(open_source(job))
         decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
         whole = generator.spec.whole_audio
         speech = SpeechTrack(iter(stack.enter_context(open_sound(job))), keep_all=whole)
         sink = stack.enter_context(open_sink(job))
         observe = _observer(job, tally, sheet)
-        composed = compose(job, generator, _within(job, decoded), speech, clock=clock, observe=observe)
+        composed = compose(job, generator, tracker, _within(job, decoded), speech, clock=clock, observe=observe)
         for frame in stack.enter_context(closing(composed)):
             if sheet is not None:
                 sheet.result(frame)
@@ -124,6 +125,7 @@ def prepare(request: DubRequest, *, check: bool = True) -> Job:
 def compose(
     job: Job,
     generator: Generator[Any],
+    tracker: Tracker,
     frames: Iterator[Frame],
     speech: SpeechTrack,
     *,
@@ -160,14 +162,13 @@ def compose(
         clock=on_dub_clock,
     )
     # The choice reads what the tracker knows, so both run in one thread: the result must not depend on timing.
-    with _tracker(job) as tracker:
-        tracked = clock.wrap("track", tracker.run(frames))
-        chosen = select(tracked, parse_face_choice(settings.face), tracker)
-        with in_background(chosen, TRACKED_AHEAD, name="track") as ready:
-            yield from dub_segments(
-                ready, generator, speech, cut, compositor.blend, options,
-                clock=clock, observe=observe, ahead=SPOKEN_AHEAD, workers=_half_of_the_cores(),
-            )  # fmt: skip
+    tracked = clock.wrap("track", tracker.run(frames))
+    chosen = select(tracked, parse_face_choice(settings.face), tracker)
+    with in_background(chosen, TRACKED_AHEAD, name="track") as ready:
+        yield from dub_segments(
+            ready, generator, speech, cut, compositor.blend, options,
+            clock=clock, observe=observe, ahead=SPOKEN_AHEAD, workers=_half_of_the_cores(),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -176,6 +177,7 @@ def _tracker(job: Job) -> Iterator[Tracker]:
     settings, options = job.request.settings, track_options(job.request.settings)
     if settings.detector in WORKER_DETECTORS and worth_it():
         with FaceWorker(settings.detector, settings.landmark_samples) as worker:
+            worker.start()
             yield Tracker(job.stream, worker, options, predictor=worker)
     else:
         yield Tracker(job.stream, create_detector(settings.detector, device=job.device), options)

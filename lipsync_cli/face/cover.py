@@ -94,9 +94,10 @@ class MouthMemory:
 
     def novelty(self, cells: Float32) -> float:
         """Distance of ``cells`` to the nearest example, in usual variations capped at 4 per cell; 0 without any."""
-        usual = _NOISE + 1.5 * self.variation
-        apart = [np.minimum(_difference(cells, example) / usual, 4).mean() for example in self.examples]
-        return float(min(apart, default=0.0))
+        if not self.examples:
+            return 0.0
+        apart = _difference(cells, np.stack(self.examples)) / (_NOISE + 1.5 * self.variation)
+        return float(np.minimum(apart, 4).mean(-1).min())
 
     def _learn(self, cells: Float32, head: HeadPose, novelty: float) -> None:
         self.least = (min(self.least[0], head.yaw), min(self.least[1], head.pitch))
@@ -111,7 +112,7 @@ class MouthMemory:
 
 
 def _difference(a: Float32, b: Float32) -> Float32:
-    """Colour difference per cell, ``[108]``, with the overall change of brightness forgiven."""
+    """Colour difference per cell, ``[... 108]``, with the overall change of brightness forgiven."""
     apart = a - b
-    apart[:, 0] -= np.median(apart[:, 0])
-    return cast(Float32, np.abs(apart).sum(1))
+    apart[..., 0] -= np.median(apart[..., 0], axis=-1, keepdims=True)
+    return cast(Float32, np.abs(apart).sum(-1))

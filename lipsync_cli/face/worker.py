@@ -16,8 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, Self, cast
 
+import numpy as np
+
 from lipsync_cli.face.detect import Detection, create_detector
-from lipsync_cli.face.landmarks import DlibLandmarks
+from lipsync_cli.face.landmarks import PATCH_PX, DlibLandmarks
 from lipsync_cli.stage import cores
 from lipsync_cli.types import Float64, UInt8
 
@@ -28,12 +30,14 @@ class FaceWorker:
     """A FaceDetector and a LandmarkPredictor that work elsewhere; a context manager.
 
     Gives what ``create_detector(detector)`` and ``DlibLandmarks(samples)`` give and raises what they raise. Starts at
-    the first question, so that an unused one costs nothing. Pictures and answers are copied through pipes.
+    the first question, so that an unused one costs nothing, or when it is told to. Pictures and answers are copied
+    through pipes.
     """
 
     def __init__(self, detector: str, samples: int) -> None:
         self._setup = (detector, samples)
         self._process: subprocess.Popen[bytes] | None = None
+        self._answered = False
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -41,6 +45,11 @@ class FaceWorker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Load weights already, while the caller does something else. They take as long as importing torch."""
+        with self._lock:
+            self._process = self._process or _start(self._setup)
 
     def detect(self, picture: UInt8, *, thorough: bool = True) -> list[Detection]:
         """See FaceDetector."""
@@ -59,6 +68,8 @@ class FaceWorker:
         for pipe in (process.stdin, process.stdout):
             with suppress(OSError):
                 cast(IO[bytes], pipe).close()
+        if not self._answered:
+            process.kill()  # it may still be loading, and would not notice for a second or two
         process.wait()
 
     def _ask(self, method: str, picture: UInt8, options: dict[str, Any]) -> Any:
@@ -69,6 +80,7 @@ class FaceWorker:
                 answer, error = pickle.load(cast(IO[bytes], process.stdout))
             except (OSError, EOFError, pickle.UnpicklingError) as broken:
                 raise RuntimeError(f"The process that reads faces ended with {process.wait()}.") from broken
+            self._answered = True
         if error is not None:
             raise error
         return answer
@@ -97,6 +109,12 @@ def _methods(name: str, samples: int) -> dict[str, Callable[..., Any]]:
     return {"detect": create_detector(name).detect, "predict": DlibLandmarks(samples).predict}
 
 
+def _load(methods: dict[str, Callable[..., Any]]) -> None:
+    """Weights are loaded at the first picture: show a blank one."""
+    for method in methods.values():
+        method(np.zeros((PATCH_PX, PATCH_PX, 3), np.uint8))
+
+
 def main() -> None:
     """Answer ``(method, picture, options)`` with ``(answer, error)`` until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides what it means
@@ -104,6 +122,9 @@ def main() -> None:
     with suppress(EOFError, BrokenPipeError):
         name, samples = pickle.load(requests)
         methods: dict[str, Callable[..., Any]] = {}
+        with suppress(Exception):  # whoever asks is told
+            methods = _methods(name, samples)
+            _load(methods)
         while True:
             method, picture, options = pickle.load(requests)
             try:

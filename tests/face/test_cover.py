@@ -87,3 +87,11 @@ def test_memory_is_bounded() -> None:
     for i in range(200):
         memory.covered(face() + rng.normal(0, 8, (108, 3)).astype(np.float32), AHEAD, i / RATE)
     assert len(memory.examples) <= 16
+
+
+def test_novelty_is_the_distance_to_the_nearest_example() -> None:
+    cells = [face(opening) for opening in (0.0, 0.4, 1.0)]
+    one_by_one = [MouthMemory(examples=[example]).novelty(cells[2]) for example in cells[:2]]
+    assert MouthMemory(examples=cells[:2]).novelty(cells[2]) == min(one_by_one)
+    assert MouthMemory(examples=cells).novelty(cells[2]) == 0.0
+    assert MouthMemory().novelty(cells[2]) == 0.0

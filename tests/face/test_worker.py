@@ -46,3 +46,15 @@ def test_a_worker_that_was_killed_is_an_error_not_a_wait() -> None:
 def test_an_unknown_detector_is_the_users_error() -> None:
     with FaceWorker("nobody", 1) as worker, pytest.raises(UsageError, match="nobody"):
         worker.detect(draw_head())
+
+
+def test_a_worker_that_was_started_is_ready_and_an_unneeded_one_does_not_keep_anybody_waiting() -> None:
+    with FaceWorker("dlib", 1) as worker:
+        worker.start()
+        process = worker._process
+        assert len(worker.detect(draw_head())) == 1
+        assert worker._process is process
+    with FaceWorker("dlib", 1) as worker:
+        worker.start()
+        process = worker._process
+    assert process.poll() == -signal.SIGKILL  # it was still loading

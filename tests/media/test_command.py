@@ -109,6 +109,15 @@ def test_the_nearest_format_keeps_colour_before_chroma_before_depth():
     assert nearest_taken("gbrp10le", ("yuv420p", "yuv444p10le", "gray")) == "yuv444p10le"
 
 
+def test_superfast_keeps_its_look_ahead_unless_it_has_to_be_live():
+    def arguments(**options):
+        return choose_encoding(FakeFfmpeg(), BY_NAME["mp4"], video(), EncodeOptions(**options)).arguments
+
+    assert arguments(preset="superfast").items() >= {"mbtree": "1", "rc-lookahead": "10"}.items()
+    assert "mbtree" not in arguments(preset="superfast", low_latency=True)
+    assert "mbtree" not in arguments(preset="veryfast")
+
+
 def test_codecs_that_do_not_fit_or_exist_are_said():
     with pytest.raises(UsageError, match="webm files are not written with libx264"):
         choose_encoding(FakeFfmpeg(), BY_NAME["webm"], video(), EncodeOptions(codec="libx264"))

@@ -12,7 +12,7 @@ from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.media import bounce
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.decode import measure_video
-from lipsync_cli.media.pixels import doubled_chroma, nearest_supported
+from lipsync_cli.media.pixels import doubled_chroma, nearest_supported, packed_rgb
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.pixel_formats import PIXEL_FORMATS, pixel_format
@@ -218,3 +218,17 @@ def test_doubled_chroma_can_be_read_back_exactly():
     grown = doubled_chroma(planes, layout)
     assert {plane.shape for plane in grown} == {(49, 65)}
     assert all(np.array_equal(big[::2, ::2], small) for big, small in zip(grown[1:], planes[1:], strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name, fmt in PIXEL_FORMATS.items() if fmt.planes == 3 and not fmt.is_rgb])
+def test_the_rgb_view_is_swscales_own(name):
+    # It is made by way of planes, which is quicker; packed pixels of the same conversion are the same.
+    rng, fmt = np.random.default_rng(5), PIXEL_FORMATS[name]
+    frame = av.VideoFrame(66, 50, name)
+    for plane in frame.planes:
+        codes = rng.integers(0, fmt.peak + 1, plane.buffer_size // np.dtype(fmt.dtype).itemsize)
+        plane.update(codes.astype(fmt.dtype).tobytes())
+    for color in (ColorInfo("bt709", False), ColorInfo("bt601", True)):
+        converter = RgbConverter(color)
+        packed = packed_rgb(converter.convert(frame, "rgb24", full_range=True))
+        np.testing.assert_array_equal(converter.rgb(frame), packed)
