@@ -65,10 +65,11 @@ class ReferenceBank:
         known = self._references
         reserve = RESERVE**2 * np.square([1 - min(1.0, age / EASE) for age in self._ages])
         aside = torch.from_numpy((pose.unlikeness(self._poses) + reserve).astype(np.float32))
-        mouth, jaw = (torch.from_numpy(carried).to(known.shift) for carried in pose.since(self.home))
+        mouth, drop = pose.since(self.home)
         shift = known.shift.clone()
-        shift[:, : len(LIPS)] += mouth
-        shift[:, JAW_LINE] += jaw
+        shift[:, : len(LIPS)] += torch.from_numpy(mouth).to(shift)
+        shift[:, JAW_LINE, 1] += drop
+        shift[:, JAW_LINE, 0] = 0  # columns are the landmarks' own, in references and in what is wanted
         return known._replace(aside=aside.to(known.aside)[None], shift=shift)
 
     def _encode(self, pixels: Tensor, z: Tensor, poses: list[Pose]) -> References:

@@ -43,7 +43,6 @@ class Pose(NamedTuple):
         gaps = np.stack([other.outline for other in others]) - self.outline
         return np.asarray(POSE_SHARE**2 * np.square(gaps).sum(-1).mean(-1), np.float32)
 
-    def since(self, home: Pose) -> tuple[Float32, Float32]:
-        """How far a mouth ``[2]`` and a jaw ``[2]`` that spoke at ``home`` are carried."""
-        drop = (self.outline - home.outline)[:, 1].mean()
-        return self.nose - home.nose, np.array([0.0, drop], np.float32)
+    def since(self, home: Pose) -> tuple[Float32, float]:
+        """How far a mouth ``[2]`` that spoke at ``home`` is carried, and how far down the jaw."""
+        return self.nose - home.nose, float((self.outline - home.outline)[:, 1].mean())
