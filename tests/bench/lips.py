@@ -1,4 +1,4 @@
-"""Print how well the shipped model speaks held-out clips: ``python -m tests.bench.lips PREPARED [SPLIT]``.
+"""Print how well a model speaks held-out clips: ``python -m tests.bench.lips PREPARED [SPLIT [MODEL]]``.
 
 PREPARED comes from ``lipsync train prepare``. For every clip of the split the states are spoken from its audio
 alone, with references from its first second, and compared with the dlib openings of the real lips: correlation of the
@@ -22,9 +22,9 @@ from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.latents import encode_clips
 
 
-def shipped_networks() -> tuple[MiniNetworks, MiniConfig]:
-    """The weights in models/lip-forcing-mini and what its card says of them."""
-    card = hub.load_card("lip-forcing-mini")
+def shipped_networks(name: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:
+    """The weights of a model and what its card says of them."""
+    card = hub.load_card(name)
     config = read_config(card.generator, model=card.name)
     return load_networks(hub.resolve_weights(card, "networks"), config).eval(), config
 
@@ -33,7 +33,7 @@ def shipped_networks() -> tuple[MiniNetworks, MiniConfig]:
 def main() -> None:
     """The shipped schedule and its first step alone, for all clips and for those of at least two seconds."""
     split = sys.argv[2] if len(sys.argv) > 2 else "test"
-    networks, config = shipped_networks()
+    networks, config = shipped_networks(*sys.argv[3:4])
     clips = encode_clips(networks.encoder, load_clips(Path(sys.argv[1]), split))
     rng = np.random.default_rng(0)
     chosen = [clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))] for clip in clips]
