@@ -20,9 +20,8 @@ from tests.train.small_stages import STAGES, Weights
 pytest.importorskip("accelerate", reason="needs accelerate, of the train extra")
 
 ROOT = Path(__file__).resolve().parents[2]
-# What a layer adds before a normalisation that takes means away has no gradient but rounding errors, of which Adam
-# makes steps.
-WITHOUT_GRADIENT = ("encoder.head.bias", "head.bias")
+# A normalisation or softmax takes away what these add: their gradient is rounding errors, of which Adam makes steps.
+WITHOUT_GRADIENT = ("head.bias", "head_out.bias")
 
 
 def free_port() -> int:
@@ -31,23 +30,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def environment(rank: int, port: int, processes: int = 2) -> dict[str, str]:
+def environment(rank: int, port: int) -> dict[str, str]:
     """What torchrun and accelerate launch tell a process."""
     return os.environ | {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes),
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
 
 
-def run_together(command: Sequence[str], processes: int = 2) -> list[subprocess.CompletedProcess[str]]:
-    """Run a command in processes that know of each other."""
+def run_together(command: Sequence[str]) -> list[subprocess.CompletedProcess[str]]:
+    """Run a command in two processes that know of each other."""
     port = free_port()
     started = [
         subprocess.Popen(
-            command, env=environment(rank, port, processes), cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
+            command, env=environment(rank, port), cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
-        for rank in range(processes)
+        for rank in range(2)
     ]  # fmt: skip
     try:
         outputs = [process.communicate(timeout=600) for process in started]
@@ -81,10 +80,13 @@ def test_two_halves_are_one_whole(name, prepared, together, tmp_path):
     both = together[1][0][name]
     alone = STAGES[name](prepared, tmp_path / "alone", Runtime(parts=2))
     other = STAGES[name](prepared, tmp_path / "other", Runtime())
-    compared = [key for key in alone if not key.endswith(WITHOUT_GRADIENT)]
-    furthest = max(float((both[key].float() - alone[key].float()).abs().max()) for key in compared)
-    apart = max(float((other[key].float() - alone[key].float()).abs().max()) for key in compared)
-    assert furthest < min(5e-5, apart / 20)
+    furthest, apart = distance(both, alone), distance(other, alone)
+    assert furthest < 1e-3 * apart
+
+
+def distance(one: Weights, other: Weights) -> float:
+    gaps = [(one[key] - other[key]).float().norm() for key in other if not key.endswith(WITHOUT_GRADIENT)]
+    return float(torch.stack(gaps).norm())
 
 
 def test_all_processes_end_with_the_same_weights(together):
@@ -168,13 +170,6 @@ def test_the_command_in_two_processes_speaks_and_writes_once(command, tmp_path):
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "wrote" in first.stderr and "wrote" not in second.stderr
     assert (tmp_path / "model" / "weights.safetensors").is_file()
-
-
-def test_a_batch_that_three_cannot_share_is_refused_before_anything_is_trained(command, tmp_path):
-    for process in run_together([sys.executable, "-m", *command], processes=3):
-        assert process.returncode == 2, process.stderr
-        assert "autoencoder[0].sequences = 2 of the recipe cannot be shared equally among 3" in process.stderr
-    assert not list((tmp_path / "runs").glob("*/checkpoint.pt"))
 
 
 LAUNCHERS = {

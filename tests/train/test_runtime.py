@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lipsync_cli.errors import EnvironmentProblem, UsageError
+from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.drawing import Fields, RegionWindow, take
 from lipsync_cli.train.autoencoder import AutoencoderRecipe
 from lipsync_cli.train.data import load_clips
@@ -19,10 +20,10 @@ from lipsync_cli.train.losses import gradient_l1, structural_dissimilarity, weig
 from lipsync_cli.train.noise import Noise, part_seed
 from lipsync_cli.train.points import PointsRecipe
 from lipsync_cli.train.recipe import MiniRecipe, load_recipe, recipe_names
-from lipsync_cli.train.run import Run, train_pictures
+from lipsync_cli.train.run import Run, train_all, train_pictures
 from lipsync_cli.train.runtime import Runtime
 from tests.train.prepared_folder import write_prepared
-from tests.train.small_stages import STAGES
+from tests.train.small_stages import STAGES, flow, fresh
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,13 @@ def test_shares_are_equal_and_cover_the_batch():
     assert whole.tolist() == [float(part_seed(5, part) % 1000) for part in range(4) for _ in range(2)]
     with pytest.raises(UsageError, match=r"teacher.batch = 6 .* among 4 processes"):
         Runtime(parts=4).check_batch(6, "teacher.batch")
+
+
+def test_a_batch_that_three_cannot_share_is_refused_before_anything_is_trained(prepared, tmp_path):
+    run = Run(prepared, tmp_path / "runs", MiniRecipe(), print, runtime=Runtime(processes=3, parts=3))
+    with pytest.raises(UsageError, match=r"autoencoder\[0\].sequences = 4 of the recipe .* among 3 processes"):
+        train_all(run, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -117,15 +125,17 @@ def test_several_processes_without_accelerate_are_told_what_to_install(monkeypat
         pass
 
 
-@pytest.mark.parametrize("name", ["sharpen", "student", "state_sync", "phones"])
-def test_half_precision_learns_nearly_the_same_and_keeps_full_weights(name, prepared, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "start"), [("sharpen", lambda: fresh().renderer), ("student", lambda: flow(CausalFlow))]
+)
+def test_half_precision_learns_nearly_the_same_and_keeps_full_weights(name, start, prepared, tmp_path):
     full = STAGES[name](prepared, tmp_path / "full", Runtime())
     half = STAGES[name](prepared, tmp_path / "half", Runtime(dtype=torch.bfloat16))
-    for key, value in half.items():
-        assert value.dtype == full[key].dtype and torch.isfinite(value.float()).all(), key
-    assert any(not torch.equal(value, full[key]) for key, value in half.items())
-    far = max(float((value.float() - full[key].float()).abs().max()) for key, value in half.items())
-    assert far < 0.02
+    assert all(value.dtype == full[key].dtype for key, value in half.items())
+    before = start().state_dict()
+    steps = [torch.cat([(after[key] - before[key]).flatten() for key in before]) for after in (full, half)]
+    assert not torch.equal(*steps)
+    assert float(torch.cosine_similarity(*steps, dim=0)) > 0.8
 
 
 def test_pixels_are_taken_from_the_same_place_in_half_precision():
@@ -145,7 +155,7 @@ def test_where_nothing_is_shown_nothing_is_lost():
     nothing, target = torch.zeros(2, 1, 16, 16), torch.rand(2, 3, 16, 16)
     lost = sum(loss(image, target, nothing) for loss in (weighted_l1, gradient_l1, structural_dissimilarity))
     lost.backward()
-    assert float(lost) == 0 and not image.grad.any()
+    assert float(lost.detach()) == 0 and not image.grad.any()
 
 
 def test_every_process_decodes_a_clip_into_a_file_of_its_own(prepared, tmp_path, monkeypatch):
@@ -200,9 +210,9 @@ def test_figures_and_previews_go_to_tensorboard(prepared, tmp_path, monkeypatch)
 
 def test_without_tensorboard_one_sentence_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(EnvironmentProblem, match="needs the package tensorboard") as caught:
-        with started("cpu", board=tmp_path):
-            pass
+    wanted = pytest.raises(EnvironmentProblem, match="needs the package tensorboard")
+    with wanted as caught, started("cpu", board=tmp_path):
+        pass
     assert "pip install tensorboard" in caught.value.hint
 
 
