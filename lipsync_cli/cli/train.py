@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_table, stderr
 from lipsync_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from lipsync_cli.train.runtime import Runtime
 
 SCHEMA = 1
 
@@ -32,6 +36,21 @@ Megabytes = Annotated[
     typer.Option("--max-megabytes", min=0.1, help="Choose clips that fit in so much, all speakers alike."),
 ]
 LimitsFile = Annotated[Path | None, typer.Option("--limits", metavar="FILE", help="Thresholds of the filters, TOML.")]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="auto|cpu|cuda|cuda:N", help="Where to train; auto is cuda where there is one."),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="auto|float32|bfloat16",
+        help="What networks compute in: auto is float32, on CUDA with TF32 products; weights stay float32.",
+    ),
+]
+Board = Annotated[
+    bool, o.flag("--tensorboard", help="Also write figures and previews for TensorBoard, into RUNS/tensorboard.")
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read clips.")]
 
 
@@ -85,13 +104,23 @@ def train_mini(
     runs: Runs = Path("runs/mini"),
     model: ModelFolder = Path("models/lip-forcing-mini"),
     minutes: Minutes = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tensorboard: Board = False,
     debug: o.Debug = False,
 ) -> None:
-    """Train every stage of lip-forcing-mini on prepared clips and write its weights. Resumes where it stopped."""
+    """Train every stage of lip-forcing-mini on prepared clips and write its weights. Resumes where it stopped.
+
+    On several GPUs: accelerate launch -m lipsync_cli train mini …, or torchrun likewise. Processes share the batches
+    of the recipe, whose sizes must be multiples of their number.
+    """
+    from lipsync_cli.train.launch import started
     from lipsync_cli.train.recipe import load_recipe
     from lipsync_cli.train.run import Run, train_all
 
-    train_all(Run(prepared, runs, load_recipe(recipe), stderr().print, minutes), model)
+    chosen = load_recipe(recipe)
+    with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
+        train_all(Run(prepared, runs, chosen, _say(runtime), minutes, runtime), model)
 
 
 @app.command("sync")
@@ -100,13 +129,26 @@ def train_sync(
     runs: Runs = Path("runs/sync"),
     model: ModelFolder = Path("models/sync-mini"),
     minutes: Minutes = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tensorboard: Board = False,
     debug: o.Debug = False,
 ) -> None:
-    """Train the sync expert of lipsync eval on prepared clips and write its weights. Resumes where it stopped."""
+    """Train the sync expert of lipsync eval on prepared clips and write its weights. Resumes where it stopped.
+
+    On several GPUs: accelerate launch -m lipsync_cli train sync …, or torchrun likewise.
+    """
+    from lipsync_cli.train.launch import started
     from lipsync_cli.train.sync import SyncRecipe
     from lipsync_cli.train.sync_run import train_sync as run
 
-    run(prepared, runs, model, SyncRecipe(), minutes=minutes, say=stderr().print)
+    with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
+        run(prepared, runs, model, SyncRecipe(), minutes=minutes, say=_say(runtime), runtime=runtime)
+
+
+def _say(runtime: Runtime) -> Callable[[str], None]:
+    """Of several processes one speaks."""
+    return stderr().print if runtime.is_main else lambda line: None
 
 
 @app.command("sync-check")

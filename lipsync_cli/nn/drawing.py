@@ -46,15 +46,20 @@ def take(fields: Fields, pixels: Tensor, window: RegionWindow) -> Tensor:
     b, k, size = *pixels.shape[:2], pixels.shape[-1]
     # grid_sample counts the crop from −1 to 1, hence twice the displacement.
     maps = torch.cat([2 * fields.shift, fields.logits[:, :, None]], 2).flatten(0, 1).contiguous()
+    # In half precision a place near the edge of the crop would be known to half a pixel.
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
     maps = F.interpolate(maps, window.shape, mode="bilinear", align_corners=False)
     grid = identity_grid(size, maps)[:, window.rows, window.columns] + maps[:, :2].permute(0, 2, 3, 1)
     # Bicubic: half-way between pixels a bilinear mean is a blur, and nearly every pixel is taken from half-way.
-    taken = F.grid_sample(pixels.flatten(0, 1), grid, mode="bicubic", padding_mode="border", align_corners=False)
+    taken = F.grid_sample(
+        pixels.flatten(0, 1).to(maps), grid, mode="bicubic", padding_mode="border", align_corners=False
+    )
     taken, logits = taken.reshape(b, k, *taken.shape[1:]), maps[:, 2:].reshape(b, k, 1, *window.shape)
     mixed = (taken * torch.softmax(logits, 1)).sum(1)
     more = (taken * torch.softmax(DETAIL_POWER * logits, 1)).sum(1) - mixed
     coarse = shrink(more, more.shape[-1] // fields.logits.shape[-1])
-    return mixed + more - F.interpolate(coarse, window.shape, mode="bilinear", align_corners=False)
+    drawn = mixed + more - F.interpolate(coarse, window.shape, mode="bilinear", align_corners=False)
+    return drawn.to(pixels.dtype)
 
 
 def blend(warped: Tensor, paint: Paint) -> Tensor:

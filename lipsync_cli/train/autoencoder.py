@@ -20,7 +20,9 @@ from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer, Rendering
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
-from lipsync_cli.train.losses import gradient_l1, region_weights, structural_dissimilarity, weighted_l1
+from lipsync_cli.train.losses import gradient_l1, region_weights, structural_dissimilarity, weight_sum, weighted_l1
+from lipsync_cli.train.noise import Noise
+from lipsync_cli.train.runtime import ALONE, Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Shot:
 def render(
     model: Autoencoder,
     batch: RenderBatch,
-    generator: torch.Generator,
+    noise: Noise,
     *,
     latent_noise: float,
     network_size: int | None = None,
@@ -82,48 +84,57 @@ def render(
     t = batch.targets.shape[1]
     targets = batch.targets.flatten(0, 1)
     # One pass for both, so that they share their statistics.
-    images = torch.cat([disturb(targets, generator), batch.references.flatten(0, 1)])
-    z, z_references = model.encoder(images).split([len(targets), len(images) - len(targets)])
-    z_references = z_references.detach().unflatten(0, batch.references.shape[:2])
-    points_references = model.encoder.landmarks(z_references)
+    images = torch.cat([disturb(targets, noise), batch.references.flatten(0, 1)])
+    # In half precision a point is known to half a pixel; the encoder is a hundredth of the work.
+    with torch.autocast(images.device.type, enabled=False):
+        z, z_references = model.encoder(images).split([len(targets), len(images) - len(targets)])
+        z_references = z_references.detach().unflatten(0, batch.references.shape[:2])
+        points_references = model.encoder.landmarks(z_references)
+        noisy = z + latent_noise * noise.normal(z.shape)
+        points = model.encoder.landmarks(noisy)
     references = model.renderer.encode_references(
         batch.references, z_references, points_references, network_size=network_size
     )
-    noisy = z + latent_noise * torch.randn(z.shape, generator=generator)
-    out = model.renderer(targets, noisy, model.encoder.landmarks(noisy), references.repeated(t))
+    out = model.renderer(targets, noisy, points, references.repeated(t))
     mask = batch.masks.flatten(0, 1)
     return Shot(targets, out, torch.lerp(targets, out.image, mask), mask, z, batch.target_points.flatten(0, 1))
 
 
-def picture_terms(shot: Shot) -> dict[str, Tensor]:
-    """Named, weighted reconstruction losses of the picture and of what the references alone gave."""
+def picture_terms(shot: Shot, runtime: Runtime = ALONE) -> dict[str, Tensor]:
+    """Named, weighted reconstruction losses of the picture and of what the references alone gave.
+
+    All are divided by the sum of the same weights, and count for this process's share of it.
+    """
     image, warped, targets = shot.image, shot.out.warped, shot.targets
     weights = region_weights((shot.mask > 0).float(), shot.points[:, :LIP_COUNT])
-    return {
+    terms = {
         "l1": 4 * weighted_l1(image, targets, weights),
         "gradient": 6 * gradient_l1(image, targets, weights),
         "ssim": 0.5 * structural_dissimilarity(image, targets, weights),
         "warped": 2 * weighted_l1(warped, targets, weights) + 2 * gradient_l1(warped, targets, weights),
     }
+    share = runtime.share(weight_sum(weights))
+    return {name: share * term for name, term in terms.items()}
 
 
 def losses(
-    model: Autoencoder, batch: RenderBatch, recipe: AutoencoderRecipe, generator: torch.Generator
+    model: Autoencoder, batch: RenderBatch, recipe: AutoencoderRecipe, noise: Noise, runtime: Runtime = ALONE
 ) -> dict[str, Tensor]:
     """Named, weighted loss terms of one batch."""
-    shot = render(model, batch, generator, latent_noise=recipe.latent_noise)
+    with runtime.autocast():
+        shot = render(model, batch, noise, latent_noise=recipe.latent_noise)
     points = F.smooth_l1_loss(model.encoder.landmarks(shot.z), shot.points, beta=0.01)
-    return picture_terms(shot) | {"points": 5 * points}
+    return picture_terms(shot, runtime) | {"points": 5 * points}
 
 
-def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
+def disturb(images: Tensor, noise: Noise) -> Tensor:
     """Shift by up to 2 % and change brightness and contrast: what z must not depend on."""
     b = len(images)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=generator) * (high - low) + low
+        return noise.uniform(shape) * (high - low) + low
 
-    theta = torch.zeros(b, 2, 3)
+    theta = torch.zeros(b, 2, 3, device=images.device)
     theta[:, 0, 0] = theta[:, 1, 1] = uniform(0.97, 1.03, b)
     theta[:, :, 2] = uniform(-0.02, 0.02, b, 2)
     moved = F.grid_sample(
@@ -143,24 +154,28 @@ def train(
     *,
     on_save: Callable[[Autoencoder, int], None] | None = None,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> Autoencoder:
     """Train ``model`` for one phase, resuming from ``folder``; it ends with the averaged weights."""
-    model.train()
+    runtime.place(model).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    stage = Stage(folder, {"model": model}, {"model": optimiser}, averaged="model")
+    stage = Stage(folder, {"model": model}, {"model": optimiser}, averaged="model", runtime=runtime)
 
-    def advance(step: int) -> Values:
-        seed = (recipe.seed * 1_000_003 + recipe.crop_size) * 1_000_003 + step
-        batch = next(
+    def make(seed: int, sequences: int) -> RenderBatch:
+        return next(
             render_batches(
-                clips, size=recipe.crop_size, sequences=recipe.sequences, targets=recipe.targets,
+                clips, size=recipe.crop_size, sequences=sequences, targets=recipe.targets,
                 references=recipe.references, seed=seed,
             )
         )  # fmt: skip
-        terms = losses(model, batch, recipe, torch.Generator().manual_seed(recipe.seed + step))
+
+    def advance(step: int) -> Values:
+        seed = (recipe.seed * 1_000_003 + recipe.crop_size) * 1_000_003 + step
+        batch = runtime.draw(make, seed=seed, size=recipe.sequences)
+        terms = losses(model, batch, recipe, runtime.noise(recipe.seed + step), runtime)
         rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
-        norm = descend(optimiser, torch.stack(list(terms.values())).sum(), rate)
-        return {name: float(value.detach()) for name, value in terms.items()} | {"norm": norm}
+        norm = descend(optimiser, torch.stack(list(terms.values())).sum(), rate, runtime=runtime)
+        return {name: value.detach() for name, value in terms.items()} | {"norm": norm}
 
     def saved(step: int) -> None:
         if on_save is not None:

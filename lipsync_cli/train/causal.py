@@ -22,6 +22,8 @@ from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import choose_references
 from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+from lipsync_cli.train.noise import Noise
+from lipsync_cli.train.runtime import ALONE, Runtime, device_of
 
 STRANGENESS = 0.1
 """ρ: what the error in the direction of other people is thought to be, as a share of the variance between people."""
@@ -59,7 +61,7 @@ def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: Mou
     network.latent_mean.copy_(z.mean(0))
     network.latent_std.copy_(z.std(0).clamp_min(1e-3))
     with torch.no_grad():
-        aperture = encoder.aperture(z)
+        aperture = encoder.aperture(z.to(device_of(encoder))).cpu()
     network.rest.copy_(z[aperture <= aperture.quantile(0.1)].mean(0))
     apart = aperture - aperture.mean()
     network.opening.copy_(((z - z.mean(0)) * apart[:, None]).mean(0) / apart.pow(2).mean().clamp_min(1e-9))
@@ -79,26 +81,26 @@ def _liberty(network: CausalFlow, clips: list[LatentClip]) -> Tensor:
     return liberty
 
 
-def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: CausalRecipe, generator: torch.Generator) -> Tensor:
+def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: CausalRecipe, noises: Noise) -> Tensor:
     """Mean squared error of the velocity, per chunk-wise time."""
     clean, references = network.normalise(batch.z), network.normalise(batch.references)
     b, n, _ = clean.shape
     chunk = network.config.chunk
-    t = _times(b, n // chunk, recipe, generator).repeat_interleave(chunk, 1)
-    noise = torch.randn(clean.shape, generator=generator)
+    t = _times(b, n // chunk, recipe, noises).repeat_interleave(chunk, 1)
+    noise = noises.normal(clean.shape)
     noisy = (1 - t[..., None]) * clean + t[..., None] * noise
-    level = recipe.context_noise * torch.rand(b, 1, 1, generator=generator)
-    context = clean + level * torch.randn(clean.shape, generator=generator)
+    level = recipe.context_noise * noises.uniform((b, 1, 1))
+    context = clean + level * noises.normal(clean.shape)
     velocity = network(context, noisy, t, network.audio(batch.audio), references)
     error: Tensor = (velocity - (noise - clean)).pow(2)
     return error.mean()
 
 
-def _times(b: int, chunks: int, recipe: CausalRecipe, generator: torch.Generator) -> Tensor:
-    uniform = torch.rand(b, chunks, generator=generator).clamp(0.001, 0.999)
-    index = torch.randint(len(recipe.schedule), (b, chunks), generator=generator)
-    scheduled = torch.tensor(recipe.schedule)[index]
-    return torch.where(torch.rand(b, chunks, generator=generator) < recipe.scheduled, scheduled, uniform)
+def _times(b: int, chunks: int, recipe: CausalRecipe, noises: Noise) -> Tensor:
+    uniform = noises.uniform((b, chunks)).clamp(0.001, 0.999)
+    index = noises.integers(len(recipe.schedule), (b, chunks))
+    scheduled = uniform.new_tensor(recipe.schedule)[index]
+    return torch.where(noises.uniform((b, chunks)) < recipe.scheduled, scheduled, uniform)
 
 
 def train_causal(
@@ -109,18 +111,21 @@ def train_causal(
     *,
     on_save: Callable[[int], None] | None = None,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> CausalFlow:
     """Run the stage, resuming from ``folder``; returns a network with the averaged weights."""
+    runtime.place(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network")
+    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network", runtime=runtime)
     pools = [long_enough(clips, frames) for frames in recipe.frames]
 
     def advance(step: int) -> Values:
-        batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references)
-        loss = flow_loss(network, batch, recipe, torch.Generator().manual_seed(recipe.seed + step))
+        batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references, runtime=runtime)
+        with runtime.autocast():
+            loss = flow_loss(network, batch, recipe, runtime.noise(recipe.seed + step))
         rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
-        descend(optimiser, loss, rate)
-        return {"loss": float(loss.detach())}
+        descend(optimiser, loss, rate, runtime=runtime)
+        return {"loss": loss.detach()}
 
     average = stage.run(advance, Pace(recipe.steps, recipe.save_every, deadline=deadline), on_save=on_save)
     return with_weights(network, average)
@@ -137,17 +142,20 @@ def rollout_clip(
     seed: int = 0,
 ) -> Tensor:
     """States ``[n d]`` (encoder units) spoken from the clip's audio alone, by the run-time rollout."""
+    device = device_of(network)
     chunk = network.config.chunk
     count = -(-len(clip.z) // chunk) * chunk
     windows = audio_windows(np.pad(clip.mel, ((0, 4 * chunk), (0, 0)), mode="edge"), 0, count)
-    audio = network.audio(windows[None])
-    cache = network.begin(network.normalise(references)[None])
+    audio = network.audio(windows[None].to(device))
+    known = network.normalise(references.to(device))[None]
+    cache = network.begin(known)
     chunks = []
     for first in range(0, count, chunk):
-        noises = chunk_noise(seed, first, chunk, network.config.latent, len(schedule), temperature=temperature)
+        drawn = chunk_noise(seed, first, chunk, network.config.latent, len(schedule), temperature=temperature)
+        noises = [noise.to(device) for noise in drawn]
         chunks.append(roll_chunk(network, cache, audio[:, first : first + chunk], noises, schedule))
-    spoken = network.anchored(torch.cat(chunks, 1), network.normalise(references)[None])
-    return network.denormalise(spoken[0])[: len(clip.z)]
+    spoken = network.anchored(torch.cat(chunks, 1), known)
+    return network.denormalise(spoken[0])[: len(clip.z)].cpu()
 
 
 @torch.no_grad()
@@ -165,10 +173,11 @@ def validate(
     for clip in clips:
         references = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))]
         z = rollout_clip(network, clip, references, schedule, temperature=temperature)
-        real, made = encoder.aperture(clip.z).numpy(), encoder.aperture(z).numpy()
+        real, made = (encoder.aperture(states.to(device_of(encoder))).cpu().numpy() for states in (clip.z, z))
         if real.std() < 1e-4 or made.std() < 1e-6:
             continue
-        error = float((network.normalise(z) - network.normalise(clip.z)).pow(2).mean())
+        gap = network.normalise(z.to(device_of(network))) - network.normalise(clip.z.to(device_of(network)))
+        error = float(gap.pow(2).mean())
         rows.append((np.corrcoef(real, made)[0, 1], made.std() / real.std(), error))
     corr, spread, error = np.mean(rows, axis=0)
     return {"aperture_corr": float(corr), "aperture_spread": float(spread), "state_mse": float(error)}

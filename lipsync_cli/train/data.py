@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,7 @@ def is_open(licence: str) -> bool:
     return licence.startswith(OPEN_LICENCES)
 
 
-@dataclass(frozen=True, slots=True)
-class RenderBatch:
+class RenderBatch(NamedTuple):
     """Targets ``[b t 3 s s]``, references ``[b k 3 s s]``, points of both ``[b · 29 2]`` in crop fractions.
 
     ``masks`` ``[b t 1 s s]`` is what the compositor will show of each rendered target, 0 where the crop reached

@@ -26,7 +26,7 @@ def export(
     known = hub.load_card(folder) if (folder / hub.CARD_NAME).exists() else _named(blank, folder)
     path = folder / WEIGHTS
     tensors = {
-        key: (value.half() if value.dim() > 1 else value.float()).contiguous()
+        key: (value.half() if value.dim() > 1 else value.float()).cpu().contiguous()
         for key, value in networks.state_dict().items()
     }
     save_file(tensors, path, metadata={"format": "pt"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import ClipData, choose_references
 from lipsync_cli.train.hearing import Heard, HearingRecipe, hear
 from lipsync_cli.train.prepared import MEL_MARGIN
+from lipsync_cli.train.runtime import ALONE, Runtime, device_of
 from lipsync_cli.types import Float32, Float64
 
 ROWS_PER_FRAME = 4
@@ -37,8 +39,7 @@ class LatentClip:
     variants: tuple[Heard, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FlowBatch:
+class FlowBatch(NamedTuple):
     """States ``[b n d]``, audio windows ``[b n 32 80]``, reference states ``[b r d]``; encoder units."""
 
     z: Tensor
@@ -50,14 +51,15 @@ class FlowBatch:
 def encode_clips(
     encoder: MouthEncoder, clips: list[ClipData], hearing: HearingRecipe | None = None
 ) -> list[LatentClip]:
-    """Run the encoder over every frame of every clip; ``hearing`` adds variants of the sound."""
+    """Run the encoder, wherever it is, over every frame of every clip; ``hearing`` adds variants of the sound."""
+    device = device_of(encoder)
     heard = hear([clip.sound for clip in clips], hearing or HearingRecipe(variants=0))
     out = []
     for clip, variants in zip(clips, heard, strict=True):
         states = []
         for first in range(0, len(clip.crops), 64):
-            pixels = torch.from_numpy(np.array(clip.crops[first : first + 64]))
-            states.append(encoder(pixels.permute(0, 3, 1, 2).float() / 255))
+            pixels = torch.from_numpy(np.array(clip.crops[first : first + 64])).to(device)
+            states.append(encoder(pixels.permute(0, 3, 1, 2).float() / 255).cpu())
         z = torch.cat(states).clone()
         out.append(LatentClip(z, clip.mel, clip.landmarks, clip.record.speaker, variants))
     return out
@@ -111,10 +113,16 @@ def flow_batches(pool: ClipPool, *, size: int, references: int, seed: int) -> It
         yield FlowBatch(*(torch.stack(column) for column in zip(*samples, strict=True)))
 
 
-def batch_at(pools: Sequence[ClipPool], seed: int, step: int, *, size: int, references: int) -> FlowBatch:
-    """The batch of a step: the pools' window lengths take turns. A function of its arguments."""
+def batch_at(
+    pools: Sequence[ClipPool], seed: int, step: int, *, size: int, references: int, runtime: Runtime = ALONE
+) -> FlowBatch:
+    """The runtime's share of a step's batch: the pools' window lengths take turns. A function of its arguments."""
     pool = pools[step % len(pools)]
-    return next(flow_batches(pool, size=size, references=references, seed=seed * 1_000_003 + step))
+
+    def make(seed: int, size: int) -> FlowBatch:
+        return next(flow_batches(pool, size=size, references=references, seed=seed))
+
+    return runtime.draw(make, seed=seed * 1_000_003 + step, size=size)
 
 
 def _sample(

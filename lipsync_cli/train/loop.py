@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-Values = Mapping[str, float]
+from lipsync_cli.train.runtime import ALONE, Runtime
+
+Values = Mapping[str, float | Tensor]
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -38,7 +40,10 @@ class Stage:
     """Named modules and optimisers that are saved together, one of the modules averaged over the steps.
 
     ``advance(step)`` does one optimisation step and returns what to log. It must draw everything random from
-    (seed, step): then a stopped and resumed run equals an unbroken one.
+    (seed, step) and the runtime's parts of the batch: then a stopped and resumed run equals an unbroken one. (On CUDA
+    up to the last bits, which depend on the order in which kernels happen to add.)
+
+    Of several processes the main one logs and saves, and all resume from its checkpoint.
     """
 
     def __init__(
@@ -48,7 +53,9 @@ class Stage:
         optimisers: Mapping[str, torch.optim.Optimizer],
         *,
         averaged: str,
+        runtime: Runtime = ALONE,
     ) -> None:
+        self.runtime = runtime
         self.checkpoint, self.log = folder / "checkpoint.pt", folder / "metrics.jsonl"
         self.modules, self.optimisers, self.averaged = modules, optimisers, averaged
         self.average = {key: value.clone() for key, value in modules[averaged].state_dict().items()}
@@ -60,32 +67,51 @@ class Stage:
     def run(
         self, advance: Callable[[int], Values], pace: Pace, *, on_save: Callable[[int], None] | None = None
     ) -> dict[str, Tensor]:
-        """Advance to ``pace.steps`` or the deadline; returns the averaged module's state dict."""
+        """Advance to ``pace.steps`` or the deadline; returns the averaged module's state dict.
+
+        ``on_save`` is called in the main process only.
+        """
         began = time.monotonic()
+        # Shown to people only: on a terminal, on stderr.
+        hidden = None if self.runtime.is_main else True
         name = self.checkpoint.parent.name
-        with (
-            self.log.open("a") as log,
-            # Shown to people only: on a terminal, on stderr.
-            tqdm(total=pace.steps, initial=self.step, desc=name, unit="step", disable=None, leave=False) as bar,
-        ):
-            while self.step < pace.steps and (pace.deadline is None or time.monotonic() < pace.deadline):
+        with tqdm(total=pace.steps, initial=self.step, desc=name, unit="step", disable=hidden, leave=False) as bar:
+            while self.step < pace.steps and not self._is_over(pace):
                 values = advance(self.step)
                 self.step += 1
                 bar.update()
                 self._update_average(min(pace.average, self.step / (self.step + pace.ramp)))
                 if self.step % pace.log_every == 0 or self.step == 1:
-                    row = {"step": self.step - 1, "s": round(time.monotonic() - began, 1)}
-                    log.write(json.dumps(row | {key: round(float(value), 5) for key, value in values.items()}) + "\n")
-                    log.flush()
+                    self._write_row(values, time.monotonic() - began)
                 if self.step % pace.save_every == 0:
                     self.save()
-                    if on_save is not None:
+                    if on_save is not None and self.runtime.is_main:
                         on_save(self.step)
         self.save()
+        self.runtime.wait()  # whoever looks for the checkpoint next finds it
         return self.average
+
+    def _is_over(self, pace: Pace) -> bool:
+        return pace.deadline is not None and self.runtime.agree(time.monotonic() >= pace.deadline)
+
+    def _write_row(self, values: Values, seconds: float) -> None:
+        """Log means over the processes. Only here do figures leave the device, which is made to wait for it."""
+        figures = torch.tensor([float(value) for value in values.values()], dtype=torch.float64)
+        if self.runtime.processes > 1:
+            figures = self.runtime.mean(figures.float().to(self.runtime.device))
+        if not self.runtime.is_main:
+            return
+        named = dict(zip(values, figures.tolist(), strict=True))
+        row = {"step": self.step - 1, "s": round(seconds, 1)} | {key: round(value, 5) for key, value in named.items()}
+        with self.log.open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        if self.runtime.board is not None:
+            self.runtime.board.figures(self.checkpoint.parent.name, self.step - 1, named)
 
     def save(self) -> None:
         """Write the checkpoint whole or not at all."""
+        if not self.runtime.is_main:
+            return
         state = {
             "step": self.step,
             "average": self.average,
@@ -97,12 +123,14 @@ class Stage:
         partial.replace(self.checkpoint)
 
     def _load(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        # Through the CPU: what one device wrote another may read.
+        state = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         for name, module in self.modules.items():
             module.load_state_dict(state["modules"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        self.average, self.step = state["average"], state["step"]
+        self.average = {key: state["average"][key].to(value.device) for key, value in self.average.items()}
+        self.step = state["step"]
 
     @torch.no_grad()
     def _update_average(self, momentum: float) -> None:
@@ -137,13 +165,19 @@ def learning_rate(step: int, steps: int, *, peak: float, warmup: int) -> float:
     return peak * min(1.0, (step + 1) / max(1, warmup)) * decay
 
 
-def descend(optimiser: torch.optim.Optimizer, loss: Tensor, rate: float, *, clip: float = 1.0) -> float:
-    """One step down ``loss`` at learning rate ``rate``, the gradient clipped to ``clip``; returns its norm."""
+def descend(
+    optimiser: torch.optim.Optimizer, loss: Tensor, rate: float, *, clip: float = 1.0, runtime: Runtime = ALONE
+) -> Tensor:
+    """One step down ``loss`` at learning rate ``rate``, the gradient clipped to ``clip``; returns its norm.
+
+    Of several processes' losses, each of its share of the batch, it is a step down their mean.
+    """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    runtime.average_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()
-    return float(norm)
+    return norm

@@ -19,9 +19,14 @@ def region_weights(region: Tensor, points: Tensor, *, mouth_gain: float = 3.0) -
     return region * (1 + mouth_gain * bump[:, None])
 
 
+def weight_sum(weights: Tensor) -> Tensor:
+    """The sum that a loss is divided by; never 0, so that where nothing is shown nothing is lost, and not 0/0."""
+    return weights.sum().clamp_min(1e-6)
+
+
 def weighted_l1(image: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Mean absolute difference under ``weights``."""
-    return ((image - target).abs() * weights).sum() / (weights.sum() * image.shape[1])
+    return ((image - target).abs() * weights).sum() / (weight_sum(weights) * image.shape[1])
 
 
 def gradient_l1(image: Tensor, target: Tensor, weights: Tensor, *, scales: int = 3) -> Tensor:
@@ -32,8 +37,8 @@ def gradient_l1(image: Tensor, target: Tensor, weights: Tensor, *, scales: int =
             image, target, weights = (F.avg_pool2d(x, 2) for x in (image, target, weights))
         error = image - target
         dx, dy = error[..., :, 1:] - error[..., :, :-1], error[..., 1:, :] - error[..., :-1, :]
-        total = total + (dx.abs() * weights[..., :, 1:]).sum() / (weights.sum() * 3)
-        total = total + (dy.abs() * weights[..., 1:, :]).sum() / (weights.sum() * 3)
+        total = total + (dx.abs() * weights[..., :, 1:]).sum() / (weight_sum(weights) * 3)
+        total = total + (dy.abs() * weights[..., 1:, :]).sum() / (weight_sum(weights) * 3)
     return total / scales
 
 
@@ -44,7 +49,7 @@ def detail_l1(image: Tensor, target: Tensor, weights: Tensor, *, window: int = 7
     Layers that shuffle channels to pixels must not be trained by it: they make stripes of one pixel most easily.
     """
     gap = _local_contrast(image, window) - _local_contrast(target, window)
-    return (gap.abs() * weights).sum() / weights.sum()
+    return (gap.abs() * weights).sum() / weight_sum(weights)
 
 
 def _local_contrast(image: Tensor, window: int) -> Tensor:
@@ -62,5 +67,5 @@ def structural_dissimilarity(image: Tensor, target: Tensor, weights: Tensor) -> 
     mx, my, xx, yy, xy = F.avg_pool2d(stack, 7, 1, 3, count_include_pad=False).chunk(5, 1)
     vx, vy, cov = xx - mx * mx, yy - my * my, xy - mx * my
     ssim = ((2 * mx * my + 1e-4) * (2 * cov + 9e-4)) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))
-    loss: Tensor = ((1 - ssim) * weights).sum() / weights.sum()
+    loss: Tensor = ((1 - ssim) * weights).sum() / weight_sum(weights)
     return loss

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from lipsync_cli.nn.flow_backbone import ROWS_BEFORE, AudioWindowEncoder
 from lipsync_cli.train.espeak import CLASSES, UNKNOWN, Espeak, Utterance
 from lipsync_cli.train.latents import ROWS_PER_FRAME, disturb_mel, every_window, rows_of
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+from lipsync_cli.train.runtime import ALONE, Runtime
 from lipsync_cli.train.sound import reverberated, room
 from lipsync_cli.types import Float32
 
@@ -48,6 +50,13 @@ class SpokenRows:
 
     mel: Float32
     classes: npt.NDArray[np.int64]
+
+
+class PhoneBatch(NamedTuple):
+    """Windows ``[b n 32 80]`` and classes ``[b n offsets]``."""
+
+    windows: Tensor
+    classes: Tensor
 
 
 class PhoneHead(nn.Module):
@@ -95,31 +104,39 @@ def train_phones(
     folder: Path,
     *,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> AudioWindowEncoder:
     """Train ``encoder``, resuming from ``folder``; returns it with the averaged weights."""
     torch.manual_seed(recipe.seed)
-    network = PhoneHead(encoder)
+    network = runtime.place(PhoneHead(encoder))
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=0.03)
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network")
+    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network", runtime=runtime)
 
     def advance(step: int) -> Values:
-        windows, classes = phone_batch(spoken, recipe, step)
-        logits = network(windows)
-        loss = F.cross_entropy(logits.flatten(0, 2), classes.flatten(), ignore_index=UNKNOWN)
-        descend(optimiser, loss, learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=100))
+        windows, classes = phone_batch(spoken, recipe, step, runtime)
+        with runtime.autocast():
+            logits = network(windows)
+        loss = F.cross_entropy(logits.float().flatten(0, 2), classes.flatten(), ignore_index=UNKNOWN)
+        loss = runtime.share((classes != UNKNOWN).sum().float()) * loss
+        rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=100)
+        descend(optimiser, loss, rate, runtime=runtime)
         right = (logits.argmax(-1) == classes).float().mean()
-        return {"loss": float(loss.detach()), "accuracy": float(right)}
+        return {"loss": loss.detach(), "accuracy": right}
 
     average = stage.run(advance, Pace(recipe.steps, deadline=deadline))
     return with_weights(network, average).encoder
 
 
-def phone_batch(spoken: list[SpokenRows], recipe: PhonesRecipe, step: int) -> tuple[Tensor, Tensor]:
-    """Windows ``[b n 32 80]`` and classes ``[b n offsets]`` of a step."""
-    rng = np.random.default_rng(recipe.seed * 1_000_003 + step)
-    chosen = [spoken[index] for index in rng.integers(0, len(spoken), recipe.batch)]
-    samples = [_stretch(row, recipe.frames, rng) for row in chosen]
-    return torch.from_numpy(np.stack([w for w, _ in samples])), torch.from_numpy(np.stack([c for _, c in samples]))
+def phone_batch(spoken: list[SpokenRows], recipe: PhonesRecipe, step: int, runtime: Runtime = ALONE) -> PhoneBatch:
+    """The runtime's share of a step's batch. A function of its arguments."""
+
+    def make(seed: int, size: int) -> PhoneBatch:
+        rng = np.random.default_rng(seed)
+        chosen = [spoken[index] for index in rng.integers(0, len(spoken), size)]
+        columns = zip(*(_stretch(row, recipe.frames, rng) for row in chosen), strict=True)
+        return PhoneBatch(*(torch.from_numpy(np.stack(column)) for column in columns))
+
+    return runtime.draw(make, seed=recipe.seed * 1_000_003 + step, size=recipe.batch)
 
 
 def _stretch(row: SpokenRows, frames: int, rng: np.random.Generator) -> tuple[Float32, npt.NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from lipsync_cli.nn.mouth_encoder import MouthEncoder, mouth_window
 from lipsync_cli.train.autoencoder import disturb
 from lipsync_cli.train.data import ClipData, jitter_colour, mirror_points, speaker_weights
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.runtime import ALONE, Runtime
 from lipsync_cli.types import Float32
 
 
@@ -33,6 +35,13 @@ class PointsRecipe:
     learning_rate: float = 1e-3
     keep: float = 0.02
     seed: int = 0
+
+
+class PointsBatch(NamedTuple):
+    """What ``mouth_window`` cuts, ``[b 3 56 56]``, and the points ``[b 29 2]`` in crop fractions."""
+
+    windows: Tensor
+    points: Tensor
 
 
 def points_loss(predicted: Tensor, target: Tensor) -> Tensor:
@@ -56,31 +65,39 @@ def train_points(
     folder: Path,
     *,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> MouthEncoder:
     """Train ``encoder`` in place on frames drawn by speaker, resuming from ``folder``; ends with averaged weights."""
+    runtime.place(encoder)
     former = copy.deepcopy(encoder).eval().requires_grad_(False)
     encoder.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
-    stage = Stage(folder, {"encoder": encoder, "former": former}, {"encoder": optimiser}, averaged="encoder")
+    stage = Stage(
+        folder, {"encoder": encoder, "former": former}, {"encoder": optimiser}, averaged="encoder", runtime=runtime
+    )
     weights = speaker_weights(clips)
 
+    def make(seed: int, size: int) -> PointsBatch:
+        return _batch(clips, weights, recipe, seed, size)
+
     def advance(step: int) -> Values:
-        windows, target = _batch(clips, weights, recipe, step)
+        windows, target = runtime.draw(make, seed=recipe.seed * 1_000_003 + step, size=recipe.clips)
         # Disturbing the window rather than the crop is a tenth of the work.
-        z = encoder.encode_window(disturb(windows, torch.Generator().manual_seed(recipe.seed + step)))
+        z = encoder.encode_window(disturb(windows, runtime.noise(recipe.seed + step)))
         kept = (z - former.encode_window(windows)).pow(2).mean()
         loss = points_loss(encoder.landmarks(z), target) + recipe.keep * kept
-        descend(optimiser, loss, learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=100))
-        return {"loss": float(loss.detach()), "kept": float(kept.detach())}
+        rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=100)
+        descend(optimiser, loss, rate, runtime=runtime)
+        return {"loss": loss.detach(), "kept": kept.detach()}
 
     encoder.load_state_dict(stage.run(advance, Pace(recipe.steps, deadline=deadline)))
     return encoder.eval()
 
 
-def _batch(clips: list[ClipData], weights: Float32, recipe: PointsRecipe, step: int) -> tuple[Tensor, Tensor]:
-    rng = np.random.default_rng(recipe.seed * 1_000_003 + step)
-    samples = [_sample(clips[i], recipe.frames, rng) for i in rng.choice(len(clips), recipe.clips, p=weights)]
-    return torch.cat([pixels for pixels, _ in samples]), torch.cat([points for _, points in samples])
+def _batch(clips: list[ClipData], weights: Float32, recipe: PointsRecipe, seed: int, size: int) -> PointsBatch:
+    rng = np.random.default_rng(seed)
+    samples = [_sample(clips[i], recipe.frames, rng) for i in rng.choice(len(clips), size, p=weights)]
+    return PointsBatch(torch.cat([pixels for pixels, _ in samples]), torch.cat([points for _, points in samples]))
 
 
 def _sample(clip: ClipData, frames: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

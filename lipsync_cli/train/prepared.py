@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,8 @@ class StoredCrops:
 
     def _store(self, crops: UInt8) -> None:
         self._cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._cache.with_suffix(".part.npy")
+        # Of several processes each may be the first to want a clip.
+        partial = self._cache.with_suffix(f".{os.getpid()}.part.npy")
         np.save(partial, crops)
         partial.replace(self._cache)
 

@@ -54,6 +54,19 @@ class MiniRecipe:
         """Times of the denoising steps that the shipped network was trained for."""
         return self.causal.schedule if self.student is None else self.student.schedule
 
+    def batches(self) -> dict[str, int]:
+        """What a step of each stage draws, by its name in the recipe; several processes share it."""
+        sizes = {f"autoencoder[{i}].sequences": phase.sequences for i, phase in enumerate(self.autoencoder)}
+        sizes |= {"points.clips": self.points.clips, "sync.batch": self.sync.batch}
+        sizes |= {"teacher.batch": self.teacher.batch, "causal.batch": self.causal.batch}
+        if self.sharpen is not None:
+            sizes["sharpen.sequences"] = self.sharpen.sequences
+        if self.phones is not None:
+            sizes["phones.batch"] = self.phones.batch
+        if self.student is not None:
+            sizes["student.batch"] = self.student.batch
+        return sizes
+
     def config(self) -> MiniConfig:
         """Hyper-parameters of what it makes, drawn at the size that the renderer learnt last."""
         last = self.sharpen or self.autoencoder[-1]

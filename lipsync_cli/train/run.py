@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 
@@ -20,13 +21,14 @@ from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, load_clips
-from lipsync_cli.train.export import export
+from lipsync_cli.train.export import WEIGHTS, export
 from lipsync_cli.train.latents import LatentClip, encode_clips
 from lipsync_cli.train.loop import deadline_in, is_done
 from lipsync_cli.train.phones import synthesise, train_phones
 from lipsync_cli.train.points import train_points
 from lipsync_cli.train.previews import save_preview
 from lipsync_cli.train.recipe import MiniRecipe
+from lipsync_cli.train.runtime import ALONE, Runtime
 from lipsync_cli.train.sharpen import sharpen
 from lipsync_cli.train.state_sync import train_state_sync
 from lipsync_cli.train.student import train_student
@@ -37,19 +39,30 @@ from lipsync_cli.train.wall_times import describe, stage_times
 Say = Callable[[str], None]
 
 
+class StageOptions(TypedDict):
+    """What every stage's function takes beside its own."""
+
+    deadline: float | None
+    runtime: Runtime
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run: prepared clips in ``data``, checkpoints under ``runs``, at most ``minutes`` a stage."""
+    """One training run: prepared clips in ``data``, checkpoints under ``runs``, at most ``minutes`` a stage.
+
+    Of several processes the main one of the ``runtime`` says, measures, draws previews and exports.
+    """
 
     data: Path
     runs: Path
     recipe: MiniRecipe
     say: Say
     minutes: float | None = None
+    runtime: Runtime = ALONE
 
-    def deadline(self) -> float | None:
-        """When a stage that begins now has to stop, in ``time.monotonic`` seconds."""
-        return deadline_in(self.minutes)
+    def stage_options(self) -> StageOptions:
+        """Where a stage that begins now runs and when it has to stop, in ``time.monotonic`` seconds."""
+        return {"deadline": deadline_in(self.minutes), "runtime": self.runtime}
 
     def clips(self, split: str) -> list[ClipData]:
         """The prepared clips of a split that the recipe may use."""
@@ -59,15 +72,19 @@ class Run:
 def train_all(run: Run, model: Path) -> Path:
     """Train every stage and export to ``model``; returns the weights' path.
 
-    Raises InputError when the folder holds no usable clips.
+    Raises InputError when the folder holds no usable clips, UsageError when the processes cannot share a batch.
     """
+    for name, size in run.recipe.batches().items():
+        run.runtime.check_batch(size, name)
     clips = _training_clips(run)
     config = run.recipe.config()
-    networks = MiniNetworks(config)
+    networks = run.runtime.place(MiniNetworks(config))
     pair = train_pictures(run, clips)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
+    if not run.runtime.is_main:
+        return model / WEIGHTS
     path = export(
         networks, model, _blank_card(config, clips), role="networks", source="lipsync train mini",
         schedule=config.schedule, temperature=config.temperature,
@@ -93,16 +110,16 @@ def train_pictures(run: Run, clips: list[ClipData]) -> Autoencoder:
     recipe = run.recipe
     torch.manual_seed(recipe.autoencoder[0].seed)
     model = Autoencoder(recipe.autoencoder[0].latent)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run.runtime.place(model.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     for phase in recipe.autoencoder:
         folder = run.runs / f"autoencoder-{phase.crop_size}"
         on_save = _previews(run, clips, folder)
-        model = autoencoder.train(model, clips, phase, folder, on_save=on_save, deadline=run.deadline())
-    train_points(model.encoder, clips, recipe.points, run.runs / "points", deadline=run.deadline())
+        model = autoencoder.train(model, clips, phase, folder, on_save=on_save, **run.stage_options())
+    train_points(model.encoder, clips, recipe.points, run.runs / "points", **run.stage_options())
     if recipe.sharpen is not None:
         folder = run.runs / "sharpen"
         on_save = _previews(run, clips, folder)
-        model = sharpen(model, clips, recipe.sharpen, folder, on_save=on_save, deadline=run.deadline())
+        model = sharpen(model, clips, recipe.sharpen, folder, on_save=on_save, **run.stage_options())
     return model.eval()
 
 
@@ -115,15 +132,15 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     held_out = encode_clips(encoder, run.clips("val"))
     run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
     network = speech_network(run, states, encoder, config)
-    network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", deadline=run.deadline())
+    network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", **run.stage_options())
     _report(run, "causal", networks, network, held_out, config)
     if recipe.student is None:
         return network
     expert, teacher = train_judges(run, network, states)
-    if held_out:
+    if held_out and run.runtime.is_main:
         run.say(f"wrote {analyse(teacher, expert, held_out, run.runs / 'teacher')}")
     network = train_student(
-        network, teacher, expert, states, recipe.student, run.runs / "student", deadline=run.deadline()
+        network, teacher, expert, states, recipe.student, run.runs / "student", **run.stage_options()
     )
     _report(run, "student", networks, network, held_out, config)
     return network
@@ -155,7 +172,7 @@ def listen(run: Run, network: FlowBackbone) -> None:
     folder = run.runs / f"phones-{network.config.width}"
     spoken = synthesise(recipe) if not is_done(folder, recipe.steps) else []
     torch.manual_seed(recipe.seed)
-    encoder = train_phones(AudioWindowEncoder(network.config.width), spoken, recipe, folder, deadline=run.deadline())
+    encoder = train_phones(AudioWindowEncoder(network.config.width), spoken, recipe, folder, **run.stage_options())
     network.audio.load_state_dict(encoder.state_dict())
 
 
@@ -163,15 +180,15 @@ def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple
     """The sync expert and the teacher, both in the units of ``units``."""
     recipe = run.recipe
     expert, teacher = new_judges(recipe, units)
-    expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", deadline=run.deadline())
+    expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", **run.stage_options())
     listen(run, teacher)
-    return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", deadline=run.deadline())
+    return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", **run.stage_options())
 
 
 def _report(
     run: Run, name: str, networks: MiniNetworks, network: CausalFlow, held_out: list[LatentClip], config: MiniConfig
 ) -> None:
-    if held_out:
+    if held_out and run.runtime.is_main:
         figures = causal.validate(
             network, networks.encoder, held_out, config.schedule, temperature=config.temperature
         )
@@ -182,7 +199,9 @@ def _previews(run: Run, clips: list[ClipData], folder: Path) -> Callable[[Autoen
     """A picture and a line at every save."""
 
     def on_save(average: Autoencoder, step: int) -> None:
-        error = save_preview(average, clips, folder / f"preview-{step:05d}.png")
+        picture, error = save_preview(average, clips, folder / f"preview-{step:05d}.png")
+        if run.runtime.board is not None:
+            run.runtime.board.picture(folder.name, step, picture)
         run.say(f"{folder.name}, step {step}: mean error {error:.4f}")
 
     return on_save

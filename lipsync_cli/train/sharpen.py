@@ -18,8 +18,9 @@ from torch.nn import functional as F
 
 from lipsync_cli.nn.patch_critic import Judgement, PatchCritic, view
 from lipsync_cli.train.autoencoder import Autoencoder, picture_terms, render
-from lipsync_cli.train.data import ClipData, render_batches
+from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.runtime import ALONE, Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,12 @@ def sharpen(
     *,
     on_save: Callable[[Autoencoder, int], None] | None = None,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> Autoencoder:
     """Train ``model.renderer`` on, resuming from ``folder``; ``model`` ends with the averaged weights."""
     torch.manual_seed(recipe.seed)
-    critic = PatchCritic().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.eval().encoder.requires_grad_(False)
+    critic = runtime.place(PatchCritic().to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    runtime.place(model).eval().encoder.requires_grad_(False)
     betas = (0.5, 0.99)
     optimiser = torch.optim.AdamW(model.renderer.parameters(), recipe.learning_rate, betas, weight_decay=0.01)
     judging = torch.optim.AdamW(critic.parameters(), recipe.critic_rate, betas, weight_decay=0.0)
@@ -68,12 +70,13 @@ def sharpen(
         {"renderer": model.renderer, "critic": critic},
         {"renderer": optimiser, "critic": judging},
         averaged="renderer",
+        runtime=runtime,
     )
 
     def advance(step: int) -> Values:
         rate = learning_rate(step, recipe.steps, peak=1.0, warmup=recipe.warmup)
         rates = rate * recipe.learning_rate, rate * recipe.critic_rate
-        return _advance(model, critic, optimiser, judging, clips, recipe, step, rates)
+        return _advance(model, critic, optimiser, judging, clips, recipe, step, rates, runtime)
 
     def saved(step: int) -> None:
         if on_save is not None:
@@ -100,64 +103,74 @@ def _advance(
     recipe: SharpenRecipe,
     step: int,
     rates: tuple[float, float],
+    runtime: Runtime,
 ) -> Values:
     """One step of the renderer, then one of the critic on the same pictures."""
     seed = (recipe.seed * 1_000_003 + 7) * 1_000_003 + step
-    batch = next(
-        render_batches(
-            clips, size=recipe.crop_size, sequences=recipe.sequences, targets=recipe.targets,
-            references=recipe.references, seed=seed, still=recipe.still,
-        )
-    )  # fmt: skip
-    generator = torch.Generator().manual_seed(seed)
-    shot = render(model, batch, generator, latent_noise=recipe.latent_noise, network_size=recipe.network_size)
-    region = view((shot.mask > 0).float())
+
+    def make(seed: int, sequences: int) -> RenderBatch:
+        return next(
+            render_batches(
+                clips, size=recipe.crop_size, sequences=sequences, targets=recipe.targets,
+                references=recipe.references, seed=seed, still=recipe.still,
+            )
+        )  # fmt: skip
+
+    batch, noise = runtime.draw(make, seed=seed, size=recipe.sequences), runtime.noise(seed)
     critic.requires_grad_(False)
-    with torch.no_grad():
-        real = critic(shot.targets)
-    fake = critic(shot.image)
-    terms = picture_terms(shot)
-    terms["matching"] = recipe.matching * feature_matching(fake, real, region)
-    adversarial = -weighted_mean(fake.realness, region)
+    with runtime.autocast():
+        shot = render(model, batch, noise, latent_noise=recipe.latent_noise, network_size=recipe.network_size)
+        with torch.no_grad():
+            real = critic(shot.targets)
+        fake = critic(shot.image)
+    region = view((shot.mask > 0).float())
+    terms = picture_terms(shot, runtime)
+    terms["matching"] = recipe.matching * feature_matching(fake, real, region, runtime)
+    adversarial = -weighted_mean(fake.realness, region, runtime)
     share = 0.0 if step < recipe.critic_only else recipe.pull
-    balance = gradient_balance(torch.stack(list(terms.values())).sum(), adversarial, shot.image)
-    norm = descend(optimiser, torch.stack(list(terms.values())).sum() + share * balance * adversarial, rates[0])
+    balance = gradient_balance(torch.stack(list(terms.values())).sum(), adversarial, shot.image, runtime)
+    total = torch.stack(list(terms.values())).sum() + share * balance * adversarial
+    norm = descend(optimiser, total, rates[0], runtime=runtime)
     critic.requires_grad_(True)
-    cost = hinge(critic(shot.targets).realness, critic(shot.image.detach()).realness, region)
-    descend(judging, cost, rates[1], clip=10.0)
-    values = {name: float(value.detach()) for name, value in terms.items()}
-    more = {"adversarial": adversarial, "critic": cost, "balance": balance}
-    return values | {name: float(value.detach()) for name, value in more.items()} | {"norm": norm}
+    with runtime.autocast():
+        verdicts = critic(shot.targets).realness, critic(shot.image.detach()).realness
+    cost = hinge(*verdicts, region, runtime)
+    descend(judging, cost, rates[1], clip=10.0, runtime=runtime)
+    more = {"adversarial": adversarial, "critic": cost, "balance": balance, "norm": norm}
+    return {name: value.detach() for name, value in (terms | more).items()}
 
 
-def hinge(real: Tensor, fake: Tensor, region: Tensor) -> Tensor:
+def hinge(real: Tensor, fake: Tensor, region: Tensor, runtime: Runtime = ALONE) -> Tensor:
     """The critic's loss: realness above 1 for real patches, below −1 for rendered ones."""
-    return weighted_mean(F.relu(1 - real), region) + weighted_mean(F.relu(1 + fake), region)
+    return weighted_mean(F.relu(1 - real), region, runtime) + weighted_mean(F.relu(1 + fake), region, runtime)
 
 
-def feature_matching(fake: Judgement, real: Judgement, region: Tensor) -> Tensor:
+def feature_matching(fake: Judgement, real: Judgement, region: Tensor, runtime: Runtime = ALONE) -> Tensor:
     """Mean absolute difference of the critic's features over the region, relative to the real ones, over all layers.
 
     The critic's weights are free to grow; without the division so would its pull.
     """
     gaps = [
-        weighted_mean((a - b).abs(), region) / weighted_mean(b.abs(), region)
+        weighted_mean((a - b).abs(), region, runtime) / runtime.mean(weighted_mean(b.abs(), region, runtime))
         for a, b in zip(fake.features, real.features, strict=True)
     ]
     return torch.stack(gaps).mean()
 
 
-def weighted_mean(maps: Tensor, region: Tensor) -> Tensor:
-    """Mean of ``[b c h w]`` under a mask ``[b 1 H W]`` brought to its size."""
+def weighted_mean(maps: Tensor, region: Tensor, runtime: Runtime = ALONE) -> Tensor:
+    """Mean of ``[b c h w]`` under a mask ``[b 1 H W]`` brought to its size.
+
+    Of several processes' the mean is that of the whole batch: each divides by the mean of all their weights.
+    """
     weights = F.adaptive_avg_pool2d(region, (maps.shape[-2], maps.shape[-1]))
-    mean: Tensor = (maps * weights).sum() / (weights.sum() * maps.shape[1])
+    mean: Tensor = (maps * weights).sum() / (runtime.mean(weights.sum()) * maps.shape[1])
     return mean
 
 
-def gradient_balance(reconstruction: Tensor, adversarial: Tensor, image: Tensor) -> Tensor:
+def gradient_balance(reconstruction: Tensor, adversarial: Tensor, image: Tensor, runtime: Runtime = ALONE) -> Tensor:
     """Factor that gives both losses the same gradient norm on ``image``; at most 100."""
     wanted, given = (
-        torch.autograd.grad(loss, image, retain_graph=True)[0].norm() for loss in (reconstruction, adversarial)
+        runtime.norm(torch.autograd.grad(loss, image, retain_graph=True)[0]) for loss in (reconstruction, adversarial)
     )
     balance: Tensor = (wanted / (given + 1e-8)).clamp(max=100.0).detach()
     return balance

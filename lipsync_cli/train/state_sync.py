@@ -12,6 +12,7 @@ from lipsync_cli.nn.flow_backbone import FlowBackbone
 from lipsync_cli.nn.state_sync import StateSync
 from lipsync_cli.train.latents import LatentClip, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.train.runtime import ALONE, Runtime
 from lipsync_cli.train.shifts import choice_loss, shift_logits
 
 NEAR = 2
@@ -44,22 +45,24 @@ def train_state_sync(
     folder: Path,
     *,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> StateSync:
     """Train ``expert`` on states normalised as ``units`` does; resumes; ends with the averaged weights."""
+    runtime.place(expert)
     optimiser = torch.optim.AdamW(expert.parameters(), recipe.learning_rate, weight_decay=0.05)
-    stage = Stage(folder, {"expert": expert}, {"expert": optimiser}, averaged="expert")
+    stage = Stage(folder, {"expert": expert}, {"expert": optimiser}, averaged="expert", runtime=runtime)
     pools = [long_enough(clips, frames) for frames in recipe.frames]
 
     def advance(step: int) -> Values:
-        batch = batch_at(pools, recipe.seed + 1, step, size=recipe.batch, references=1)
+        batch = batch_at(pools, recipe.seed + 1, step, size=recipe.batch, references=1, runtime=runtime)
         z = units.normalise(batch.z)
-        noise = torch.Generator().manual_seed(recipe.seed + step)
-        z = z + recipe.noise * torch.randn(z.shape, generator=noise)
-        agreement = expert.agreement(z, batch.audio)
-        loss = contrast(agreement, expert.temperature)
+        z = z + recipe.noise * runtime.noise(recipe.seed + step).normal(z.shape)
+        with runtime.autocast():
+            agreement = expert.agreement(z, batch.audio)
+        loss = contrast(agreement.float(), expert.temperature)
         rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
-        descend(optimiser, loss, rate)
-        return {"loss": float(loss.detach())}
+        descend(optimiser, loss, rate, runtime=runtime)
+        return {"loss": loss.detach()}
 
     expert.load_state_dict(stage.run(advance, Pace(recipe.steps, deadline=deadline)))
     return expert.eval()

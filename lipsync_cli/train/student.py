@@ -22,6 +22,8 @@ from lipsync_cli.nn.state_sync import StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import ClipPool, FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+from lipsync_cli.train.noise import Noise
+from lipsync_cli.train.runtime import ALONE, Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,12 @@ def train_student(
     *,
     on_save: Callable[[CausalFlow, int], None] | None = None,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> CausalFlow:
     """Distil ``teacher`` into ``student``, resuming from ``folder``; returns a copy with the averaged weights."""
     torch.manual_seed(recipe.seed)
+    for network in (student, teacher, expert):
+        runtime.place(network)
     judges = Judges(teacher.requires_grad_(False), copy.deepcopy(teacher).requires_grad_(True), expert)
     betas = (0.0, 0.999)
     optimiser = torch.optim.AdamW(student.parameters(), recipe.learning_rate, betas, weight_decay=0.01)
@@ -84,14 +89,15 @@ def train_student(
         {"student": student, "critic": judges.critic},
         {"student": optimiser, "critic": following},
         averaged="student",
+        runtime=runtime,
     )
     pools = [long_enough(clips, frames) for frames in recipe.frames]
 
     def advance(step: int) -> Values:
         rate = learning_rate(step, recipe.steps, peak=1.0, warmup=recipe.warmup)
-        values = _follow(student, judges.critic, following, rate, pools, recipe, step)
+        values: Values = _follow(student, judges.critic, following, rate, pools, recipe, step, runtime)
         if step % recipe.every == recipe.every - 1:
-            values |= _distil(student, judges, optimiser, rate, pools, recipe, step)
+            values = {**values, **_distil(student, judges, optimiser, rate, pools, recipe, step, runtime)}
         return values
 
     def saved(step: int) -> None:
@@ -104,7 +110,7 @@ def train_student(
 
 
 def rollout_window(
-    student: CausalFlow, batch: FlowBatch, schedule: Sequence[float], generator: torch.Generator, *, exit_step: int
+    student: CausalFlow, batch: FlowBatch, schedule: Sequence[float], noise: Noise, *, exit_step: int
 ) -> Tensor:
     """States ``[b n latent]`` (normalised) of a whole window; the gradient is that of step ``exit_step`` alone."""
     audio = student.audio(batch.audio)
@@ -113,21 +119,21 @@ def rollout_window(
     chunk, chunks = student.config.chunk, []
     for first in range(0, batch.z.shape[1], chunk):
         shape = (len(batch.z), chunk, student.config.latent)
-        noises = [torch.randn(shape, generator=generator) for _ in schedule]
+        noises = [noise.normal(shape) for _ in schedule]
         heard = audio[:, first : first + chunk]
         chunks.append(roll_chunk(student, cache, heard, noises, schedule, grad_step=exit_step))
     return torch.cat(chunks, 1)
 
 
 def _draw(
-    pools: Sequence[ClipPool], recipe: StudentRecipe, step: int, *, of_critic: bool
-) -> tuple[FlowBatch, torch.Generator, int]:
+    pools: Sequence[ClipPool], recipe: StudentRecipe, step: int, runtime: Runtime, *, of_critic: bool
+) -> tuple[FlowBatch, Noise, int]:
     """Batch, noise and exit step of one update."""
     number = 2 * step + int(of_critic)
-    batch = batch_at(pools, recipe.seed + 2, number, size=recipe.batch, references=recipe.references)
-    generator = torch.Generator().manual_seed((recipe.seed + 3) * 1_000_003 + number)
-    exit_step = int(torch.randint(len(recipe.schedule), (1,), generator=generator))
-    return batch, generator, exit_step
+    size, references = recipe.batch, recipe.references
+    batch = batch_at(pools, recipe.seed + 2, number, size=size, references=references, runtime=runtime)
+    noise = runtime.noise((recipe.seed + 3) * 1_000_003 + number)
+    return batch, noise, noise.common_integer(len(recipe.schedule))
 
 
 def _follow(
@@ -138,18 +144,20 @@ def _follow(
     pools: Sequence[ClipPool],
     recipe: StudentRecipe,
     step: int,
-) -> dict[str, float]:
+    runtime: Runtime,
+) -> Values:
     """One update of the critic: flow matching on what the student says now."""
-    batch, generator, exit_step = _draw(pools, recipe, step, of_critic=True)
-    with torch.no_grad():
-        said = rollout_window(student, batch, recipe.schedule, generator, exit_step=exit_step)
-    t = shifted_times(len(said), recipe.shift, generator)
-    noise = torch.randn(said.shape, generator=generator)
+    batch, noises, exit_step = _draw(pools, recipe, step, runtime, of_critic=True)
+    with torch.no_grad(), runtime.autocast():
+        said = rollout_window(student, batch, recipe.schedule, noises, exit_step=exit_step)
+    t = shifted_times(len(said), recipe.shift, noises)
+    noise = noises.normal(said.shape)
     noisy = torch.lerp(said, noise, t[:, None, None])
-    velocity = critic(noisy, t, critic.audio(batch.audio), critic.normalise(batch.references))
+    with runtime.autocast():
+        velocity = critic(noisy, t, critic.audio(batch.audio), critic.normalise(batch.references))
     loss = (velocity - (noise - said)).pow(2).mean()
-    descend(following, loss, rate * recipe.critic_rate)
-    return {"critic": float(loss.detach())}
+    descend(following, loss, rate * recipe.critic_rate, runtime=runtime)
+    return {"critic": loss.detach()}
 
 
 def _distil(
@@ -160,32 +168,35 @@ def _distil(
     pools: Sequence[ClipPool],
     recipe: StudentRecipe,
     step: int,
-) -> dict[str, float]:
+    runtime: Runtime,
+) -> Values:
     """One update of the student."""
-    batch, generator, exit_step = _draw(pools, recipe, step, of_critic=False)
-    said = rollout_window(student, batch, recipe.schedule, generator, exit_step=exit_step)
-    t = shifted_times(len(said), recipe.shift, generator)
-    pull = matching_gradient(said.detach(), batch, judges, t, recipe, generator)
+    batch, noise, exit_step = _draw(pools, recipe, step, runtime, of_critic=False)
+    with runtime.autocast():
+        said = rollout_window(student, batch, recipe.schedule, noise, exit_step=exit_step)
+        t = shifted_times(len(said), recipe.shift, noise)
+        pull = matching_gradient(said.detach(), batch, judges, t, recipe, noise)
     loss = 0.5 * (said - (said - pull).detach()).pow(2).mean((1, 2))
     with torch.no_grad():
         liked = confidence(judges.expert.agreement(said, batch.audio))
-    weights = torch.softmax(recipe.reward * liked, 0) * len(said)
+    everyones = runtime.gather(liked)
+    weights = runtime.own_rows(torch.softmax(recipe.reward * everyones, 0) * len(everyones))
     away = (said - student.normalise(batch.z)).pow(2).mean((1, 2))
     total = (weights * loss).mean() + recipe.truth * away.mean()
-    descend(optimiser, total, rate * recipe.learning_rate)
+    descend(optimiser, total, rate * recipe.learning_rate, runtime=runtime)
     return {
-        "matching": float(loss.detach().mean()),
-        "confidence": float(liked.mean()),
-        "distance": float(away.detach().mean()),
+        "matching": loss.detach().mean(),
+        "confidence": liked.mean(),
+        "distance": away.detach().mean(),
     }
 
 
 @torch.no_grad()
 def matching_gradient(
-    said: Tensor, batch: FlowBatch, judges: Judges, t: Tensor, recipe: StudentRecipe, generator: torch.Generator
+    said: Tensor, batch: FlowBatch, judges: Judges, t: Tensor, recipe: StudentRecipe, noise: Noise
 ) -> Tensor:
     """Critic's minus teacher's clean states at times ``t`` ``[b]``, over each sample's distance to the teacher's."""
-    noisy = torch.lerp(said, torch.randn(said.shape, generator=generator), t[:, None, None])
+    noisy = torch.lerp(said, noise.normal(said.shape), t[:, None, None])
     low, high = recipe.sync_window
     scale = torch.where((t >= low) & (t <= high), recipe.guidance, 1.0)
     teacher, critic = judges.teacher, judges.critic
@@ -196,7 +207,7 @@ def matching_gradient(
     return weight * (fake - real)
 
 
-def shifted_times(count: int, shift: float, generator: torch.Generator) -> Tensor:
+def shifted_times(count: int, shift: float, noise: Noise) -> Tensor:
     """Times in [0.001, 0.999], pushed towards noise: s·u / (1 + (s − 1)·u) of uniform u."""
-    u = torch.rand(count, generator=generator)
+    u = noise.uniform((count,))
     return (shift * u / (1 + (shift - 1) * u)).clamp(0.001, 0.999)

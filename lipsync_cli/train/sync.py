@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from lipsync_cli.nn.sync_net import SyncConfig, SyncMini
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, with_weights
+from lipsync_cli.train.noise import part_seed
+from lipsync_cli.train.runtime import ALONE, Runtime
 from lipsync_cli.train.shifts import choice_loss, shift_logits
 from lipsync_cli.train.sync_data import SyncBatch, SyncClip, sync_batches
 
@@ -55,15 +57,16 @@ class SyncLosses:
 
 def sync_losses(picture: Tensor, sound: Tensor, clip: Tensor, sharpness: Tensor, *, tolerance: int) -> SyncLosses:
     """Losses of unit embeddings ``[b w d]`` of the windows of ``b`` stretches; ``clip`` ``[b]`` is whose."""
-    w = picture.shape[1]
+    w, device = picture.shape[1], picture.device
     within = torch.einsum("bid,bjd->bij", picture, sound)
-    apart = (torch.arange(w)[:, None] - torch.arange(w)[None]).abs()
+    at = torch.arange(w, device=device)
+    apart = (at[:, None] - at[None]).abs()
     right, wrong = apart == 0, apart >= tolerance
     elsewhere = torch.einsum("aid,bid->abi", picture, sound)[clip[:, None] != clip[None]]
     matching = _minus_log(within[:, right]) + 0.5 * _minus_log(1 - within[:, wrong])
     matching = (matching + 0.5 * _minus_log(1 - elsewhere)) / 2
     logits = shift_logits(within, sharpness, tolerance=tolerance)
-    hit = (logits.argmax(1) == torch.arange(w)).float().mean()
+    hit = (logits.argmax(1) == at).float().mean()
     return SyncLosses(matching, choice_loss(logits), hit)
 
 
@@ -81,23 +84,25 @@ def train(
     config: SyncConfig | None = None,
     on_save: Callable[[SyncMini, int], None] | None = None,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> SyncMini:
     """Run the stage, resuming from ``folder``; returns an expert with the averaged weights.
 
-    Batches, dropout and all else depend on (seed, step) alone. ``deadline`` (monotonic seconds) ends it early.
+    Batches, dropout and all else depend on (seed, step) alone. ``deadline`` (monotonic seconds) ends it early. Of
+    several processes each compares the clips of its own share of the batch.
     """
     torch.manual_seed(recipe.seed)
     learner = SyncLearner(config)
-    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    runtime.place(learner.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(learner.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    stage = Stage(folder, {"learner": learner}, {"learner": optimiser}, averaged="learner")
+    stage = Stage(folder, {"learner": learner}, {"learner": optimiser}, averaged="learner", runtime=runtime)
 
     def advance(step: int) -> Values:
-        losses = _losses(learner, clips, recipe, step)
+        losses = _losses(learner, clips, recipe, step, runtime)
         pace = min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * (1 - step / recipe.steps))
-        descend(optimiser, losses.matching + losses.choice, recipe.learning_rate * pace)
+        descend(optimiser, losses.matching + losses.choice, recipe.learning_rate * pace, runtime=runtime)
         figures = {"matching": losses.matching, "choice": losses.choice, "hit": losses.hit}
-        return {name: float(value.detach()) for name, value in figures.items()}
+        return {name: value.detach() for name, value in figures.items()}
 
     def saved(step: int) -> None:
         if on_save is not None:
@@ -107,12 +112,20 @@ def train(
     return with_weights(learner, stage.run(advance, pace, on_save=saved)).expert
 
 
-def _losses(learner: SyncLearner, clips: list[SyncClip], recipe: SyncRecipe, step: int) -> SyncLosses:
+def _losses(
+    learner: SyncLearner, clips: list[SyncClip], recipe: SyncRecipe, step: int, runtime: Runtime
+) -> SyncLosses:
     seed = recipe.seed * 1_000_003 + step
-    batch: SyncBatch = next(sync_batches(clips, size=recipe.clips, frames=recipe.frames, seed=seed))
+
+    def make(seed: int, size: int) -> SyncBatch:
+        return next(sync_batches(clips, size=size, frames=recipe.frames, seed=seed))
+
+    batch = runtime.draw(make, seed=seed, size=recipe.clips)
     learner.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    # Dropout is drawn where it is applied, so that unlike everything else it depends on the kind of device.
+    with torch.random.fork_rng([runtime.device] if runtime.device.type == "cuda" else []), runtime.autocast():
+        torch.manual_seed(part_seed(seed, runtime.own_parts[0]))
         picture, sound = learner.expert.picture(batch.mouths), learner.expert.sound(batch.mel)
+    picture, sound = picture.float(), sound.float()
     sharpness = learner.log_sharpness.exp().clamp(max=50)
     return sync_losses(picture, sound, batch.clip, sharpness, tolerance=recipe.tolerance)

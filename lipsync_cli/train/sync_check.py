@@ -10,6 +10,7 @@ import torch
 
 from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, offset_sums, score_curve
 from lipsync_cli.nn.sync_net import SyncMini
+from lipsync_cli.train.runtime import device_of
 from lipsync_cli.train.sync_data import SyncClip, plain_mouths
 from lipsync_cli.types import Float64
 
@@ -61,8 +62,10 @@ def check_expert(expert: SyncMini, clips: Sequence[SyncClip]) -> SyncCheck:
 @torch.inference_mode()
 def embed_clip(expert: SyncMini, clip: SyncClip) -> tuple[Embeddings, Embeddings]:
     """Embeddings ``[n − 15 d]`` of a clip's windows of picture and of sound."""
-    picture = expert.picture(plain_mouths(clip.mouths)[None])[0].numpy()
-    return picture, expert.sound(torch.from_numpy(clip.mel)[None])[0].numpy()
+    device = device_of(expert)
+    picture = expert.picture(plain_mouths(clip.mouths)[None].to(device))[0]
+    sound = expert.sound(torch.from_numpy(clip.mel)[None].to(device))[0]
+    return picture.cpu().numpy(), sound.cpu().numpy()
 
 
 def _accuracy(cosine: Embeddings) -> tuple[float, float, float]:

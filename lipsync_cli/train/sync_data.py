@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +36,7 @@ class SyncClip:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class SyncBatch:
+class SyncBatch(NamedTuple):
     """Mouths ``[b n 48 80]`` in [0, 1], mel ``[b 4n 80]`` and the number ``[b]`` of the clip each comes from."""
 
     mouths: Tensor

@@ -12,8 +12,9 @@ from lipsync_cli.errors import InputError
 from lipsync_cli.eval.expert import KIND, VERSION
 from lipsync_cli.nn.sync_net import SyncMini
 from lipsync_cli.train.data import load_clips
-from lipsync_cli.train.export import export
+from lipsync_cli.train.export import WEIGHTS, export
 from lipsync_cli.train.loop import deadline_in
+from lipsync_cli.train.runtime import ALONE, Runtime
 from lipsync_cli.train.sync import SyncRecipe, train
 from lipsync_cli.train.sync_check import SyncCheck, check_expert
 from lipsync_cli.train.sync_data import SyncClip, cut_mouths
@@ -22,19 +23,30 @@ Say = Callable[[str], None]
 
 
 def train_sync(
-    data: Path, runs: Path, model: Path, recipe: SyncRecipe, *, minutes: float | None = None, say: Say
+    data: Path,
+    runs: Path,
+    model: Path,
+    recipe: SyncRecipe,
+    *,
+    minutes: float | None = None,
+    say: Say,
+    runtime: Runtime = ALONE,
 ) -> Path:
     """Train on ``data`` (prepared) under ``runs`` and export to ``model``; returns the weights' path.
 
-    Every save is measured on the val split. Raises InputError when the folder holds no usable clips.
+    Every save is measured on the val split. Of several processes the main one measures, says and writes. Raises
+    InputError when the folder holds no usable clips, UsageError when the processes cannot share a batch.
     """
+    runtime.check_batch(recipe.clips, "clips")
     clips, held_out = load_mouths(data, "train", frames=recipe.frames), load_mouths(data, "val", frames=0)
     say(f"{sum(len(clip.mouths) for clip in clips)} mouths of {len(clips)} clips")
 
     def on_save(expert: SyncMini, step: int) -> None:
         say(f"step {step}: {describe(check_expert(expert, held_out))}")
 
-    expert = train(clips, recipe, runs, on_save=on_save, deadline=deadline_in(minutes))
+    expert = train(clips, recipe, runs, on_save=on_save, deadline=deadline_in(minutes), runtime=runtime)
+    if not runtime.is_main:
+        return model / WEIGHTS
     card = hub.ModelCard(name=KIND, version=VERSION, kind=KIND, summary="A sync expert of your own.")
     path = export(expert, model, card, role="expert", source="lipsync train sync")
     (runs / "val.json").write_text(json.dumps(asdict(check_expert(expert, held_out)), indent=1) + "\n")

@@ -17,6 +17,8 @@ from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+from lipsync_cli.train.noise import Noise
+from lipsync_cli.train.runtime import ALONE, Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,14 @@ class TeacherRecipe:
         return FlowConfig(latent, self.width, self.layers, self.heads, chunk=4, window=longest)
 
 
-def window_loss(network: WindowFlow, batch: FlowBatch, dropped: float, generator: torch.Generator) -> Tensor:
+def window_loss(network: WindowFlow, batch: FlowBatch, dropped: float, noises: Noise) -> Tensor:
     """Mean squared error of the velocity at one uniform time per sequence."""
     clean, references = network.normalise(batch.z), network.normalise(batch.references)
     b = len(clean)
-    t = torch.rand(b, generator=generator).clamp(0.001, 0.999)
-    noise = torch.randn(clean.shape, generator=generator)
+    t = noises.uniform((b,)).clamp(0.001, 0.999)
+    noise = noises.normal(clean.shape)
     noisy = torch.lerp(clean, noise, t[:, None, None])
-    heard = (torch.rand(b, 1, 1, generator=generator) >= dropped).float()
+    heard = (noises.uniform((b, 1, 1)) >= dropped).float()
     velocity = network(noisy, t, network.audio(batch.audio) * heard, references)
     loss: Tensor = (velocity - (noise - clean)).pow(2).mean()
     return loss
@@ -63,18 +65,21 @@ def train_teacher(
     *,
     on_save: Callable[[WindowFlow, int], None] | None = None,
     deadline: float | None = None,
+    runtime: Runtime = ALONE,
 ) -> WindowFlow:
     """Run the stage, resuming from ``folder``; returns a network with the averaged weights."""
+    runtime.place(network)
     optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network")
+    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network", runtime=runtime)
     pools = [long_enough(clips, frames) for frames in recipe.frames]
 
     def advance(step: int) -> Values:
-        batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references)
-        loss = window_loss(network, batch, recipe.dropped, torch.Generator().manual_seed(recipe.seed + step))
+        batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references, runtime=runtime)
+        with runtime.autocast():
+            loss = window_loss(network, batch, recipe.dropped, runtime.noise(recipe.seed + step))
         rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
-        descend(optimiser, loss, rate)
-        return {"loss": float(loss.detach())}
+        descend(optimiser, loss, rate, runtime=runtime)
+        return {"loss": loss.detach()}
 
     def saved(step: int) -> None:
         if on_save is not None:

@@ -19,6 +19,8 @@ from torch import Tensor
 from lipsync_cli.nn.state_sync import StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
+from lipsync_cli.train.noise import Noise
+from lipsync_cli.train.runtime import device_of
 
 FIRST = 0.999
 
@@ -61,7 +63,8 @@ class Bench:
     @classmethod
     @torch.no_grad()
     def of(cls, teacher: WindowFlow, expert: StateSync, batch: FlowBatch) -> Bench:
-        """Embed a batch."""
+        """Embed a batch, where the teacher is."""
+        batch = FlowBatch(*(column.to(device_of(teacher)) for column in batch))
         return cls(
             teacher, expert, teacher.normalise(batch.z), teacher.normalise(batch.references),
             teacher.audio(batch.audio), expert.sound(batch.audio),
@@ -69,7 +72,7 @@ class Bench:
 
     def predict(self, x: Tensor, time: float, guidance: float) -> Tensor:
         """The teacher's clean states for noisy ones."""
-        return self.teacher.guided(x, torch.full((len(x),), time), self.audio, self.references, guidance)
+        return self.teacher.guided(x, x.new_full((len(x),), time), self.audio, self.references, guidance)
 
     @torch.no_grad()
     def judge(self, x0: Tensor, guidance: tuple[float, ...], time: float) -> Point:
@@ -86,7 +89,7 @@ class Bench:
 @torch.no_grad()
 def trajectory(bench: Bench, guidance: float, *, steps: int = 50, shift: float = 3.0) -> list[Point]:
     """The predicted clean states at every step of one solution of the probability-flow equation."""
-    x = FIRST * torch.randn(bench.real.shape, generator=torch.Generator().manual_seed(0))
+    x = FIRST * Noise(0, device=bench.real.device).normal(bench.real.shape)
     points = []
     for now, after in pairwise([*times(steps, shift), 0.0]):
         x0 = bench.predict(x, now, guidance)
@@ -98,8 +101,8 @@ def trajectory(bench: Bench, guidance: float, *, steps: int = 50, shift: float =
 @torch.no_grad()
 def two_steps(bench: Bench, guidance: tuple[float, float], second: float) -> Point:
     """What two steps give: from noise to ``second`` under fresh noise, and from there to the end."""
-    generator = torch.Generator().manual_seed(0)
-    first, fresh = (torch.randn(bench.real.shape, generator=generator) for _ in range(2))
+    noise = Noise(0, device=bench.real.device)
+    first, fresh = (noise.normal(bench.real.shape) for _ in range(2))
     x = torch.lerp(bench.predict(FIRST * first, FIRST, guidance[0]), fresh, second)
     return bench.judge(bench.predict(x, second, guidance[1]), guidance, second)
 

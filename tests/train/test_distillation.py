@@ -19,6 +19,7 @@ from lipsync_cli.nn.state_sync import SPAN, StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import causal
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
+from lipsync_cli.train.noise import Noise
 from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.recipe import load_recipe, read_recipe, recipe_names
 from lipsync_cli.train.state_sync import NEAR, StateSyncRecipe, contrast, train_state_sync
@@ -95,7 +96,7 @@ def test_the_teacher_sees_the_future() -> None:
 def test_the_rollout_of_training_is_the_rollout_of_dubbing() -> None:
     student = awake(CausalFlow(SMALL))
     batch, schedule = a_batch(count=1), (0.999, 0.769)
-    said = rollout_window(student, batch, schedule, torch.Generator().manual_seed(3), exit_step=1)
+    said = rollout_window(student, batch, schedule, Noise(3), exit_step=1)
     with torch.no_grad():
         cache, generator = student.begin(batch.references), torch.Generator().manual_seed(3)
         audio = student.audio(batch.audio)
@@ -111,7 +112,7 @@ def test_only_the_exit_step_carries_a_gradient(exit_step: int) -> None:
     calls = []
     predict = student.predict
     student.predict = lambda *a: calls.append(torch.is_grad_enabled()) or predict(*a)
-    rollout_window(student, a_batch(), (0.999, 0.769), torch.Generator(), exit_step=exit_step)
+    rollout_window(student, a_batch(), (0.999, 0.769), Noise(0), exit_step=exit_step)
     per_chunk = [False] * exit_step + [True]
     assert calls == per_chunk * (FRAMES // 4)
 
@@ -121,7 +122,7 @@ def test_a_critic_that_equals_the_teacher_pulls_nowhere_outside_the_window() -> 
     judges = Judges(teacher, teacher, StateSync(LATENT))
     batch, recipe = a_batch(), StudentRecipe(guidance=3.0, sync_window=(0.5, 0.8))
     t = torch.tensor([0.3, 0.6, 0.9])
-    pull = matching_gradient(batch.z, batch, judges, t, recipe, torch.Generator().manual_seed(0))
+    pull = matching_gradient(batch.z, batch, judges, t, recipe, Noise(0))
     assert pull[0].abs().max() < 1e-4 and pull[2].abs().max() < 1e-4
     assert pull[1].abs().max() > 1e-3, "inside the window guidance makes the teacher another one"
 
@@ -131,7 +132,7 @@ def test_the_pull_is_the_critic_minus_the_teacher_over_the_distance() -> None:
     batch, t = a_batch(), torch.tensor([0.3, 0.6, 0.9])
     recipe = StudentRecipe(guidance=1.0)
     judges = Judges(teacher, critic, StateSync(LATENT))
-    pull = matching_gradient(batch.z, batch, judges, t, recipe, torch.Generator().manual_seed(0))
+    pull = matching_gradient(batch.z, batch, judges, t, recipe, Noise(0))
     noise = torch.randn(batch.z.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         noisy = (1 - t[:, None, None]) * batch.z + t[:, None, None] * noise
@@ -143,7 +144,7 @@ def test_the_pull_is_the_critic_minus_the_teacher_over_the_distance() -> None:
 
 
 def test_times_are_pushed_towards_noise() -> None:
-    plain, pushed = (shifted_times(2000, s, torch.Generator().manual_seed(0)) for s in (1.0, 3.0))
+    plain, pushed = (shifted_times(2000, s, Noise(0)) for s in (1.0, 3.0))
     assert abs(float(plain.mean()) - 0.5) < 0.03 < float(pushed.mean()) - float(plain.mean())
     assert float(pushed.min()) > 0.0009 and float(pushed.max()) < 0.9991
 

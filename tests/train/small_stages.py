@@ -1,0 +1,184 @@
+"""Small runs of training stages, which two processes and one can both do.
+
+As a program, ``small_stages.py OUT PREPARED`` does all of them as one of several processes started as torchrun does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowConfig
+from lipsync_cli.nn.state_sync import StateSync
+from lipsync_cli.nn.sync_net import SyncConfig
+from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.train import autoencoder, causal, sync
+from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
+from lipsync_cli.train.causal import CausalRecipe
+from lipsync_cli.train.data import load_clips
+from lipsync_cli.train.espeak import UNKNOWN
+from lipsync_cli.train.latents import LatentClip
+from lipsync_cli.train.launch import started
+from lipsync_cli.train.loop import Pace, Stage
+from lipsync_cli.train.phones import PhonesRecipe, SpokenRows, train_phones
+from lipsync_cli.train.points import PointsRecipe, train_points
+from lipsync_cli.train.prepared import MEL_MARGIN
+from lipsync_cli.train.runtime import Runtime
+from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
+from lipsync_cli.train.state_sync import StateSyncRecipe, train_state_sync
+from lipsync_cli.train.student import StudentRecipe, train_student
+from lipsync_cli.train.sync import SyncRecipe
+from lipsync_cli.train.sync_data import cut_mouths
+from lipsync_cli.train.teacher import TeacherRecipe, train_teacher
+
+LATENT = 6
+SMALL = FlowConfig(LATENT, 16, 1, 2, chunk=4, window=8)
+WINDOWS = {"batch": 4, "frames": (16, 20), "warmup": 1}
+Weights = dict[str, torch.Tensor]
+Small = Callable[[Path, Path, Runtime], Weights]
+
+
+def fresh() -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder()
+
+
+def awake(network: torch.nn.Module) -> torch.nn.Module:
+    """Layers that start at zero would leave others without a gradient."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+def states() -> list[LatentClip]:
+    rng = np.random.default_rng(0)
+    return [
+        LatentClip(
+            torch.from_numpy(rng.normal(size=(40, LATENT)).astype(np.float32)),
+            rng.normal(size=(2 * MEL_MARGIN + 160, 80)).astype(np.float32),
+            rng.uniform(60, 130, (40, 68, 2)).astype(np.float32),
+            speaker,
+        )
+        for speaker in "aab"
+    ]
+
+
+def small_autoencoder(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    recipe = AutoencoderRecipe(crop_size=32, steps=3, sequences=2, targets=2, references=2, warmup=1)
+    return autoencoder.train(fresh(), load_clips(prepared, "train"), recipe, folder, runtime=runtime).state_dict()
+
+
+def small_points(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    recipe = PointsRecipe(steps=3, clips=2, frames=3)
+    return train_points(fresh().encoder, load_clips(prepared, "train"), recipe, folder, runtime=runtime).state_dict()
+
+
+def small_sharpen(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    recipe = SharpenRecipe(
+        crop_size=64, network_size=32, steps=4, sequences=2, targets=2, references=2, critic_only=1, save_every=2,
+        warmup=1,
+    )  # fmt: skip
+    return sharpen(fresh(), load_clips(prepared, "train"), recipe, folder, runtime=runtime).renderer.state_dict()
+
+
+def small_phones(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    rng = np.random.default_rng(0)
+    spoken = []
+    for _ in range(5):
+        classes = rng.integers(0, 6, 90)
+        classes[rng.integers(0, 90, 30)] = UNKNOWN
+        spoken.append(SpokenRows(rng.normal(size=(90, 80)).astype(np.float32), classes))
+    torch.manual_seed(0)
+    recipe = PhonesRecipe(steps=3, batch=4, frames=6)
+    return train_phones(AudioWindowEncoder(16), spoken, recipe, folder, runtime=runtime).state_dict()
+
+
+def flow(kind: type[torch.nn.Module]) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return awake(kind(SMALL))
+
+
+def small_state_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    torch.manual_seed(0)
+    expert, units = StateSync(LATENT), runtime.place(flow(CausalFlow))
+    recipe = StateSyncRecipe(steps=3, **WINDOWS)
+    return train_state_sync(expert, units, states(), recipe, folder, runtime=runtime).state_dict()
+
+
+def small_teacher(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    recipe = TeacherRecipe(steps=3, **WINDOWS)
+    return train_teacher(flow(WindowFlow), states(), recipe, folder, runtime=runtime).state_dict()
+
+
+def small_causal(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    recipe = CausalRecipe(steps=3, **WINDOWS)
+    return causal.train_causal(flow(CausalFlow), states(), recipe, folder, runtime=runtime).state_dict()
+
+
+def small_student(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    torch.manual_seed(0)
+    expert = awake(StateSync(LATENT))
+    student, teacher = flow(CausalFlow), flow(WindowFlow)
+    recipe = StudentRecipe(steps=4, every=2, save_every=2, truth=0.5, **WINDOWS)
+    return train_student(student, teacher, expert, states(), recipe, folder, runtime=runtime).state_dict()
+
+
+def small_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    config = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)
+    recipe = SyncRecipe(steps=2, clips=4, frames=20, warmup=1)
+    clips = cut_mouths(load_clips(prepared, "train"))
+    return sync.train(clips, recipe, folder, config=config, runtime=runtime).state_dict()
+
+
+STAGES: Mapping[str, Small] = {
+    "autoencoder": small_autoencoder, "points": small_points, "sharpen": small_sharpen, "phones": small_phones,
+    "state_sync": small_state_sync, "teacher": small_teacher, "causal": small_causal, "student": small_student,
+}  # fmt: skip
+"""Stages that do the same however many processes share a batch."""
+
+
+class Stopped(Exception):
+    pass
+
+
+def stopped_at_first_save(small: Small, prepared: Path, folder: Path, runtime: Runtime) -> None:
+    """Run a stage as far as its first checkpoint, in every process."""
+    save = Stage.save
+
+    def stop(stage: Stage) -> None:
+        save(stage)
+        raise Stopped
+
+    Stage.save = stop
+    try:
+        small(prepared, folder, runtime)
+    except Stopped:
+        runtime.wait()
+    finally:
+        Stage.save = save
+
+
+def main(out: Path, prepared: Path) -> None:
+    with started("cpu") as runtime:
+        results = {name: small(prepared, out / name, runtime) for name, small in STAGES.items()}
+        results["sync"] = small_sync(prepared, out / "sync", runtime)
+        for name in ("sharpen", "student"):
+            stopped_at_first_save(STAGES[name], prepared, out / f"{name}-parts", runtime)
+            results[f"{name}-parts"] = STAGES[name](prepared, out / f"{name}-parts", runtime)
+        # Only the main process's clock says that time is up.
+        late = time.monotonic() - 1 if runtime.is_main else None
+        stage = Stage(out / "late", {"n": torch.nn.Linear(1, 1)}, {}, averaged="n", runtime=runtime)
+        stage.run(lambda step: {}, Pace(5, deadline=late or time.monotonic() + 1000))
+        results["late"] = {"step": torch.tensor(stage.step)}
+        torch.save(results, out / f"rank{runtime.rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
