@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,8 @@ STRANGENESS = 0.1
 class CausalRecipe:
     """Sizes and rates of the stage. ``frames`` alternates between short and long windows.
 
-    ``scheduled`` is the share of chunks at a time of ``schedule``; with one time and a share of 1 the stage is the
-    regression that the flow is compared with.
+    ``scheduled`` is the share of chunks at a time of ``schedule``, ``noise`` the spread of what is mixed with states:
+    at 0, with every chunk at time 1, the stage is the regression that the flow is compared with (``regression``).
     """
 
     steps: int = 1800
@@ -46,8 +46,17 @@ class CausalRecipe:
     schedule: tuple[float, ...] = (0.999, 0.769)
     scheduled: float = 0.5
     context_noise: float = 0.25
+    noise: float = 1.0
     seed: int = 0
     save_every: int = 500
+
+
+def regression(recipe: CausalRecipe) -> CausalRecipe:
+    """The same stage for a network that says the mean of what lips may do, in one step from zeros.
+
+    Its time is exactly 1: any trace of the states would be read where no noise hides it.
+    """
+    return replace(recipe, schedule=(1.0,), scheduled=1.0, noise=0.0)
 
 
 def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: MouthEncoder) -> None:
@@ -87,7 +96,7 @@ def flow_loss(network: CausalFlow, batch: FlowBatch, recipe: CausalRecipe, noise
     b, n, _ = clean.shape
     chunk = network.config.chunk
     t = _times(b, n // chunk, recipe, noises).repeat_interleave(chunk, 1)
-    noise = noises.normal(clean.shape)
+    noise = recipe.noise * noises.normal(clean.shape)
     noisy = (1 - t[..., None]) * clean + t[..., None] * noise
     level = recipe.context_noise * noises.uniform((b, 1, 1))
     context = clean + level * noises.normal(clean.shape)

@@ -7,11 +7,15 @@ judged on states: spoken from the clip's sound alone, references from its first 
 Columns: correlation of the lip opening with dlib's of the real lips, its spread against the real one's, distance of
 the lip points over inter-ocular distance after removing the mean, confidence of the sync expert, motion against the
 real one's.
+
+``--only ROW --export DIR`` also writes a model folder that speaks like that row and draws like the shipped model, so
+that ``lipsync eval --model DIR`` can judge it on rendered pixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,14 +27,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli import hub
+from lipsync_cli.generate.mini import MiniNetworks
 from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.landmarks import interocular_px, mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.state_sync import StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import causal
 from lipsync_cli.train.data import choose_references, load_clips
+from lipsync_cli.train.export import export
 from lipsync_cli.train.latents import LatentClip, audio_windows, encode_clips
 from lipsync_cli.train.loop import with_weights
 from lipsync_cli.train.recipe import MiniRecipe, load_recipe
@@ -47,11 +53,23 @@ Speak = Callable[[LatentClip, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
+class Speaker:
+    """Speaking with a causal network, as ``dub`` does; ``temperature`` unset leaves the noise of every step whole."""
+
+    network: CausalFlow
+    schedule: tuple[float, ...]
+    temperature: tuple[float, ...] | None = None
+
+    def __call__(self, clip: LatentClip, references: Tensor) -> Tensor:
+        return causal.rollout_clip(self.network, clip, references, self.schedule, temperature=self.temperature)
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
-    """A finished run's parts, and the clips to train on and to judge by."""
+    """A finished run's parts, the shipped networks, and the clips to train on and to judge by."""
 
     run: Run
-    encoder: MouthEncoder
+    shipped: MiniNetworks
     causal: CausalFlow
     student: CausalFlow
     teacher: WindowFlow
@@ -63,10 +81,6 @@ class Lab:
     def folder(self) -> Path:
         """Where rows train."""
         return self.run.runs / "ablations"
-
-    def speaker(self, network: CausalFlow, schedule: tuple[float, ...]) -> Speak:
-        """Speaking with a causal network."""
-        return lambda clip, references: causal.rollout_clip(network, clip, references, schedule)
 
     def whole(self, guidance: float, steps: int) -> Speak:
         """Speaking with the bidirectional teacher over the whole clip, many Euler steps."""
@@ -89,32 +103,33 @@ class Lab:
         start = with_weights(self.causal, self.causal.state_dict()).train()
         return train_student(start, self.teacher, self.expert, self.train(), recipe, self.folder / name)
 
-    def regression(self) -> CausalFlow:
-        """The same network trained to say the mean: one step from noise, no other times."""
-        recipe = replace(self.run.recipe.causal, schedule=STEPS[1], scheduled=1.0)
-        start = speech_network(self.run, self.train(), self.encoder, MiniConfig())
-        return causal.train_causal(start, self.train(), recipe, self.folder / "regression")
+    def regression(self) -> Speaker:
+        """The same network from the same start, trained to say the mean for as many steps as the causal one."""
+        recipe = causal.regression(self.run.recipe.causal)
+        start = speech_network(self.run, self.train(), self.shipped.encoder, MiniConfig())
+        network = causal.train_causal(start, self.train(), recipe, self.folder / "regression")
+        return Speaker(network, recipe.schedule, (recipe.noise,))
 
 
 def rows(lab: Lab) -> dict[str, Callable[[], tuple[Speak, int]]]:
     """Name → what speaks and how many references it gets."""
     window = {"sync_window": (0.0, 1.0)}
     made: dict[str, Callable[[], tuple[Speak, int]]] = {
-        "regression, 1 step": lambda: (lab.speaker(lab.regression(), STEPS[1]), 3),
+        "regression, 1 step": lambda: (lab.regression(), 3),
     }
     for name, network in (("causal", lab.causal), ("student", lab.student)):
         for count, schedule in STEPS.items():
-            made[f"{name}, {count} steps"] = lambda n=network, s=schedule: (lab.speaker(n, s), 3)  # type: ignore[misc]
+            made[f"{name}, {count} steps"] = lambda n=network, s=schedule: (Speaker(n, s), 3)  # type: ignore[misc]
     made |= {
-        "student, guidance at all times": lambda: (lab.speaker(lab.distilled("no-window", **window), STEPS[2]), 3),
-        "student, no reward": lambda: (lab.speaker(lab.distilled("no-reward", reward=0.0), STEPS[2]), 3),
-        "student, no guidance": lambda: (lab.speaker(lab.distilled("no-guidance", guidance=1.0), STEPS[2]), 3),
-        "student, no truth": lambda: (lab.speaker(lab.distilled("no-truth", truth=0.0), STEPS[2]), 3),
+        "student, guidance at all times": lambda: (Speaker(lab.distilled("no-window", **window), STEPS[2]), 3),
+        "student, no reward": lambda: (Speaker(lab.distilled("no-reward", reward=0.0), STEPS[2]), 3),
+        "student, no guidance": lambda: (Speaker(lab.distilled("no-guidance", guidance=1.0), STEPS[2]), 3),
+        "student, no truth": lambda: (Speaker(lab.distilled("no-truth", truth=0.0), STEPS[2]), 3),
         "bidirectional teacher, 25 steps": lambda: (lab.whole(1.0, 25), 3),
         "bidirectional teacher, 25 steps, guidance 2": lambda: (lab.whole(2.0, 25), 3),
     }
     for count in (1, 2, 5):
-        made[f"student, 2 steps, {count} references"] = lambda c=count: (lab.speaker(lab.student, STEPS[2]), c)  # type: ignore[misc]
+        made[f"student, 2 steps, {count} references"] = lambda c=count: (Speaker(lab.student, STEPS[2]), c)  # type: ignore[misc]
     return made
 
 
@@ -126,10 +141,10 @@ def judge(lab: Lab, speak: Speak, references: int) -> np.ndarray:
         chosen = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], references, rng))]
         z = speak(clip, chosen)
         real = np.array([mouth_aperture(marks) for marks in clip.landmarks])
-        made, read = lab.encoder.aperture(z).numpy(), lab.encoder.aperture(clip.z).numpy()
+        made, read = lab.shipped.encoder.aperture(z).numpy(), lab.shipped.encoder.aperture(clip.z).numpy()
         if min(real.std(), made.std()) < 1e-6:
             continue
-        lips = lab.encoder.landmarks(z)[:, :20].numpy() * 192 - 0.5
+        lips = lab.shipped.encoder.landmarks(z)[:, :20].numpy() * 192 - 0.5
         apart = (lips - lips.mean(0)) - (clip.landmarks[:, 48:68] - clip.landmarks[:, 48:68].mean(0))
         eyes = np.mean([interocular_px(marks) for marks in clip.landmarks])
         sound = audio_windows(clip.mel, 0, len(clip.z))[None]
@@ -166,9 +181,33 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str) -> Lab:
         state = torch.load(run.runs / name / "checkpoint.pt", weights_only=True)["average"]
         parts[name] = with_weights(module, state)
     return Lab(
-        run, networks.encoder, parts["causal"], parts["student"], parts["teacher"],
+        run, networks, parts["causal"], parts["student"], parts["teacher"],
         parts["sync"], train, held_out,
     )  # fmt: skip
+
+
+def write_model(name: str, speaker: Speaker, like: hub.ModelCard, networks: MiniNetworks, folder: Path) -> Path:
+    """A model folder: the card and the ``networks`` of ``like``, but spoken by ``speaker`` and called ``name``.
+
+    Returns the path of the weights. Raises FileExistsError for a folder that holds a card already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / hub.CARD_NAME).touch(exist_ok=False)
+    hub.write_card(like.model_copy(update={"name": name, "weights": ()}), folder)
+    speech = {f"flow.{key}": value for key, value in speaker.network.state_dict().items()}
+    whole = with_weights(networks, networks.state_dict() | speech)
+    temperature = speaker.temperature or (1.0,) * len(speaker.schedule)
+    decided = {"schedule": list(speaker.schedule), "temperature": list(temperature)}
+    return export(whole, folder, like, role="networks", source="tests.bench.ablations", **decided)
+
+
+def export_row(lab: Lab, row: str, speak: Speak, folder: Path) -> None:
+    """Write the model folder of a row that a causal network speaks."""
+    if not isinstance(speak, Speaker):
+        raise SystemExit(f"{row!r} is not spoken by a causal network: dub cannot use it")
+    name = re.sub(r"[^a-z0-9]+", "-", row.lower())
+    path = write_model(name, speak, hub.load_card("lip-forcing-mini"), lab.shipped, folder)
+    sys.stderr.write(f"wrote {path}\n")
 
 
 def main() -> None:
@@ -180,13 +219,19 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--only", help="one row, by its name")
     parser.add_argument("--untrained", action="store_true", help="only rows that train nothing")
+    parser.add_argument("--export", type=Path, help="with --only: write a model folder that speaks like the row")
     given = parser.parse_args()
+    if given.export and not given.only:
+        parser.error("--export needs --only ROW")
     lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split)
     sys.stdout.write(f"{len(lab.held_out)} clips of the {given.split} split\n\n")
     sys.stdout.write("| | opening, correlation | spread | LMD | sync | motion |\n|---|---|---|---|---|---|\n")
     for name, prepare in rows(lab).items():
         if given.only in (None, name) and not (given.untrained and name in TRAINED):
-            figures = judge(lab, *prepare())
+            speak, references = prepare()
+            if given.export:
+                export_row(lab, name, speak, given.export)
+            figures = judge(lab, speak, references)
             sys.stdout.write(f"| {name} | " + " | ".join(f"{value:.3f}" for value in figures) + " |\n")
             sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Print how well a model speaks held-out clips: ``python -m tests.bench.lips PREPARED [SPLIT [MODEL]]``.
+"""How well a model's flow speaks held-out clips: ``python -m tests.bench.lips PREPARED [SPLIT] [--model NAME|DIR]``.
 
 PREPARED comes from ``lipsync train prepare``. For every clip of the split the states are spoken from its audio
 alone, with references from its first second, and compared with the dlib openings of the real lips: correlation of the
@@ -7,6 +7,7 @@ aperture, its spread against what the encoder reads, and the correlation of that
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -22,22 +23,27 @@ from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.latents import encode_clips
 
 
-def shipped_networks(name: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:
-    """The weights of a model and what its card says of them."""
-    card = hub.load_card(name)
+def shipped_networks(model: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:
+    """The weights in models/lip-forcing-mini, or in another such folder, and what its card says of them."""
+    card = hub.load_card(model)
     config = read_config(card.generator, model=card.name)
     return load_networks(hub.resolve_weights(card, "networks"), config).eval(), config
 
 
 @torch.no_grad()
 def main() -> None:
-    """The shipped schedule and its first step alone, for all clips and for those of at least two seconds."""
-    split = sys.argv[2] if len(sys.argv) > 2 else "test"
-    networks, config = shipped_networks(*sys.argv[3:4])
-    clips = encode_clips(networks.encoder, load_clips(Path(sys.argv[1]), split))
+    """The model's schedule and its first step alone, for all clips and for those of at least two seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("split", nargs="?", default="test")
+    parser.add_argument("--model", default="lip-forcing-mini", help="an installed model, or a folder like it")
+    given = parser.parse_args()
+    split = given.split
+    networks, config = shipped_networks(given.model)
+    clips = encode_clips(networks.encoder, load_clips(given.prepared, split))
     rng = np.random.default_rng(0)
     chosen = [clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))] for clip in clips]
-    for steps in (len(config.schedule), 1):
+    for steps in sorted({1, len(config.schedule)}, reverse=True):
         schedule, temperature = config.schedule[:steps], config.temperature[:steps]
         rows = []
         for clip, references in zip(clips, chosen, strict=True):
