@@ -165,6 +165,7 @@ def command(prepared, tmp_path) -> list[str]:
     return ["lipsync_cli", "train", "mini", *options, "--device", "cpu"]
 
 
+@pytest.mark.slow
 def test_the_command_in_two_processes_speaks_and_writes_once(command, tmp_path):
     first, second = run_together([sys.executable, "-m", *command])
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from lipsync_cli.cli.app import app
 from lipsync_cli.errors import EnvironmentProblem, UsageError
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.drawing import Fields, RegionWindow, take
@@ -99,6 +101,14 @@ def test_a_device_that_is_not_there_is_an_environment_problem(monkeypatch):
 def test_a_type_that_is_no_type_is_a_usage_error():
     with pytest.raises(UsageError, match="auto, float32, bfloat16"), started("cpu", "float16"):
         pass
+
+
+@pytest.mark.parametrize("command", ["mini", "sync"])
+def test_the_commands_refuse_a_wrong_device_in_one_sentence(command, tmp_path):
+    line = ["train", command, "--device", "tpu", "--runs", str(tmp_path / "runs")]
+    result = CliRunner().invoke(app, line)
+    assert result.exit_code == 2 and "--device must be auto, cpu, cuda or cuda:N, got 'tpu'." in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
