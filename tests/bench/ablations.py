@@ -76,6 +76,7 @@ class Lab:
     expert: StateSync
     train: Callable[[], list[LatentClip]]
     held_out: list[LatentClip]
+    crop_size: int
 
     @property
     def folder(self) -> Path:
@@ -144,7 +145,7 @@ def judge(lab: Lab, speak: Speak, references: int) -> np.ndarray:
         made, read = lab.shipped.encoder.aperture(z).numpy(), lab.shipped.encoder.aperture(clip.z).numpy()
         if min(real.std(), made.std()) < 1e-6:
             continue
-        lips = lab.shipped.encoder.landmarks(z)[:, :20].numpy() * 192 - 0.5
+        lips = lab.shipped.encoder.landmarks(z)[:, :20].numpy() * lab.crop_size - 0.5
         apart = (lips - lips.mean(0)) - (clip.landmarks[:, 48:68] - clip.landmarks[:, 48:68].mean(0))
         eyes = np.mean([interocular_px(marks) for marks in clip.landmarks])
         sound = audio_windows(clip.mel, 0, len(clip.z))[None]
@@ -157,11 +158,11 @@ def judge(lab: Lab, speak: Speak, references: int) -> np.ndarray:
     return np.mean(figures, axis=0)
 
 
-def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str) -> Lab:
-    """Everything from the checkpoints of ``runs`` and the encoder of the shipped model."""
+def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: str) -> Lab:
+    """Everything from the checkpoints of ``runs`` and the encoder of the shipped ``model`` that came of it."""
     from tests.bench.lips import shipped_networks
 
-    networks, _ = shipped_networks()
+    networks, _ = shipped_networks(model)
     run = Run(prepared, runs, recipe, sys.stderr.write)
 
     @cache
@@ -169,7 +170,8 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str) -> Lab:
         clips = load_clips(prepared, "train", open_only=recipe.open_only)
         return encode_clips(networks.encoder, clips, recipe.hearing)
 
-    held_out = [c for c in encode_clips(networks.encoder, load_clips(prepared, split)) if len(c.z) >= 50]
+    clips = load_clips(prepared, split)
+    held_out = [c for c in encode_clips(networks.encoder, clips) if len(c.z) >= 50]
     expert, teacher = new_judges(recipe, networks.flow)
     parts = {}
     for name, module in (
@@ -182,7 +184,7 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str) -> Lab:
         parts[name] = with_weights(module, state)
     return Lab(
         run, networks, parts["causal"], parts["student"], parts["teacher"],
-        parts["sync"], train, held_out,
+        parts["sync"], train, held_out, clips[0].record.crop_size,
     )  # fmt: skip
 
 
@@ -201,12 +203,12 @@ def write_model(name: str, speaker: Speaker, like: hub.ModelCard, networks: Mini
     return export(whole, folder, like, role="networks", source="tests.bench.ablations", **decided)
 
 
-def export_row(lab: Lab, row: str, speak: Speak, folder: Path) -> None:
+def export_row(lab: Lab, row: str, speak: Speak, model: str, folder: Path) -> None:
     """Write the model folder of a row that a causal network speaks."""
     if not isinstance(speak, Speaker):
         raise SystemExit(f"{row!r} is not spoken by a causal network: dub cannot use it")
     name = re.sub(r"[^a-z0-9]+", "-", row.lower())
-    path = write_model(name, speak, hub.load_card("lip-forcing-mini"), lab.shipped, folder)
+    path = write_model(name, speak, hub.load_card(model), lab.shipped, folder)
     sys.stderr.write(f"wrote {path}\n")
 
 
@@ -216,6 +218,7 @@ def main() -> None:
     parser.add_argument("prepared", type=Path)
     parser.add_argument("runs", type=Path)
     parser.add_argument("--recipe", default="mini")
+    parser.add_argument("--model", default="lip-forcing-mini", help="the shipped model that came of RUNS")
     parser.add_argument("--split", default="test")
     parser.add_argument("--only", help="one row, by its name")
     parser.add_argument("--untrained", action="store_true", help="only rows that train nothing")
@@ -223,14 +226,14 @@ def main() -> None:
     given = parser.parse_args()
     if given.export and not given.only:
         parser.error("--export needs --only ROW")
-    lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split)
+    lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split, given.model)
     sys.stdout.write(f"{len(lab.held_out)} clips of the {given.split} split\n\n")
     sys.stdout.write("| | opening, correlation | spread | LMD | sync | motion |\n|---|---|---|---|---|---|\n")
     for name, prepare in rows(lab).items():
         if given.only in (None, name) and not (given.untrained and name in TRAINED):
             speak, references = prepare()
             if given.export:
-                export_row(lab, name, speak, given.export)
+                export_row(lab, name, speak, given.model, given.export)
             figures = judge(lab, speak, references)
             sys.stdout.write(f"| {name} | " + " | ".join(f"{value:.3f}" for value in figures) + " |\n")
             sys.stdout.flush()
