@@ -23,6 +23,7 @@ from lipsync_cli import __version__, errors
 from lipsync_cli.errors import LipsyncError
 from lipsync_cli.media.variant import write_picture, write_sound
 from lipsync_cli.presets import DubSettings
+from lipsync_cli.stage import cpu_name
 
 SCHEMA = 2
 
@@ -226,19 +227,9 @@ def _machine() -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "system": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "gpu": gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from lipsync_cli.stage import cpu_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,5 @@ def describe(times: list[StageTime]) -> str:
     """The stages, their sum and the machine, a line each."""
     lines = [f"{time.name:16} {time.steps:6} steps {time.minutes:7.1f} min" for time in times]
     total = f"{'together':16} {'':6}       {sum(time.minutes for time in times):7.1f} min"
-    where = torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
     return "\n".join([*lines, total, f"on {where}, {torch.get_num_threads()} threads"])
-
-
-def _processor() -> str:
-    """The processor's own name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

@@ -20,7 +20,6 @@ from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import causal
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.noise import Noise
-from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.recipe import load_recipe, read_recipe, recipe_names
 from lipsync_cli.train.state_sync import NEAR, StateSyncRecipe, contrast, train_state_sync
 from lipsync_cli.train.student import (
@@ -32,8 +31,9 @@ from lipsync_cli.train.student import (
     train_student,
 )
 from lipsync_cli.train.trajectory import Bench, analyse
+from tests.train.small_stages import LATENT, states
 
-LATENT, FRAMES = 6, 20
+FRAMES = 20
 SMALL = FlowConfig(LATENT, 16, 2, 2, chunk=4, window=8)
 
 
@@ -52,19 +52,6 @@ def a_batch(count: int = 3, frames: int = FRAMES) -> FlowBatch:
         torch.randn(count, frames, 32, 80, generator=generator),
         torch.randn(count, 2, LATENT, generator=generator),
     )
-
-
-def clips() -> list[LatentClip]:
-    rng = np.random.default_rng(0)
-    return [
-        LatentClip(
-            torch.from_numpy(rng.normal(size=(40, LATENT)).astype(np.float32)),
-            rng.normal(size=(2 * MEL_MARGIN + 160, 80)).astype(np.float32),
-            rng.uniform(60, 130, (40, 68, 2)).astype(np.float32),
-            speaker,
-        )
-        for speaker in "aab"
-    ]
 
 
 @torch.no_grad()
@@ -178,7 +165,7 @@ def test_the_expert_embeds_stretches(tmp_path: Path) -> None:
     torch.testing.assert_close(lips, moved, rtol=1e-3, atol=1e-4)
     before = {key: value.clone() for key, value in expert.state_dict().items()}
     recipe = StateSyncRecipe(steps=2, batch=2, frames=(16,))
-    train_state_sync(expert, CausalFlow(SMALL), clips(), recipe, tmp_path)
+    train_state_sync(expert, CausalFlow(SMALL), states(), recipe, tmp_path)
     assert any(not torch.equal(value, before[key]) for key, value in expert.state_dict().items())
 
 
@@ -188,7 +175,7 @@ def test_a_stopped_and_resumed_student_equals_an_unbroken_one(tmp_path: Path) ->
     def train(folder: Path, recipe: StudentRecipe = recipe, **more) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
         student, teacher, expert = (awake(n) for n in (CausalFlow(SMALL), WindowFlow(SMALL), StateSync(LATENT)))
-        return train_student(student, teacher, expert, clips(), recipe, folder, **more).state_dict()
+        return train_student(student, teacher, expert, states(), recipe, folder, **more).state_dict()
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -204,7 +191,7 @@ def test_a_stopped_and_resumed_student_equals_an_unbroken_one(tmp_path: Path) ->
 
 def test_the_analysis_covers_the_trajectory(tmp_path: Path) -> None:
     teacher, expert = awake(WindowFlow(SMALL)), awake(StateSync(LATENT))
-    path = analyse(teacher, expert, clips(), tmp_path, scales=(1.0, 2.0), frames=16, size=2)
+    path = analyse(teacher, expert, states(), tmp_path, scales=(1.0, 2.0), frames=16, size=2)
     rows = json.loads(path.read_text())
     assert len(rows["trajectory"]) == 2 * 50 and len(rows["two_steps"]) == 4 * 15
     assert rows["trajectory"][0]["time"] == pytest.approx(0.9997, abs=1e-3)
@@ -214,7 +201,7 @@ def test_the_analysis_covers_the_trajectory(tmp_path: Path) -> None:
 
 
 def test_window_lengths_take_turns() -> None:
-    pools = [long_enough(clips(), frames) for frames in (12, 16)]
+    pools = [long_enough(states(), frames) for frames in (12, 16)]
     lengths = [batch_at(pools, 0, step, size=2, references=1).z.shape[1] for step in range(4)]
     assert lengths == [12, 16, 12, 16]
 
