@@ -14,7 +14,7 @@ from torch import Tensor
 from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.generate.pose import Pose
 from lipsync_cli.nn.calibration import Calibration
-from lipsync_cli.nn.landmark_flow import JAW_LINE, LIPS, lip_distance
+from lipsync_cli.nn.landmark_flow import JAW_LINE, LIPS, squared_lip_distance
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import References, Renderer
 from lipsync_cli.types import Float32
@@ -131,5 +131,5 @@ class ReferenceBank:
 
 def _unlikeness(points: Tensor, known: Tensor, pose: Pose, poses: list[Pose]) -> Float32:
     """Squared, of lips at ``points`` ``[… 29 2]`` and ``pose`` from each of n."""
-    lips = lip_distance(points, known).square().cpu().numpy()
+    lips = squared_lip_distance(points, known).cpu().numpy()
     return np.asarray(lips + pose.unlikeness(poses), np.float32)

@@ -57,12 +57,11 @@ def displacement(weights: Tensor, points: Tensor, reference_points: Tensor) -> T
     return torch.einsum("bphw,bkpc->bkchw", weights, shift)
 
 
-def lip_distance(points: Tensor, others: Tensor) -> Tensor:
-    """Root mean square distance ``[...]`` between the lips of ``[... 29 2]`` and ``[... 29 2]``, which broadcast."""
-    return _squared_lip_distance(points, others).sqrt()
+def squared_lip_distance(points: Tensor, others: Tensor) -> Tensor:
+    """Mean square distance ``[...]`` between the lips of ``[... 29 2]`` and ``[... 29 2]``, which broadcast.
 
-
-def _squared_lip_distance(points: Tensor, others: Tensor) -> Tensor:
+    Squared, because a root has no gradient where lips are the same.
+    """
     lips = slice(0, len(LIPS))
     return (others[..., lips, :] - points[..., lips, :]).square().sum(-1).mean(-1)
 
@@ -76,8 +75,7 @@ def nearest(
     and reach (almost) nothing where the next reference is as near, so that lips which move on never make the
     picture jump when one takes another's place. ``aside`` ``[b n]`` is added to the squared distances.
     """
-    # Not the square of the root, whose gradient is no number where lips are the same.
-    squared = _squared_lip_distance(points[:, None], reference_points) + aside
+    squared = squared_lip_distance(points[:, None], reference_points) + aside
     ordered, order = squared.sort(dim=1, stable=True)
     pulls = torch.exp(-0.5 * (ordered - ordered[:, :1]) / NEAR_SIGMA**2)
     weights = pulls[:, :count]

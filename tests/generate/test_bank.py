@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lipsync_cli.generate.bank import EASE, NOVEL, OFFER_EVERY, ReferenceBank
 from lipsync_cli.generate.pose import OUTLINE, POSE_SHARE, Pose
-from lipsync_cli.nn.landmark_flow import JAW_LINE, LIPS, lip_distance
+from lipsync_cli.nn.landmark_flow import JAW_LINE, LIPS, squared_lip_distance
 from lipsync_cli.nn.renderer import References, Renderer
 
 
@@ -94,7 +94,7 @@ def test_crops_are_looked_at_now_and_then() -> None:
 
 def test_distances_are_in_crop_widths() -> None:
     points = Reader().landmarks(torch.tensor([[0.2], [0.4]]).expand(-1, 6))
-    assert lip_distance(points[0], points[1]) == pytest.approx(0.02, rel=1e-4)
+    assert squared_lip_distance(points[0], points[1]) == pytest.approx(0.02**2, rel=1e-4)
 
 
 @torch.inference_mode()

@@ -12,10 +12,10 @@ from lipsync_cli.nn.landmark_flow import (
     POINTS,
     displacement,
     heat_maps,
-    lip_distance,
     nearest,
     pixel_centres,
     point_weights,
+    squared_lip_distance,
 )
 
 
@@ -82,8 +82,8 @@ def test_only_lips_decide_which_reference_is_near():
     points = spread_points()
     jaw_only = points.clone()
     jaw_only[:, 20:] += 0.1
-    assert lip_distance(points, jaw_only) == 0
-    assert lip_distance(points, points + torch.tensor([0.03, 0.04])) == pytest.approx(0.05)
+    assert squared_lip_distance(points, jaw_only) == 0
+    assert squared_lip_distance(points, points + torch.tensor([0.03, 0.04])) == pytest.approx(0.05**2)
 
 
 def test_fewer_references_than_wanted_are_all_taken():

@@ -31,18 +31,10 @@ from lipsync_cli.train.student import (
     train_student,
 )
 from lipsync_cli.train.trajectory import Bench, analyse
-from tests.train.small_stages import LATENT, states
+from tests.train.small_stages import LATENT, awake, states
 
 FRAMES = 20
 SMALL = FlowConfig(LATENT, 16, 2, 2, chunk=4, window=8)
-
-
-def awake(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Layers that start at zero would make every comparison trivially true."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in network.parameters():
-        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    return network
 
 
 def a_batch(count: int = 3, frames: int = FRAMES) -> FlowBatch:
