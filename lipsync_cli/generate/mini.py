@@ -233,11 +233,14 @@ class LipForcingMini:
         return z[order] + (wanted - aperture[order])[:, None] * self.networks.flow.opening
 
     def _rest(self, z: Tensor) -> Tensor:
-        """The most closed reference where it is closed enough, else the training set's closed mouth."""
+        """The most closed reference, closed for good, where it nearly is; else the training set's closed mouth."""
         general = self.networks.flow.rest
         aperture = self.networks.encoder.aperture(torch.cat([z, general[None]]))
         best = int(aperture[:-1].argmin())
-        return z[best] if aperture[best] <= 1.5 * aperture[-1] + 0.004 else general
+        ajar = aperture[best] - aperture[-1]
+        if ajar > 0.5 * aperture[-1] + 0.004:
+            return general
+        return z[best] - ajar.clamp(min=0) * self.networks.flow.opening
 
     def _calibrate(self, crops: Sequence[Crop], z: Tensor) -> Calibration:
         """From all the crops and their states, so that the trembling of single landmarks does not count."""

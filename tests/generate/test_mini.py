@@ -213,16 +213,34 @@ def test_loading_does_not_import_torchs_compiler() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_lips_at_rest_are_offered_open_and_closed() -> None:
+def read_by_the_first_number() -> LipForcingMini:
+    """Points lie still but for the lower inner lip, which the first number moves: the aperture is that number."""
     networks = make_networks()
-    encoder, flow = networks.encoder, networks.flow
-    generator = LipForcingMini(networks, CONFIG)
-    # Points that lie still but for the lower inner lip, which the first number moves: the aperture is that number.
-    torch.nn.init.zeros_(encoder.points.weight)
+    torch.nn.init.zeros_(networks.encoder.points.weight)
     with torch.no_grad():
         for point in (17, 18, 19):
-            encoder.points.weight[2 * point + 1, 0] = 1.0
-    flow.opening.copy_(torch.tensor([1.0, 0.5, 0, 0, 0, 0]))
+            networks.encoder.points.weight[2 * point + 1, 0] = 1.0
+    networks.flow.opening.copy_(torch.tensor([1.0, 0.5, 0, 0, 0, 0]))
+    return LipForcingMini(networks, CONFIG)
+
+
+def test_rest_is_the_persons_own_most_closed_mouth_closed_for_good() -> None:
+    generator = read_by_the_first_number()
+    general = torch.tensor([0.002, 0, 7.0, 0, 0, 0])
+    generator.networks.flow.rest.copy_(general)
+    mouths = torch.zeros(3, 6)
+    mouths[:, 0] = torch.tensor([0.03, 0.006, 0.05])
+    mouths[:, 3] = torch.tensor([1.0, 2.0, 3.0])
+    rest = generator._rest(mouths)
+    torch.testing.assert_close(rest, torch.tensor([0.002, -0.002, 0, 2.0, 0, 0]), rtol=1e-3, atol=1e-6)
+    mouths[1, 0] = 0.001
+    assert torch.equal(generator._rest(mouths), mouths[1])
+    assert torch.equal(generator._rest(mouths[[0, 2]]), general)
+
+
+def test_lips_at_rest_are_offered_open_and_closed() -> None:
+    generator = read_by_the_first_number()
+    encoder = generator.networks.encoder
     still = torch.zeros(3, 6)
     still[:, 0] = torch.tensor([0.021, 0.020, 0.022])
     offered = generator._varied(still)
