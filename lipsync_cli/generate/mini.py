@@ -42,6 +42,8 @@ LATENT_RATE = 25
 LINGER = 1.0
 # In crop widths: references whose apertures differ by less come from lips at rest; what lips do that speak.
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
+# In crop widths too: lips further apart than a closed mouth's are none that could simply be closed for silence.
+AJAR = 0.02
 
 
 class MiniNetworks(nn.Module):
@@ -233,14 +235,11 @@ class LipForcingMini:
         return z[order] + (wanted - aperture[order])[:, None] * self.networks.flow.opening
 
     def _rest(self, z: Tensor) -> Tensor:
-        """The most closed reference, closed for good, where it nearly is; else the training set's closed mouth."""
-        general = self.networks.flow.rest
-        aperture = self.networks.encoder.aperture(torch.cat([z, general[None]]))
-        best = int(aperture[:-1].argmin())
-        ajar = aperture[best] - aperture[-1]
-        if ajar > 0.5 * aperture[-1] + 0.004:
-            return general
-        return z[best] - ajar.clamp(min=0) * self.networks.flow.opening
+        """The most closed reference, closed for good, or the training set's mouth where its lips are far apart."""
+        encoder, general = self.networks.encoder, self.networks.flow.rest
+        best = z[encoder.aperture(z).argmin()]
+        ajar, closed = encoder.parting(torch.stack([best, general]))
+        return best - (ajar - closed) * self.networks.flow.opening if ajar - closed < AJAR else general
 
     def _calibrate(self, crops: Sequence[Crop], z: Tensor) -> Calibration:
         """From all the crops and their states, so that the trembling of single landmarks does not count."""

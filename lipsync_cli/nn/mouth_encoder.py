@@ -60,3 +60,12 @@ class MouthEncoder(nn.Module):
         points = self.landmarks(z)
         gaps: Tensor = torch.linalg.vector_norm(points[:, INNER_UPPER] - points[:, INNER_LOWER], dim=-1).mean(-1)
         return gaps
+
+    def parting(self, z: Tensor) -> Tensor:
+        """How far the inner lips are apart from top to bottom in crop fractions ``[b]``; negative for pressed ones.
+
+        ``aperture`` also counts what lies sideways between two points, which closed lips have too.
+        """
+        points = self.landmarks(z)
+        parted: Tensor = (points[:, INNER_LOWER, 1] - points[:, INNER_UPPER, 1]).mean(-1)
+        return parted

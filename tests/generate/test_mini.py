@@ -138,7 +138,7 @@ def test_silence_brings_the_mouth_to_rest(generator):
     silent = np.ones(8, np.float32)
     quiet = run(generator, crops, times, [4, 4], silence=silent)
     loud = run(generator, crops, times, [4, 4], mel=MEL + 1, silence=silent)
-    np.testing.assert_allclose(quiet, loud, atol=1e-6)
+    np.testing.assert_allclose(quiet, loud, atol=1e-5)
     assert np.abs(quiet - run(generator, crops, times, [4, 4])).max() > 1e-4
 
 
@@ -231,10 +231,10 @@ def test_rest_is_the_persons_own_most_closed_mouth_closed_for_good() -> None:
     mouths = torch.zeros(3, 6)
     mouths[:, 0] = torch.tensor([0.03, 0.006, 0.05])
     mouths[:, 3] = torch.tensor([1.0, 2.0, 3.0])
-    rest = generator._rest(mouths)
-    torch.testing.assert_close(rest, torch.tensor([0.002, -0.002, 0, 2.0, 0, 0]), rtol=1e-3, atol=1e-6)
-    mouths[1, 0] = 0.001
-    assert torch.equal(generator._rest(mouths), mouths[1])
+    closed = torch.tensor([0.002, -0.002, 0, 2.0, 0, 0])
+    torch.testing.assert_close(generator._rest(mouths), closed, rtol=1e-3, atol=1e-6)
+    mouths[1, :2] = torch.tensor([-0.001, -0.0035])  # pressed together, they are let go
+    torch.testing.assert_close(generator._rest(mouths), closed, rtol=1e-3, atol=1e-6)
     assert torch.equal(generator._rest(mouths[[0, 2]]), general)
 
 
