@@ -37,6 +37,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return _without_prefix(_unwrapped(_torch_load(path), path))
 
 
+def read_note(path: Path, name: str) -> Any:
+    """What a torch file says under ``name`` beside its weights; None where it says nothing. Raises as above."""
+    content = None if path.suffix == ".safetensors" else _torch_load(path)
+    return content.get(name) if isinstance(content, Mapping) else None
+
+
 def load_strictly(
     network: Callable[[], Network], path: Path, *, rename: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
 ) -> Network:
