@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -172,9 +172,22 @@ def descend(
 
     Of several processes' losses, each of its share of the batch, it is a step down their mean.
     """
+    return descend_accumulated(optimiser, [loss], rate, clip=clip, runtime=runtime)
+
+
+def descend_accumulated(
+    optimiser: torch.optim.Optimizer,
+    losses: Iterable[Tensor],
+    rate: float,
+    *,
+    clip: float = 1.0,
+    runtime: Runtime = ALONE,
+) -> Tensor:
+    """``descend`` down the sum of losses that are made one at a time, so that only one graph is held."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    for loss in losses:
+        loss.backward()  # type: ignore[no-untyped-call]
     runtime.average_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
     for group in optimiser.param_groups:
