@@ -143,7 +143,8 @@ class _Tower(nn.Module):
         blocks: list[nn.Module] = []
         for index, (before, after) in enumerate(zip((config.widths[0], *config.widths), config.widths, strict=False)):
             factors = _pair(config.factors[index])
-            size = [n // factor for n, factor in zip(size, factors, strict=True)]
+            # Three pixels wide, one padded.
+            size = [n if k == 1 else (n - 2) // k + 1 for n, k in zip(size, factors, strict=True)]
             blocks.append(_DownBlock(before, after, factors, groups))
             if index in config.attention:
                 blocks.append(_AttentionBlock(after, groups, heads))

@@ -83,6 +83,8 @@ def test_sides_are_halved_or_kept(factors: tuple[int, int], pad: tuple[int, ...]
     block = _DownBlock(8, 8, factors, 4)
     assert block.pad == pad
     assert block(torch.zeros(1, 8, 8, 12)).shape == (1, 8, *shape)
+    config = TowerConfig((8, 8, 12), (8, 16), (factors, shape))
+    StableSyncNet(StableSyncConfig(2, config, config, groups=4))
     assert len(_DownBlock(8, 8, (1, 1), 4).state_dict()) == 8
 
 
