@@ -6,6 +6,7 @@ of the public recipes of versions 1.5 and 1.6.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,7 +71,7 @@ def mixed_noise(shared: Tensor, independent: Tensor, *, alpha: float = 1.0) -> T
     ``shared`` ``[b c 1 h w]`` and ``independent`` ``[b c f h w]`` are standard normal.
     """
     both = 1 + alpha**2
-    return (alpha**2 / both) ** 0.5 * shared + (1 / both) ** 0.5 * independent
+    return math.sqrt(alpha**2 / both) * shared + math.sqrt(1 / both) * independent
 
 
 def add_noise(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -96,7 +97,8 @@ def sync_loss(network: StableSyncNet, frames: Tensor, mel: Tensor) -> Tensor:
     Crops of other sizes are resized to the network's before their lower half is taken.
     """
     cosine = network(lower_halves(frames, 2 * network.config.visual.shape[1]), mel)
-    return -cosine.float().clamp(CERTAIN, 1).log().mean()
+    loss: Tensor = -cosine.float().clamp(CERTAIN, 1).log().mean()
+    return loss
 
 
 def lower_lpips(network: Features, made: Tensor, true: Tensor) -> Tensor:

@@ -85,7 +85,8 @@ def train(
     runtime.place(network)
     network.train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate)
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network", runtime=runtime)
+    averaged = "network" if recipe.average else None
+    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged=averaged, runtime=runtime)
 
     def advance(step: int) -> Values:
         pairs = _own_pairs(clips, recipe, network.config.frames, step, runtime)
@@ -105,10 +106,10 @@ def train(
 
     def saved(step: int) -> None:
         if on_save is not None:
-            on_save(stage.average, step)
+            on_save(stage.average or network.state_dict(), step)
 
     pace = Pace(recipe.steps, recipe.save_every, recipe.log_every, recipe.average, deadline=deadline)
-    return stage.run(advance, pace, on_save=saved), stage.step
+    return stage.run(advance, pace, on_save=saved) or network.state_dict(), stage.step
 
 
 def compare(

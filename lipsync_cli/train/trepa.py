@@ -15,7 +15,7 @@ def trepa_features(network: VideoMae, frames: Tensor) -> Tensor:
     """
     size = network.config.size
     flat = F.interpolate(frames.flatten(0, 1), (size, size), mode="bicubic") / 2 + 0.5
-    clips = flat.unflatten(0, frames.shape[:2]).transpose(1, 2)
+    clips = flat.reshape(*frames.shape[:3], size, size).transpose(1, 2)
     return F.normalize(network(clips).float(), dim=1)
 
 

@@ -19,8 +19,8 @@ from lipsync_cli.eval.stable_sync import aligned_half, frame_major, load_judge
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.crop import cut_picture
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig, TowerConfig
-from lipsync_cli.train.prepared import CLIP_MARGIN, SAMPLES_PER_FRAME
+from lipsync_cli.nn.stable_syncnet import CONFIGS
+from lipsync_cli.train.prepared import CLIP_MARGIN
 from lipsync_cli.train.stable_sync import (
     StableSyncRecipe,
     check_pairs,
@@ -30,13 +30,8 @@ from lipsync_cli.train.stable_sync import (
 )
 from lipsync_cli.train.stable_sync_data import AlignedClip, Pair, draw_pairs, load_aligned, load_pairs
 from tests.train.prepared_folder import write_prepared
+from tests.train.stable_clips import TINY, made_clips
 
-TINY = StableSyncConfig(
-    16,
-    TowerConfig((1, 80, 52), (8, 16, 16), (4, 4, (5, 3))),
-    TowerConfig((48, 16, 32), (8, 16, 16), ((1, 2), 4, 4)),
-    groups=4,
-)
 QUICK = StableSyncRecipe(steps=4, batch=4, at_once=3, learning_rate=1e-3, save_every=2, log_every=1, checked=10)
 
 
@@ -44,19 +39,6 @@ QUICK = StableSyncRecipe(steps=4, batch=4, at_once=3, learning_rate=1e-3, save_e
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = [("train", "a"), ("train", "b"), ("val", "c")]
     return write_prepared(tmp_path_factory.mktemp("stable") / "prepared", clips, frames=36, size=64)
-
-
-def made_clips(count: int = 3, frames: int = 60) -> list[AlignedClip]:
-    """Pictures as bright as their sound is loud; which moment is loud is random."""
-    rng = np.random.default_rng(0)
-    clips = []
-    for _ in range(count):
-        loudness = np.repeat(rng.random(frames // 4 + 1), 4)[:frames]
-        halves = np.zeros((frames, 16, 32, 3), np.uint8) + (255 * loudness).astype(np.uint8)[:, None, None, None]
-        along = np.repeat(loudness, SAMPLES_PER_FRAME)
-        sound = np.pad(along * rng.normal(0, 0.2, len(along)), CLIP_MARGIN)
-        clips.append(AlignedClip(halves, sound.astype(np.float32)))
-    return clips
 
 
 def test_prepared_crops_hold_what_latentsync_looks_at() -> None:
