@@ -2,7 +2,10 @@
 
 Faces are laid out as LatentSync lays them, brows and nose at fixed places of a square, by this tool's own tracker and
 landmarks; the network sees their lower halves. A window of 16 frames begins every fourth frame, since neighbours
-overlap almost wholly and each costs the public network 60 GFLOP. Distances are 1 − cosine.
+overlap almost wholly and each costs the public network 36 GFLOP. Distances are 1 − cosine.
+
+The public weights were trained on crops by another landmark detector, smoothed otherwise, and have not been tried
+here: compare scores within one command, not with those of papers.
 """
 
 from __future__ import annotations
