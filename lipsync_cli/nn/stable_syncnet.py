@@ -1,9 +1,9 @@
 """StableSyncNet, LatentSync's sync supervisor (Li et al. 2024, arXiv 2412.09262), in all its public configurations.
 
 Names and shapes are those of the public files, so that they should load as they are; that is checked against lists of
-their keys and sizes, never yet with the files themselves. Each tower halves what it sees until a
-single place is left; a ReLU before the unit length makes every cosine lie in [0, 1], and it is read as the
-probability that picture and sound belong together.
+their keys and sizes, never yet with the files themselves. Each tower halves what it sees until a single place is
+left; a ReLU before the unit length makes every cosine lie in [0, 1], and it is read as the probability that picture
+and sound belong together.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """VideoMAE v2's encoder (Wang et al. 2023, arXiv 2303.16727): what TREPA compares clips by.
 
 Names and shapes are those of the public fine-tuned files, without their classification head; no such file has been
-loaded here yet. It is written out here
-rather than taken from transformers, whose VideoMAE names q and v biases differently from version to version, holds
-positions that no device but the CPU is told of, and pools with another epsilon.
+loaded here yet. It is written out rather than taken from transformers, whose VideoMAE names q and v biases
+differently from version to version, holds positions that no device but the CPU is told of, and pools with another
+epsilon.
 """
 
 from __future__ import annotations
