@@ -25,18 +25,28 @@ Rows = npt.NDArray[np.float32]
 
 @functools.cache
 def _filters() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Slaney-style mel bank ``[80 257]`` and periodic Hann window ``[400]``, librosa's to the last bit.
+    """Mel bank ``[80 257]`` and window ``[400]``."""
+    return mel_bank(N_FFT), hann(WINDOW)
 
-    librosa has functions for both, but they live in a module that imports scipy.signal, and with it two thirds of
-    what every dub would wait for librosa. Its frequency scales are all that is needed.
+
+def hann(length: int) -> npt.NDArray[np.float32]:
+    """Periodic Hann window."""
+    return np.asarray(np.hanning(length + 1)[:-1], np.float32)
+
+
+@functools.cache
+def mel_bank(n_fft: int) -> npt.NDArray[np.float32]:
+    """Slaney-style mel bank ``[80 n_fft/2 + 1]`` for 16 kHz, librosa's to the last bit.
+
+    librosa has functions for it and for the window, but they live in a module that imports scipy.signal, and with it
+    two thirds of what every dub would wait for librosa. Its frequency scales are all that is needed.
     """
     edges = band_edges()
-    slopes = np.subtract.outer(edges, np.fft.rfftfreq(N_FFT, 1 / SAMPLE_RATE))
+    slopes = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE))
     widths = np.diff(edges)[:, None]
     triangles = np.maximum(0, np.minimum(-slopes[:-2] / widths[:-1], slopes[2:] / widths[1:])).astype(np.float32)
     # Every band gets the same area, so that noise of even energy gives even rows.
-    bank = triangles * (2 / (edges[2:] - edges[:-2]))[:, None]
-    return bank.astype(np.float32), np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+    return np.asarray(triangles * (2 / (edges[2:] - edges[:-2]))[:, None], np.float32)
 
 
 @functools.cache

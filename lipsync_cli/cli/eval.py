@@ -43,6 +43,7 @@ def evaluate(
     out: e.Folder = Path("out/eval"),
     compare: e.Compare = None,
     syncnet: e.SyncNet = None,
+    stable_sync: e.StableSync = None,
     weights: e.Weights = None,
     preset: o.PresetName = None,
     model: o.Model = None,
@@ -95,6 +96,8 @@ def _check_mode(given: dict[str, Any]) -> None:
 def _judges(given: dict[str, Any]) -> Judges:
     if given["syncnet"] is not None:
         check_input(given["syncnet"], "syncnet_v2.model")
+    if given["stable_sync"] is not None:
+        check_input(given["stable_sync"], "stable_syncnet.pt")
     if given["weights"] is not None and not given["weights"].is_dir():
         raise InputError(f"There is no folder {given['weights']}.", hint="Expected the folder of --weights.")
     if given["threads"]:
@@ -103,7 +106,7 @@ def _judges(given: dict[str, Any]) -> Judges:
         torch.set_num_threads(given["threads"])
     from lipsync_cli.eval.judges import load_judges
 
-    return load_judges(syncnet=given["syncnet"], weights=given["weights"])
+    return load_judges(syncnet=given["syncnet"], stable_sync=given["stable_sync"], weights=given["weights"])
 
 
 def _score_one(given: dict[str, Any]) -> None:

@@ -28,6 +28,14 @@ Trim = Annotated[
 SyncNet = Annotated[
     Path | None, typer.Option(metavar="FILE", help="syncnet_v2.model, for LSE-C and LSE-D.", show_default=False)
 ]
+StableSync = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="stable_syncnet.pt of LatentSync, or one of lipsync train stable-sync.",
+        show_default=False,
+    ),
+]
 Weights = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of networks for LPIPS, FID and FVD.", show_default=False),

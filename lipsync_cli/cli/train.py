@@ -51,6 +51,12 @@ Dtype = Annotated[
 Board = Annotated[
     bool, o.flag("--tensorboard", help="Also write figures and previews for TensorBoard, into RUNS/tensorboard.")
 ]
+OutFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="FILE", help="The network's file. Default: RUNS/stable_syncnet.pt.", show_default=False
+    ),
+]
 Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes that read clips.")]
 
 
@@ -149,6 +155,50 @@ def train_sync(
 def _say(runtime: Runtime) -> Callable[[str], None]:
     """Of several processes one speaks."""
     return stderr().print if runtime.is_main else lambda line: None
+
+
+@app.command("stable-sync")
+def train_stable_sync(
+    prepared: Prepared = Path("runs/prepared"),
+    runs: Runs = Path("runs/stable-sync"),
+    out: OutFile = None,
+    config: Annotated[
+        str, typer.Option("--config", metavar="16_pixel_attn|16_pixel|25_pixel|small", help="Which network.")
+    ] = "16_pixel_attn",
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of the whole run.")] = 100_000,
+    batch: Annotated[int, typer.Option("--batch", min=2, help="Pairs a step; below 256 it may never learn.")] = 256,
+    at_once: Annotated[
+        int, typer.Option("--at-once", min=1, help="Pairs in memory; gradients of a step's are added up.")
+    ] = 16,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", min=1e-8, max=0.1, help="Constant.")] = 1e-5,
+    apart: Annotated[
+        int, typer.Option("--apart", min=1, help="Frames between a picture and sound that is not its own, at least.")
+    ] = 1,
+    save_every: Annotated[int, typer.Option("--save-every", min=1, help="Steps between checkpoints.")] = 2500,
+    checkpointing: Annotated[
+        bool, o.flag("--checkpointing", help="Compute blocks again for the gradient: slower, less memory.")
+    ] = False,
+    minutes: Minutes = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tensorboard: Board = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train StableSyncNet, LatentSync's sync supervisor, on prepared clips. Resumes where it stopped.
+
+    The file is as the public one, for lipsync eval --stable-sync. On several GPUs: accelerate launch -m lipsync_cli
+    train stable-sync …, or torchrun likewise.
+    """
+    from lipsync_cli.train.launch import started
+    from lipsync_cli.train.stable_sync import StableSyncRecipe
+    from lipsync_cli.train.stable_sync_run import train_stable_sync as run
+
+    recipe = StableSyncRecipe(
+        config, steps, batch, at_once, learning_rate, apart, checkpointing=checkpointing, save_every=save_every
+    )
+    with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
+        file = out or runs / "stable_syncnet.pt"
+        run(prepared, runs, file, recipe, minutes=minutes, say=_say(runtime), runtime=runtime)
 
 
 @app.command("sync-check")

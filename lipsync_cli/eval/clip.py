@@ -10,20 +10,20 @@ from pathlib import Path
 
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.errors import InputError, NoFaceError
-from lipsync_cli.eval import perceptual
 from lipsync_cli.eval.expert import ExpertMeter, Run, score_runs
 from lipsync_cli.eval.judges import Judges
 from lipsync_cli.eval.lips import silent_aperture
 from lipsync_cli.eval.meters import FlickerMeter, Lips, SourceMeter, TruthMeter, mean_or_none
-from lipsync_cli.eval.metrics import EXPERT_METRICS, METRICS, SOURCE_METRICS, SYNCNET_METRICS, TRUTH_METRICS
+from lipsync_cli.eval.metrics import METRICS, SOUND_METRICS
 from lipsync_cli.eval.offset import SyncScore
 from lipsync_cli.eval.reading import ClipReader, Reading, count_frames, first_frame_time, on_grid, read_clip
+from lipsync_cli.eval.reasons import why_not_measured
+from lipsync_cli.eval.stable_sync import StableSyncMeter
 from lipsync_cli.eval.syncnet_meter import SyncNetMeter
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.probe import probe
 
 OnFrame = Callable[[int, int | None], None]
-WHOLE = "over all clips only; see the summary of a protocol"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class Measured:
     flicker: FlickerMeter
     expert: ExpertMeter
     syncnet: SyncNetMeter | None
+    stable_sync: StableSyncMeter | None
     truth: TruthMeter | None
     source: SourceMeter | None
     read: int = 0
@@ -101,6 +102,7 @@ def measure_clip(
         meters = Measured(
             Lips(), FlickerMeter(), ExpertMeter(judges.expert),
             None if judges.syncnet is None else SyncNetMeter(judges.syncnet, made.to_display),
+            None if judges.stable_sync is None else StableSyncMeter(judges.stable_sync, made.to_display),
             None if truth is None else TruthMeter(judges.lpips),
             None if source is None else SourceMeter(made.to_display),
         )  # fmt: skip
@@ -179,6 +181,8 @@ def _read(
         meters.expert.add(shown.crop.rgb if shown is not None and shown.crop is not None else None)
         if meters.syncnet is not None:
             meters.syncnet.add(shown if usable else None)
+        if meters.stable_sync is not None:
+            meters.stable_sync.add(shown if usable else None)
 
 
 def _measure(meters: Measured, made: Reading, real: Reading | None, before: Reading | None) -> None:
@@ -213,17 +217,17 @@ def score_measured(path: Path, judges: Judges, what: Comparison, meters: Measure
     score = None
     start = _start(sound, path, meters.first) - what.delay
     if sound is None:
-        reasons |= dict.fromkeys((*EXPERT_METRICS, *SYNCNET_METRICS, "silence_aperture"), "the clip has no sound")
+        reasons |= dict.fromkeys(SOUND_METRICS, "the clip has no sound")
     else:
         score = score_runs(judges.expert, runs, sound, start)
         values |= _expert_values(score)
         silence = _silence(sound, [time - what.delay for time in meters.lips.times])
         values["silence_aperture"] = silent_aperture(meters.lips.apertures, silence)
-        values |= _syncnet_values(meters, sound, start)
+        values |= _syncnet_values(meters, sound, start) | _stable_sync_values(meters, sound, start)
     values["leak"] = _leak(judges, runs, what.original)
     values |= meters.truth.results() if meters.truth else {}
     values |= meters.source.results() if meters.source else {}
-    reasons |= _reasons(values, judges, what)
+    reasons |= why_not_measured(values, judges, what)
     return ClipScore(
         path=str(path),
         frames=meters.read,
@@ -260,6 +264,17 @@ def _syncnet_values(meters: Measured, sound: Path, start: Fraction) -> dict[str,
     return {"lse_c": score.confidence, "lse_d": score.distance, "syncnet_offset": float(score.av_offset)}
 
 
+def _stable_sync_values(meters: Measured, sound: Path, start: Fraction) -> dict[str, float | None]:
+    score = None if meters.stable_sync is None else meters.stable_sync.score(sound, start)
+    if score is None:
+        return {}
+    return {
+        "stable_sync": 1 - score.at(0),
+        "stable_sync_confidence": score.confidence,
+        "stable_sync_offset": float(score.av_offset),
+    }
+
+
 def _leak(judges: Judges, runs: list[Run], original: Path | None) -> float | None:
     """How much nearer the original sound is at offset 0 than at the median offset."""
     if original is None:
@@ -267,22 +282,3 @@ def _leak(judges: Judges, runs: list[Run], original: Path | None) -> float | Non
     start = first_frame_time(original) if probe(original).video is not None else Fraction(0)
     score = score_runs(judges.expert, runs, original, start)
     return None if score is None else score.confidence + score.distance - score.at(0)
-
-
-def _reasons(values: dict[str, float | None], judges: Judges, what: Comparison) -> dict[str, str]:
-    """Why metrics without a value have none."""
-    reasons = dict.fromkeys(METRICS, "too few frames to measure it")
-    if what.truth is None:
-        reasons |= dict.fromkeys(TRUTH_METRICS, "needs the truth; give it with --against")
-    elif judges.lpips is None:
-        reasons["lpips"] = perceptual.why_not("lpips", judges.weights)
-    if what.source is None:
-        reasons |= dict.fromkeys(SOURCE_METRICS, "needs the clip before dubbing; give it with --source")
-    if what.original is None:
-        reasons["leak"] = "needs the original sound; give it with --original"
-    if judges.syncnet is None:
-        reasons |= dict.fromkeys(SYNCNET_METRICS, "needs syncnet_v2.model; give it with --syncnet")
-    for name in ("fid", "fvd"):
-        missing = perceptual.find_weights(name, judges.weights) is None
-        reasons[name] = perceptual.why_not(name, judges.weights) if missing else WHOLE
-    return {name: reason for name, reason in reasons.items() if values.get(name) is None}

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from lipsync_cli.eval import perceptual
 from lipsync_cli.eval.expert import load_expert
+from lipsync_cli.eval.stable_sync import load_judge
 from lipsync_cli.eval.syncnet import load_syncnet
 
 if TYPE_CHECKING:
+    from lipsync_cli.nn.stable_syncnet import StableSyncNet
     from lipsync_cli.nn.sync_net import SyncMini
     from lipsync_cli.nn.syncnet_v2 import SyncNetV2
 
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """The networks that score: the embedded expert always, the others for whoever has their weights."""
+    """The networks that score: the embedded expert always, the others for whoever has their weights.
+
+    ``weights`` is the folder of the last three, ``stable_sync_file`` where that network came from.
+    """
 
     expert: SyncMini
     syncnet: SyncNetV2 | None = None
@@ -25,9 +30,13 @@ class Judges:
     inception: Any = None
     i3d: Any = None
     weights: Path | None = None
+    stable_sync: StableSyncNet | None = None
+    stable_sync_file: Path | None = None
 
 
-def load_judges(*, syncnet: Path | None = None, weights: Path | None = None) -> Judges:
+def load_judges(
+    *, syncnet: Path | None = None, stable_sync: Path | None = None, weights: Path | None = None
+) -> Judges:
     """Load them; ModelError for a file that was named and is not what it should be."""
     found = {metric: perceptual.find_weights(metric, weights) for metric in perceptual.FILES}
     scripts = {metric: None if path is None else perceptual.load_script(path) for metric, path in found.items()}
@@ -38,4 +47,6 @@ def load_judges(*, syncnet: Path | None = None, weights: Path | None = None) -> 
         scripts["fid"],
         scripts["fvd"],
         weights,
+        None if stable_sync is None else load_judge(stable_sync),
+        stable_sync,
     )

@@ -31,6 +31,15 @@ METRICS = {
         Metric("lse_c", "LSE-C", "higher", 2, "SyncNet v2: Sync-C, median − least distance"),
         Metric("lse_d", "LSE-D", "lower", 2, "SyncNet v2: Sync-D, least mean distance"),
         Metric("syncnet_offset", "SyncNet offset", "zero", 1, "SyncNet v2: frames by which the sound is early"),
+        Metric("stable_sync", "StableSync", "higher", 3, "StableSyncNet: mean cosine at offset 0, a probability"),
+        Metric(
+            "stable_sync_confidence",
+            "StableSync conf.",
+            "higher",
+            3,
+            "StableSyncNet: median − least distance over ± 15 frames",
+        ),
+        Metric("stable_sync_offset", "StableSync offset", "zero", 1, "StableSyncNet: frames the sound is early"),
         Metric("aperture_corr", "Aperture corr.", "higher", 3, "lip opening against the truth's, best of ± 4 frames"),
         Metric(
             "aperture_corr_0", "Aperture corr. at 0", "higher", 3, "lip opening against the truth's, frame by frame"
@@ -69,6 +78,8 @@ TRUTH_METRICS = (
 SOURCE_METRICS = ("sharpness_ratio", "flicker_ratio", "border_psnr", "csim")
 EXPERT_METRICS = ("sync_confidence", "sync_distance", "sync_probability", "av_offset")
 SYNCNET_METRICS = ("lse_c", "lse_d", "syncnet_offset")
+STABLE_SYNC_METRICS = ("stable_sync", "stable_sync_confidence", "stable_sync_offset")
+SOUND_METRICS = (*EXPERT_METRICS, *SYNCNET_METRICS, *STABLE_SYNC_METRICS, "silence_aperture")
 
 
 def format_value(name: str, value: float | None) -> str:

@@ -77,17 +77,19 @@ def offset_sums(
     *,
     max_offset: int = MAX_OFFSET,
     first_sound: int = 0,
+    stride: int = 1,
 ) -> OffsetSums:
     """Compare picture windows ``[v d]`` with sound windows ``[a d]`` at every offset.
 
-    Picture window i is at the time of sound window i + ``first_sound``. Only pairs that exist count: nothing is
-    padded. ``distance`` takes two ``[n d]`` and gives ``[n]``.
+    Picture window i is at the time of sound window ``stride``·i + ``first_sound``. Only pairs that exist count:
+    nothing is padded. ``distance`` takes two ``[n d]`` and gives ``[n]``.
     """
     sums, counts = np.zeros(2 * max_offset + 1), np.zeros(2 * max_offset + 1)
     for k in range(2 * max_offset + 1):
         shift = first_sound + k - max_offset
-        begin, end = max(0, -shift), min(len(picture), len(sound) - shift)
+        begin, end = max(0, -(shift // stride)), min(len(picture), -((shift - len(sound)) // stride))
         if begin < end:
-            values = distance(picture[begin:end], sound[begin + shift : end + shift])
+            heard = sound[stride * begin + shift : stride * (end - 1) + shift + 1 : stride]
+            values = distance(picture[begin:end], heard)
             sums[k], counts[k] = values.sum(), len(values)
     return OffsetSums(sums, counts)

@@ -134,14 +134,20 @@ def run(
 def _key(item: Item, plan: Plan, judges: Judges) -> str:
     """Changes whenever the scores would."""
     present = [network is not None for network in (judges.syncnet, judges.lpips, judges.inception, judges.i3d)]
-    networks = [hub.load_card("sync-mini").sha256, present]
+    networks: list[Any] = [hub.load_card("sync-mini").sha256, present]
+    if judges.stable_sync_file is not None:  # anybody may train one
+        networks.append(_stamp(judges.stable_sync_file))
     return _digest([SCORING, *networks, _dub_key(item, plan)])
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    return str(path), path.stat().st_size, path.stat().st_mtime_ns
 
 
 def _dub_key(item: Item, plan: Plan) -> str:
     """Changes whenever the dub would."""
     parts: list[Any] = [item.protocol, str(plan.seconds)]
-    parts += [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (item.clip.video, item.sound)]
+    parts += [_stamp(path) for path in (item.clip.video, item.sound)]
     if item.protocol not in CONTROLS:
         model = hub.load_card(plan.settings.model)
         parts += [__version__, model.sha256, plan.settings.model_dump(mode="json")]

@@ -5,25 +5,38 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from lipsync_cli.face.align import AlignmentTemplate
 from lipsync_cli.face.detect import pixels
 from lipsync_cli.geometry import compose_affine, transform_points, warp_to_crop
-from lipsync_cli.types import Alignment, Crop, Face, Frame, UInt8, VideoInfo
+from lipsync_cli.types import Alignment, Crop, Face, Float64, Frame, UInt8, VideoInfo
 
 
 def cut_crop(frame: Frame, face: Face, info: VideoInfo, template: AlignmentTemplate, size: int) -> Crop:
     """The ``size`` × ``size`` crop of ``face`` as ``template`` lays it, upright and with square pixels.
 
     Its matrix goes from storage pixels straight to the crop, whatever the file's rotation and sample aspect
-    ratio; its landmarks are the face's smoothed ones in crop pixels. A template that is narrower than high is
-    stretched to the square. Raises ValueError when the frame's RGB view has been let go.
+    ratio; its landmarks are the face's smoothed ones in crop pixels. Raises ValueError when the frame's RGB view has
+    been let go.
     """
-    picture = pixels(frame)
-    from_display = template.matrix(template.anchors(face.landmarks), size)
-    if template.aspect != 1:
-        stretch = 1 / template.aspect
-        from_display = compose_affine(np.array([[stretch, 0, 0.5 * stretch - 0.5], [0, 1, 0]]), from_display)
-    matrix = compose_affine(from_display, info.to_display)
+    return cut_picture(pixels(frame), face.landmarks, info.to_display, template, size)
+
+
+def cut_picture(
+    picture: UInt8, landmarks: npt.ArrayLike, to_display: npt.ArrayLike, template: AlignmentTemplate, size: int
+) -> Crop:
+    """The same from a stored picture RGB ``[h w 3]`` and landmarks ``[68 2]`` in display pixels."""
+    from_display = stretched_matrix(landmarks, template, size)
+    matrix = compose_affine(from_display, to_display)
     rgb = cast(UInt8, np.ascontiguousarray(warp_to_crop(picture, matrix, size)))
-    return Crop(rgb, Alignment(matrix, size), transform_points(from_display, face.landmarks))
+    return Crop(rgb, Alignment(matrix, size), transform_points(from_display, landmarks))
+
+
+def stretched_matrix(landmarks: npt.ArrayLike, template: AlignmentTemplate, size: int) -> Float64:
+    """Affine ``[2 3]`` map from the landmarks' pixels to the crop's; a narrow template is stretched to the square."""
+    matrix = template.matrix(template.anchors(landmarks), size)
+    if template.aspect == 1:
+        return matrix
+    stretch = 1 / template.aspect
+    return compose_affine(np.array([[stretch, 0, 0.5 * stretch - 0.5], [0, 1, 0]]), matrix)

@@ -19,7 +19,7 @@ from lipsync_cli.nn.checking import check_state_dict
 Network = TypeVar("Network", bound=nn.Module)
 
 # Training frameworks nest the state dict and prefix its keys.
-WRAPPERS = ("model", "net", "state_dict", "generator")
+WRAPPERS = ("model", "module", "net", "state_dict", "generator")
 PREFIXES = ("_core.", "model.", "module.")
 
 
@@ -35,6 +35,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError) as error:
             raise _unreadable(path, "safetensors file", error) from error
     return _without_prefix(_unwrapped(_torch_load(path), path))
+
+
+def read_note(path: Path, name: str) -> Any:
+    """What a torch file says under ``name`` beside its weights; None where it says nothing. Raises as above."""
+    content = None if path.suffix == ".safetensors" else _torch_load(path)
+    return content.get(name) if isinstance(content, Mapping) else None
 
 
 def load_strictly(

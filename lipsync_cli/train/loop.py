@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -37,7 +37,7 @@ class Pace:
 
 
 class Stage:
-    """Named modules and optimisers that are saved together, one of the modules averaged over the steps.
+    """Named modules and optimisers that are saved together, one of the modules, or none, averaged over the steps.
 
     ``advance(step)`` does one optimisation step and returns what to log. It must draw everything random from
     (seed, step) and the runtime's parts of the batch: then a stopped and resumed run equals an unbroken one. (On CUDA
@@ -52,13 +52,14 @@ class Stage:
         modules: Mapping[str, nn.Module],
         optimisers: Mapping[str, torch.optim.Optimizer],
         *,
-        averaged: str,
+        averaged: str | None,
         runtime: Runtime = ALONE,
     ) -> None:
         self.runtime = runtime
         self.checkpoint, self.log = folder / "checkpoint.pt", folder / "metrics.jsonl"
         self.modules, self.optimisers, self.averaged = modules, optimisers, averaged
-        self.average = {key: value.clone() for key, value in modules[averaged].state_dict().items()}
+        of = {} if averaged is None else modules[averaged].state_dict()
+        self.average = {key: value.clone() for key, value in of.items()}
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
@@ -67,7 +68,7 @@ class Stage:
     def run(
         self, advance: Callable[[int], Values], pace: Pace, *, on_save: Callable[[int], None] | None = None
     ) -> dict[str, Tensor]:
-        """Advance to ``pace.steps`` or the deadline; returns the averaged module's state dict.
+        """Advance to ``pace.steps`` or the deadline; returns the averaged module's state dict, empty for none.
 
         ``on_save`` is called in the main process only.
         """
@@ -134,6 +135,8 @@ class Stage:
 
     @torch.no_grad()
     def _update_average(self, momentum: float) -> None:
+        if self.averaged is None:
+            return
         for key, value in self.modules[self.averaged].state_dict().items():
             if value.is_floating_point():
                 self.average[key].lerp_(value, 1 - momentum)
@@ -172,9 +175,22 @@ def descend(
 
     Of several processes' losses, each of its share of the batch, it is a step down their mean.
     """
+    return descend_accumulated(optimiser, [loss], rate, clip=clip, runtime=runtime)
+
+
+def descend_accumulated(
+    optimiser: torch.optim.Optimizer,
+    losses: Iterable[Tensor],
+    rate: float,
+    *,
+    clip: float = 1.0,
+    runtime: Runtime = ALONE,
+) -> Tensor:
+    """``descend`` down the sum of losses that are made one at a time, so that only one graph is held."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    for loss in losses:
+        loss.backward()  # type: ignore[no-untyped-call]
     runtime.average_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip)
     for group in optimiser.param_groups:

@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
 from lipsync_cli.eval.metrics import METRICS
+from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncNet
+from lipsync_cli.nn.stable_syncnet_file import save_stable_syncnet
 
 
 def lipsync(*args: str | Path) -> Result:
@@ -50,7 +53,19 @@ def test_a_clip_against_itself_is_perfect(head_mp4: Path) -> None:
     assert set(metrics) == set(METRICS)
     assert set(told["not_measured"]) == {name for name, value in metrics.items() if value is None}
     assert "syncnet_v2.model" in told["not_measured"]["lse_c"]
+    assert told["not_measured"]["stable_sync"] == "needs stable_syncnet.pt; give it with --stable-sync"
     assert len(told["sync_curve"]) == 31 and len(told["apertures"]) == 50
+
+
+def test_a_stable_syncnet_of_ones_own_is_a_judge(head_mp4: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "mine.pt"
+    save_stable_syncnet(file, StableSyncNet(CONFIGS["small"]).state_dict(), CONFIGS["small"], step=0)
+    done = lipsync("eval", head_mp4, "--stable-sync", file, "--json")
+    assert done.exit_code == 0, done.stderr
+    metrics = json.loads(done.stdout)["metrics"]
+    assert 0 < metrics["stable_sync"] <= 1
+    assert metrics["stable_sync_confidence"] >= 0 and abs(metrics["stable_sync_offset"]) <= 15
 
 
 def test_protocols_score_only_what_was_dubbed_after_the_references(evaluated: Path) -> None:
@@ -134,6 +149,8 @@ def test_clips_of_unequal_length_are_refused_unless_trimmed(head_mp4: Path, eval
         (["--manifest", "BAD", "--where", "year=1"], 2, "no column 'year'"),
         (["--compare", "BAD", "BAD"], 3, "not JSON"),
         (["HEAD", "--syncnet", "BAD"], 5, "SyncNet weights"),
+        (["HEAD", "--stable-sync", "BAD"], 5, "no readable torch checkpoint"),
+        (["HEAD", "--stable-sync", "missing.pt"], 3, "missing.pt"),
         (["HEAD", "--weights", "nowhere"], 3, "no folder"),
     ],
 )

@@ -39,6 +39,18 @@ def test_sound_windows_may_begin_before_the_picture() -> None:
     assert np.isfinite(curve).all()
 
 
+@given(st.integers(1, 7), st.integers(1, 12), st.integers(1, 60), st.integers(-20, 40))
+def test_every_so_many_pictures_meet_the_sounds_of_their_time(stride: int, v: int, a: int, first: int) -> None:
+    rng = np.random.default_rng(0)
+    picture, sound = rng.normal(size=(v, 3)), rng.normal(size=(a, 3))
+    found = offset_sums(picture, sound, euclidean, max_offset=6, first_sound=first, stride=stride)
+    for k in range(13):
+        at = [(i, stride * i + first + k - 6) for i in range(v)]
+        met = [euclidean(picture[i], sound[j]) for i, j in at if 0 <= j < a]
+        assert found.counts[k] == len(met)
+        assert found.sums[k] == pytest.approx(sum(met))
+
+
 def test_offsets_with_little_overlap_are_left_out() -> None:
     curve = offset_sums(np.ones((18, 2)), np.zeros((18, 2)), euclidean).curve()
     assert np.isfinite(curve).sum() == 25

@@ -18,7 +18,7 @@ from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowConfig
 from lipsync_cli.nn.state_sync import StateSync
 from lipsync_cli.nn.sync_net import SyncConfig
 from lipsync_cli.nn.window_flow import WindowFlow
-from lipsync_cli.train import autoencoder, causal, sync
+from lipsync_cli.train import autoencoder, causal, stable_sync, sync
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
 from lipsync_cli.train.data import load_clips
@@ -36,6 +36,7 @@ from lipsync_cli.train.student import StudentRecipe, train_student
 from lipsync_cli.train.sync import SyncRecipe
 from lipsync_cli.train.sync_data import cut_mouths
 from lipsync_cli.train.teacher import TeacherRecipe, train_teacher
+from tests.train.stable_clips import TINY, made_clips
 
 LATENT = 6
 SMALL = FlowConfig(LATENT, 16, 1, 2, chunk=4, window=8)
@@ -137,9 +138,15 @@ def small_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
     return sync.train(clips, recipe, folder, config=config, runtime=runtime).state_dict()
 
 
+def small_stable_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    recipe = stable_sync.StableSyncRecipe(steps=3, batch=8, at_once=3, learning_rate=1e-4)
+    return stable_sync.train(stable_sync.new_network(recipe, TINY), made_clips(), recipe, folder, runtime=runtime)[0]
+
+
 STAGES: Mapping[str, Small] = {
     "autoencoder": small_autoencoder, "points": small_points, "sharpen": small_sharpen, "phones": small_phones,
     "state_sync": small_state_sync, "teacher": small_teacher, "causal": small_causal, "student": small_student,
+    "stable_sync": small_stable_sync,
 }  # fmt: skip
 """Stages that do the same however many processes share a batch."""
 

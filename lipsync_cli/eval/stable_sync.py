@@ -1,0 +1,156 @@
+"""StableSyncNet as a judge, for whoever has a file of it: how likely do these lips go with this sound?
+
+Faces are laid out as LatentSync lays them, brows and nose at fixed places of a square, by this tool's own tracker and
+landmarks; the network sees their lower halves. A window of 16 frames begins every fourth frame, since neighbours
+overlap almost wholly and each costs the public network 36 GFLOP. Distances are 1 − cosine.
+
+The public weights were trained on crops by another landmark detector, smoothed otherwise, and have not been tried
+here: compare scores within one command, not with those of papers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.wav2lip_mel import HOP, column_samples, first_column, wav2lip_mel
+from lipsync_cli.errors import ModelError
+from lipsync_cli.eval.expert import Run
+from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, OffsetSums, SyncScore, offset_sums, score_curve
+from lipsync_cli.eval.reading import GRID_RATE, Reading
+from lipsync_cli.face.align import LATENTSYNC
+from lipsync_cli.face.crop import cut_picture
+from lipsync_cli.media.audio import SPEECH_RATE, duration_of, open_speech
+from lipsync_cli.types import Float32, Float64, UInt8
+
+if TYPE_CHECKING:
+    from lipsync_cli.nn.stable_syncnet import StableSyncNet
+
+FILE = "stable_syncnet.pt"
+STRIDE = 4
+_SOUNDS_AT_ONCE = 32
+
+
+def load_judge(path: Path) -> StableSyncNet:
+    """The network of a file; ModelError for one that cannot be read, does not fit or looks at latents."""
+    from lipsync_cli.nn.stable_syncnet_file import load_stable_syncnet
+
+    network = load_stable_syncnet(path)
+    if not network.config.sees_pixels:
+        raise ModelError(
+            f"{path.name} compares VAE latents, and lipsync eval shows its judges pictures.",
+            hint="Give the stable_syncnet.pt of LatentSync 1.5 or 1.6, or one of lipsync train stable-sync.",
+        )
+    return network
+
+
+def aligned_half(picture: UInt8, landmarks: npt.ArrayLike, to_display: npt.ArrayLike, height: int) -> UInt8:
+    """Lower half RGB ``[height 2·height 3]`` of the aligned face of a stored picture; landmarks in display pixels."""
+    return cut_picture(picture, landmarks, to_display, LATENTSYNC, 2 * height).rgb[height:]
+
+
+def frame_major(halves: npt.NDArray[np.uint8]) -> UInt8:
+    """Windows ``[… 3·f h w]``, one frame's channels after the other's, of lower halves ``[… f h w 3]``."""
+    planes = np.moveaxis(halves, -1, -3)
+    return np.ascontiguousarray(planes.reshape(*planes.shape[:-4], -1, *planes.shape[-2:]))
+
+
+def mel_windows(samples: Float32, origin: int, starts: range, columns: int) -> Float32:
+    """Mels ``[n 1 80 columns]`` of the windows that begin with frames ``starts``.
+
+    Sample ``origin`` of ``samples``, mono at 16 kHz, belongs to frame 0; what lies beyond the ends is silence.
+    """
+    first = first_column(starts[0])
+    count = first_column(starts[-1]) + columns - first
+    begin, stop = (origin + n for n in column_samples(first, count))
+    inside = samples[max(begin, 0) : max(stop, 0)]
+    before = max(-begin, 0)
+    mel = wav2lip_mel(np.pad(inside, (before, stop - begin - before - len(inside))))
+    at = [first_column(start) - first for start in starts]
+    return np.stack([mel[None, :, column : column + columns] for column in at])
+
+
+class StableSyncMeter:
+    """Takes readings on the 25 Hz grid, or None; holds a window of lower halves, an embedding every fourth frame."""
+
+    def __init__(self, network: StableSyncNet, to_display: Float64) -> None:
+        self._network, self._to_display = network, to_display
+        self._held: deque[UInt8] = deque(maxlen=network.config.frames)
+        self._seen = self._count = 0
+        self.runs: list[Run] = []
+
+    def add(self, reading: Reading | None) -> None:
+        """The next reading; None, or one without a face, ends the run."""
+        if reading is None or reading.face is None:
+            self._held.clear()
+            self._seen = 0
+        else:
+            self._see(aligned_half(reading.rgb, reading.face.landmarks, self._to_display, self._height))
+        self._count += 1
+
+    def score(self, sound: Path, start: Fraction) -> SyncScore | None:
+        """Compare with a file's sound, whose second ``start`` belongs to grid index 0; None without a window of both.
+
+        Sound beyond the file's ends is never compared.
+        """
+        total = OffsetSums(np.zeros(2 * MAX_OFFSET + 1), np.zeros(2 * MAX_OFFSET + 1))
+        end, config = duration_of(sound), self._network.config
+        with open_speech(sound) as spans:
+            speech = SpeechTrack(iter(spans))
+            for run in self.runs:
+                picture = run.embeddings
+                first = max(run.first - MAX_OFFSET, -int(start * GRID_RATE // 1))
+                last = run.first + STRIDE * (len(picture) - 1) + MAX_OFFSET
+                last = min(last, int((end - start) * GRID_RATE // 1) - config.frames)
+                if last >= first:
+                    heard = np.concatenate(list(self._hear(speech, start, range(first, last + 1))))
+                    total += offset_sums(
+                        picture, heard, _one_minus_cosine, first_sound=run.first - first, stride=STRIDE
+                    )
+        if not total.counts[MAX_OFFSET]:
+            return None
+        return score_curve(total.curve(), windows=sum(len(run.embeddings) for run in self.runs))
+
+    @property
+    def _height(self) -> int:
+        return self._network.config.visual.shape[1]
+
+    def _see(self, half: UInt8) -> None:
+        self._held.append(half)
+        self._seen += 1
+        late = self._seen - self._network.config.frames
+        if late == 0:
+            self.runs.append(Run(self._count - self._network.config.frames + 1))
+        if late >= 0 and late % STRIDE == 0:
+            self.runs[-1].rows.append(self._embed(np.stack(self._held)))
+
+    def _embed(self, halves: UInt8) -> Embeddings:
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(frame_major(halves))[None].float() / 127.5 - 1
+            return np.asarray(self._network.picture(pixels).numpy())
+
+    def _hear(self, speech: SpeechTrack, start: Fraction, windows: range) -> Iterator[Embeddings]:
+        import torch
+
+        zero, columns = round(start * SPEECH_RATE), self._network.config.columns
+        for first in range(0, len(windows), _SOUNDS_AT_ONCE):
+            part = windows[first : first + _SOUNDS_AT_ONCE]
+            begin = zero + first_column(part[0]) * HOP - SPEECH_RATE
+            stop = zero + (first_column(part[-1]) + columns) * HOP + SPEECH_RATE
+            have, samples = speech.samples(begin, stop)
+            mel = mel_windows(samples, zero - have, part, columns)
+            with torch.inference_mode():
+                yield np.asarray(self._network.sound(torch.from_numpy(mel)).numpy())
+
+
+def _one_minus_cosine(a: Embeddings, b: Embeddings) -> Float64:
+    return np.asarray(1 - (a.astype(np.float64) * b).sum(-1))

@@ -1,0 +1,142 @@
+"""StableSyncNet as a judge: the windows it is shown, the sound of their time, and the score of both."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lipsync_cli.audio.wav2lip_mel import column_samples, first_column, wav2lip_mel
+from lipsync_cli.errors import ModelError
+from lipsync_cli.eval import stable_sync
+from lipsync_cli.eval.reading import Reading
+from lipsync_cli.eval.stable_sync import STRIDE, StableSyncMeter, aligned_half, frame_major, load_judge, mel_windows
+from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.media.audio import open_speech
+from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet, TowerConfig, lower_halves
+from lipsync_cli.nn.stable_syncnet_file import save_stable_syncnet
+from lipsync_cli.synthetic import write_voice
+from lipsync_cli.types import Face, FaceState
+
+UPRIGHT = np.array([[1.0, 0, 0], [0, 1, 0]])
+LANDMARKS = MEAN_FACE[:, :2] * 64 + 16
+TINY = StableSyncConfig(
+    16,
+    TowerConfig((1, 80, 52), (4, 8, 8), (4, 4, (5, 3))),
+    TowerConfig((48, 16, 32), (4, 8, 8), ((1, 2), 4, 4)),
+    groups=2,
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> StableSyncNet:
+    torch.manual_seed(0)
+    return StableSyncNet(TINY).eval()
+
+
+def reading(index: int) -> Reading:
+    rgb = np.random.default_rng(index).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    face = Face(0, (16.0, 16.0, 80.0, 80.0), LANDMARKS, 1.0, 0.0, FaceState.OK)
+    return Reading(index, Fraction(index, 25), rgb, face, None)
+
+
+def test_the_lower_half_begins_below_the_nose() -> None:
+    """Red above the upper lip's height, green below: nearly all that is seen is green."""
+    picture = np.zeros((96, 96, 3), np.uint8)
+    nose, lip = int(LANDMARKS[33, 1]), int(LANDMARKS[51, 1])
+    picture[:nose, :, 0] = picture[lip:, :, 1] = 255
+    half = aligned_half(picture, LANDMARKS, UPRIGHT, 128)
+    assert half.shape == (128, 256, 3)
+    assert half[4:, :, 0].max() == 0
+    # Brows 41 units of 75 apart, so the mouth is about as wide as a third of the window, in its middle.
+    assert half[:4, :, 1].max() == 0 and half[48:, :, 1].min() == 255
+    # A file turned upside down shows the same.
+    turned = np.array([[-1.0, 0, 95], [0, -1, 95]])
+    np.testing.assert_allclose(aligned_half(picture[::-1, ::-1], LANDMARKS, turned, 128), half, atol=1)
+
+
+def test_windows_are_laid_out_as_in_training_on_tensors() -> None:
+    crops = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 32, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(crops).permute(0, 1, 4, 2, 3).float()
+    np.testing.assert_array_equal(frame_major(crops[:, :, 16:]), lower_halves(pixels).numpy())
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(-4000, 20_000), st.integers(-20, 40), st.integers(1, 9))
+def test_the_mel_of_a_window_is_that_of_its_frames(origin: int, first: int, count: int) -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
+    windows = mel_windows(samples, origin, range(first, first + count), 52)
+    assert windows.shape == (count, 1, 80, 52)
+    start, stop = column_samples(first_column(first + count - 1), 52)
+    padded = np.pad(samples, 60_000)[60_000 + origin + start : 60_000 + origin + stop]
+    np.testing.assert_allclose(windows[-1, 0], wav2lip_mel(padded), atol=2e-4)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+def test_a_lost_face_ends_a_run_and_windows_begin_every_fourth_frame(lengths: list[int]) -> None:
+    class Counting(StableSyncNet):
+        def picture(self, frames: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(1, 1)
+
+    meter, wanted, at = StableSyncMeter(Counting(TINY), UPRIGHT), [], 0
+    frame = reading(0)
+    for length in lengths:
+        for _ in range(length):
+            meter.add(frame)
+        meter.add(None)
+        if length >= 16:
+            wanted.append((at, (length - 16) // STRIDE + 1))
+        at += length + 1
+    assert [(run.first, len(run.rows)) for run in meter.runs] == wanted
+
+
+@pytest.mark.parametrize("start", [Fraction(0), Fraction(2, 25), Fraction(-1, 10)])
+def test_the_score_is_that_of_each_window_with_its_sound(
+    start: Fraction, network: StableSyncNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stable_sync, "_SOUNDS_AT_ONCE", 7)
+    write_voice(tmp_path / "voice.wav", 2.0)
+    frames, missing = [reading(index) for index in range(36)], 3
+    meter = StableSyncMeter(network, UPRIGHT)
+    for _ in range(missing):
+        meter.add(None)
+    for frame in frames:
+        meter.add(frame)
+    score = meter.score(tmp_path / "voice.wav", start)
+    assert score is not None and score.windows == 6
+
+    with open_speech(tmp_path / "voice.wav") as spans:
+        samples = np.concatenate([span.samples[0] for span in spans])
+    halves = np.stack([aligned_half(frame.rgb, LANDMARKS, UPRIGHT, 16) for frame in frames])
+    for offset in (0, 2, -5):
+        cosines = []
+        for i in range(0, 21, STRIDE):
+            heard = missing + i - offset
+            if start + Fraction(heard, 25) >= 0 and start + Fraction(heard + 16, 25) <= 2:
+                pixels = torch.from_numpy(frame_major(halves[i : i + 16]))[None].float() / 127.5 - 1
+                mel = torch.from_numpy(mel_windows(samples, round(16_000 * start), range(heard, heard + 1), 52))
+                cosines.append(float(network(pixels, mel).detach()))
+        assert score.at(offset) == pytest.approx(1 - np.mean(cosines), abs=1e-5), offset
+
+
+def test_too_little_to_compare_is_no_score(network: StableSyncNet, tmp_path: Path) -> None:
+    write_voice(tmp_path / "voice.wav", 0.5)
+    meter = StableSyncMeter(network, UPRIGHT)
+    for index in range(20):
+        meter.add(reading(index))
+    assert meter.score(tmp_path / "voice.wav", Fraction(0)) is None
+
+
+def test_a_network_that_looks_at_latents_is_no_judge(tmp_path: Path) -> None:
+    config = StableSyncConfig(2, TINY.audio, TowerConfig((8, 4, 4), (4, 8), (2, 2)), groups=2)
+    path = tmp_path / "latent.pt"
+    save_stable_syncnet(path, StableSyncNet(config).state_dict(), config, step=0)
+    with pytest.raises(ModelError, match="compares VAE latents"):
+        load_judge(path)
+    assert not CONFIGS["16_latent"].sees_pixels
