@@ -59,7 +59,8 @@ def show_model(name: Name, as_json: o.Json = False, debug: o.Debug = False) -> N
     emit_lines([f"{card.name} version {card.version} ({card.kind})", card.summary, f"licence: {card.licence}"])
     emit_lines(f"{key} = {value}" for key, value in card.generator.items())
     for weights in card.weights:
-        emit_lines(["", f"{weights.role}: {weights.file} ({_size(weights.bytes)})", f"sha256 {weights.sha256}"])
+        emit_lines(["", f"{weights.role}: {weights.file} ({_size(weights.bytes)})"])
+        emit_lines([f"sha256 {weights.sha256 or 'not known'}"])
         emit_lines([f"licence: {weights.licence}", *([f"source: {weights.source}"] if weights.source else [])])
 
 
@@ -68,7 +69,7 @@ def verify_models(names: Names = None, as_json: o.Json = False, debug: o.Debug =
     """Compare size and sha256 of every file with the model's card."""
     cards = [hub.load_card(name) for name in names] if names else hub.list_models()
     checks = [check for card in cards for check in hub.verify(card)]
-    bad = [check for check in checks if check.state != "ok"]
+    bad = [check for check in checks if check.state not in hub.USABLE]
     if not names:
         # Large models that nobody asked for are not broken for not being there.
         bad = [check for check in bad if check.state != "absent"]
@@ -91,12 +92,12 @@ def pull_models(names: Wanted, as_json: o.Json = False, debug: o.Debug = False) 
     """Download what is missing of models and compare it with their cards."""
     checks = []
     for card in [hub.load_card(name) for name in names]:
-        total = _size(sum(weights.bytes for weights in card.weights if hub.is_remote(weights)))
+        total = hub.download_size(card)
         stderr().print(f"{card.name}: {len(card.weights)} files, {total} to download at most", highlight=False)
         for check in hub.pull(card):
             checks.append(check)
             stderr().print(f"{card.name}: {check.role} {check.state}", highlight=False)
-            if check.state != "ok":
+            if check.state not in hub.USABLE:
                 raise ModelError(f"The {check.role} file of {card.name} is not what its card says: {check.detail}.")
         if card.unpublished:
             stderr().print(card.unpublished, highlight=False, soft_wrap=True)
