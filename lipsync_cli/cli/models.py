@@ -35,7 +35,10 @@ Kind = Annotated[
         "--model", metavar="NAME|PATH", help="Model whose card to follow.", autocompletion=o.complete_models
     ),
 ]
-Role = Annotated[str, typer.Option(metavar="ROLE", help="Which of the model's files the checkpoint is.")]
+Role = Annotated[
+    str,
+    typer.Option(metavar="ROLE", help="Which of the model's files it is; default: the denoiser.", show_default=False),
+]
 
 
 @app.command("list")
@@ -107,12 +110,12 @@ def pull_models(names: Wanted, as_json: o.Json = False, debug: o.Debug = False) 
 
 @app.command("convert")
 def convert_checkpoint(
-    checkpoint: Checkpoint, folder: Folder, model: Kind, role: Role = "transformer", debug: o.Debug = False
+    checkpoint: Checkpoint, folder: Folder, model: Kind, role: Role = "", debug: o.Debug = False
 ) -> None:
-    """Make a model folder of a Lip Forcing checkpoint: checked, as safetensors, with a card."""
+    """Make a model folder of a checkpoint of a large model: checked, as safetensors, with a card."""
     check_input(checkpoint, "a checkpoint")
     card = hub.load_card(model)
-    from lipsync_cli.generate.lip_forcing.convert import convert
+    from lipsync_cli.generate.convert import convert
 
     weights = convert(card, checkpoint, folder, role=role)
     stderr().print(f"{folder / weights.file}: {_size(weights.bytes)}", highlight=False, soft_wrap=True)

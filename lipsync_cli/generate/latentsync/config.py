@@ -54,7 +54,7 @@ class LatentSyncConfig(BaseModel):
     def _check(self) -> LatentSyncConfig:
         if any(width % self.groups or width % self.heads for width in self.widths):
             raise ValueError(
-                f"the widths {self.widths} must be multiples of {self.groups} groups and {self.heads} heads"
+                f"the widths {self.widths} are no multiples of {self.groups} groups and {self.heads} heads"
             )
         if any(width % self.groups for width in self.vae_widths):
             raise ValueError(f"the VAE's widths {self.vae_widths} must be multiples of {self.groups} groups")
