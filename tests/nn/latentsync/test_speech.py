@@ -44,7 +44,7 @@ def test_the_spectrogram_is_whispers():
 
 
 def reference_activations(w: dict[str, torch.Tensor], mel: torch.Tensor) -> torch.Tensor:
-    """Whisper's encoder over OpenAI's names ``[n layers+1 d]``; keys have no bias, nothing is normalised at the end."""
+    """Whisper's encoder over OpenAI's names ``[n layers+1 d]``; keys have no bias, the last norm is left out."""
 
     def linear(name: str, x: torch.Tensor) -> torch.Tensor:
         return F.linear(x, w[f"{name}.weight"], w.get(f"{name}.bias"))
