@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lipsync_cli.types import Float32
 
 SAMPLE_RATE = 16_000
 HOP, N_FFT, N_MELS = 160, 400, 80
@@ -114,7 +117,7 @@ def log_mel(samples: Tensor) -> Tensor:
     window = torch.hann_window(N_FFT, device=samples.device)
     spectrum = torch.stft(samples, N_FFT, HOP, window=window, center=True, return_complex=True)
     power = spectrum[:, : len(samples) // HOP].abs().square()
-    return (_bank().to(power) @ power).clamp(min=MEL_FLOOR).log10()
+    return (torch.from_numpy(_bank()).to(power) @ power).clamp(min=MEL_FLOOR).log10()
 
 
 def normalised(mel: Tensor, loudest: float) -> Tensor:
@@ -133,7 +136,7 @@ def frame_tokens(activations: Tensor, frames: Tensor) -> Tensor:
 
 
 @cache
-def _bank() -> Tensor:
+def _bank() -> Float32:
     from transformers.audio_utils import mel_filter_bank
 
     filters = mel_filter_bank(
@@ -145,4 +148,4 @@ def _bank() -> Tensor:
         norm="slaney",
         mel_scale="slaney",
     )
-    return torch.from_numpy(filters.T.copy()).float()
+    return np.ascontiguousarray(filters.T, np.float32)

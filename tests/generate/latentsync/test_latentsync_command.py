@@ -202,5 +202,15 @@ def test_a_file_without_a_digest_must_be_pinned_and_is_called_unverified(tmp_pat
     assert [check.state for check in hub.verify(card)] == ["unverified"]
     assert hub.resolve_weights(card, "unet") == tmp_path / "w.pt"
     assert len(card.sha256) == 64
+    fetched = []
+
+    def download(*address: str) -> Path:
+        fetched.append(address)
+        return tmp_path / "w.pt"
+
+    assert [check.state for check in hub.pull(card, download=download)] == ["unverified"] and not fetched
+    monkeypatch.setattr("lipsync_cli.model_files.on_hub", lambda *args: None)
+    assert [check.state for check in hub.pull(card, download=download)] == ["unverified"]
+    assert fetched == [("owner/name", "0" * 40, "w.pt")]
     hub.write_card(card, tmp_path)
     assert hub.load_card(tmp_path).weights == card.weights

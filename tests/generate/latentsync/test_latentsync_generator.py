@@ -64,27 +64,26 @@ def test_it_is_a_generator_that_can_be_measured(generator):
     assert (spec.first_chunk_frames, spec.chunk_frames, spec.rate, spec.reference_frames) == (CHUNK, CHUNK, 25, 0)
     assert (spec.template, spec.audio, spec.whole_audio) == ("latentsync", "waveform", False)
     assert spec.audio_after_s == Fraction(CONFIG.speech_lookahead + 1, 25)
-    assert generator.flops_per_frame() > 0
 
 
 def test_as_many_pictures_as_crops_and_whole_windows_do_not_know_what_follows(generator):
     """Neither later windows nor more sound change a window."""
-    crops, times = make_crops(11), at_rate(11)
+    crops, times = make_crops(9), at_rate(9)
     whole = run(generator, crops, times)
-    assert len(whole) == 11
+    assert len(whole) == 9
     assert all(p.shape == (SIZE, SIZE, 3) and p.min() >= 0 and p.max() <= 1 for p in whole)
     short = run(generator, crops[:8], times[:8], extra_s=Fraction(1))
     np.testing.assert_array_equal(np.stack(short), np.stack(whole[:8]))
-    assert len({p.tobytes() for p in whole}) == 11
+    assert len({p.tobytes() for p in whole}) == 9
 
 
 def test_every_input_shows_in_the_pictures(generator):
-    crops, times = make_crops(5), at_rate(5)
+    crops, times = make_crops(CHUNK), at_rate(CHUNK)
     base = np.stack(run(generator, crops, times))
     assert np.array_equal(base, np.stack(run(generator, crops, times)))
     others = {
         "seed": run(generator, crops, times, seed=1),
-        "crops": run(generator, make_crops(5, seed=5), times),
+        "crops": run(generator, make_crops(CHUNK, seed=5), times),
         "sound": run(generator, crops, times, wave=np.roll(WAVE, 5000)),
     }
     for name, other in others.items():
@@ -122,8 +121,8 @@ def test_after_the_last_crop_a_window_goes_on_with_it(generator):
 @pytest.mark.parametrize("rate", [Fraction(50), Fraction(30000, 1001), Fraction(3)])
 def test_at_any_rate_every_crop_gets_the_picture_nearest_in_time(generator, rate):
     """The crops are all alike, so the pictures of the clock do not depend on the video's rate."""
-    crop, seconds = make_crops(1)[0], Fraction(2, 5)
-    clock = run(generator, [crop] * 12, at_rate(12))
+    crop, seconds = make_crops(1)[0], Fraction(8, 25)
+    clock = run(generator, [crop] * 8, at_rate(8))
     times = at_rate(int(seconds * rate), rate)
     for time, picture in zip(times, run(generator, [crop] * len(times), times), strict=True):
         np.testing.assert_allclose(picture, clock[int(time * 25 + Fraction(1, 2))], atol=1e-6)
@@ -205,7 +204,7 @@ def test_as_the_release_does_it_windows_end_short_and_only_the_mouth_is_pasted()
     picture, source = pictures[2], crops[2].rgb / np.float32(255)
     np.testing.assert_allclose(picture[:20], source[:20], atol=1e-6)
     assert np.abs(picture[40:50, 20:40] - source[40:50, 20:40]).max() > 0.05
-    again = run(LatentSync(networks, CONFIG, release=True), crops, times, wave=wave, seed=5)
+    again = run(LatentSync(networks, CONFIG, release=True), crops[:CHUNK], times[:CHUNK], wave=wave, seed=5)
     np.testing.assert_array_equal(again[2], picture)  # the release has one seed
 
 
@@ -219,7 +218,7 @@ class _Counting:
 
 
 def test_drawings_may_be_left_on_the_device():
-    crops, times = make_crops(5), at_rate(5)
+    crops, times = make_crops(CHUNK), at_rate(CHUNK)
     generator = LatentSync(make_networks(), CONFIG)
     expected = np.stack(run(generator, crops, times))
     generator.leave_drawings = True
