@@ -118,10 +118,10 @@ def test_after_the_last_crop_a_window_goes_on_with_it(generator):
     np.testing.assert_array_equal(np.stack(run(generator, crops, at_rate(3))), np.stack(held[:3]))
 
 
-@pytest.mark.parametrize("rate", [Fraction(50), Fraction(30000, 1001), Fraction(3)])
+@pytest.mark.parametrize("rate", [Fraction(50), Fraction(30000, 1001), Fraction(12)])
 def test_at_any_rate_every_crop_gets_the_picture_nearest_in_time(generator, rate):
     """The crops are all alike, so the pictures of the clock do not depend on the video's rate."""
-    crop, seconds = make_crops(1)[0], Fraction(8, 25)
+    crop, seconds = make_crops(1)[0], Fraction(7, 25)
     clock = run(generator, [crop] * 8, at_rate(8))
     times = at_rate(int(seconds * rate), rate)
     for time, picture in zip(times, run(generator, [crop] * len(times), times), strict=True):
