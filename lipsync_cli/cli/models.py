@@ -48,7 +48,7 @@ def list_models(as_json: o.Json = False, debug: o.Debug = False) -> None:
     if as_json:
         emit_json({"schema": SCHEMA, "models": [card.model_dump(mode="json") for card in cards]})
         return
-    rows = [(c.name, str(c.version), c.licence, _size(sum(w.bytes for w in c.weights)), c.summary) for c in cards]
+    rows = [(c.name, str(c.version), c.licence, _total(c), c.summary) for c in cards]
     emit_table(("name", "version", "licence", "size", "summary"), rows)
 
 
@@ -123,6 +123,12 @@ def convert_checkpoint(
 
 
 app.command("cost")(model_cost)
+
+
+def _total(card: hub.ModelCard) -> str:
+    """The size of a model, with a sign where more comes whose size is not known."""
+    known = _size(sum(weights.bytes for weights in card.weights))
+    return known if all(weights.bytes for weights in card.weights) else f"> {known}"
 
 
 def _size(count: int) -> str:
