@@ -1,7 +1,8 @@
 """The models that are installed, what their cards say, and their weights: found, checked, never guessed.
 
 A model is a folder with a ``model.toml``. Weights are named there with size and sha256, and are handed out only
-when both agree, so that code and weights of different versions cannot meet. A file is given as a path inside the
+when both agree, so that code and weights of different versions cannot meet. Only a file that a commit of the hub
+pins may lack both, where they are not known; it is then said to be unverified. A file is given as a path inside the
 folder, ``file:/elsewhere/weights.safetensors``, ``hf:owner/repository@commit/path`` on the Hugging Face hub, or an
 ``https:`` address. Remote files are downloaded by ``pull`` alone.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import unquote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lipsync_cli import model_files
 from lipsync_cli.errors import EnvironmentProblem, ModelError
@@ -31,18 +32,23 @@ REINSTALL = "Reinstall lipsync-cli, or restore the file from where the model cam
 
 Downloader = Callable[[str, str, str], Path]
 Sizes = TypeVar("Sizes", bound=BaseModel)
-State = Literal["ok", "absent", "missing", "size", "sha256"]
+State = Literal["ok", "unverified", "absent", "missing", "size", "sha256"]
+USABLE: tuple[State, ...] = ("ok", "unverified")
+"""States of files that are as far as can be told what their card says."""
 
 
 class Weights(BaseModel):
-    """One file of a model: what it is for, where it is, and the bytes it must consist of."""
+    """One file of a model: what it is for, where it is, and the bytes it must consist of.
+
+    ``sha256`` empty and ``bytes`` 0 mean that they are not known.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: str = Field(min_length=1)
     file: str = Field(min_length=1)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    bytes: int = Field(gt=0)
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    bytes: int = Field(0, ge=0)
     licence: str
     source: str = ""
 
@@ -56,6 +62,14 @@ class Weights(BaseModel):
         ):
             raise ValueError("a file inside the model's folder is expected; others start with file:, hf: or https:")
         return value
+
+    @model_validator(mode="after")
+    def _check_digest(self) -> Weights:
+        if bool(self.sha256) != bool(self.bytes):
+            raise ValueError("sha256 and bytes are both known, or neither is")
+        if not self.sha256 and not self.file.startswith("hf:"):
+            raise ValueError("only a file that a commit of the hub pins may do without sha256 and bytes")
+        return self
 
 
 class ModelCard(BaseModel):
@@ -86,10 +100,11 @@ class ModelCard(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """One fingerprint for all weights together; empty for a model without any."""
-        if len(self.weights) == 1:
+        """One fingerprint for all weights together; empty for a model without any. Where a file's digest is not
+        known, its address stands for it."""
+        if len(self.weights) == 1 and self.weights[0].sha256:
             return self.weights[0].sha256
-        digests = "".join(f"{w.role}:{w.sha256}\n" for w in sorted(self.weights, key=lambda w: w.role))
+        digests = "".join(f"{w.role}:{w.sha256 or w.file}\n" for w in sorted(self.weights, key=lambda w: w.role))
         return hashlib.sha256(digests.encode()).hexdigest() if digests else ""
 
 
@@ -203,7 +218,7 @@ def pull(card: ModelCard, *, download: Downloader | None = None) -> Iterator[Fil
     """Download what is missing of a model, file by file, and compare it with its card."""
     for weights in card.weights:
         check = _verify_file(card, weights)
-        if check.state != "ok" and is_remote(weights):
+        if check.state not in USABLE and is_remote(weights):
             check = _compare(card, weights, _fetch(weights, download, again=check.state != "absent"), afresh=True)
         yield check
 
@@ -221,14 +236,13 @@ def resolve_weights(card: ModelCard, role: str) -> Path:
     path = locate(card, weights)
     check = _verify_file(card, weights, afresh=False)
     if check.state == "absent":
-        total = sum(w.bytes for w in card.weights if is_remote(w)) / 1e9
         raise ModelError(
             f"Model {card.name} has not been downloaded: its {role} file is missing.",
-            hint=f"Run: lipsync models pull {card.name} ({total:.1f} GB).",
+            hint=f"Run: lipsync models pull {card.name} ({download_size(card)}).",
         )
     if check.state == "missing":
         raise ModelError(f"The {role} weights of model {card.name} are missing ({check.detail}).", hint=REINSTALL)
-    if check.state != "ok" or path is None:
+    if check.state not in USABLE or path is None:
         hint = f"Run: lipsync models pull {card.name}." if is_remote(weights) else REINSTALL
         raise ModelError(f"{path} is damaged ({check.detail}).", hint=hint)
     return path
@@ -241,6 +255,14 @@ def require_version(card: ModelCard, *, kind: str, version: int) -> None:
             f"Model {card.name} is {card.kind} version {card.version}; {kind} version {version} was expected.",
             hint="Install the model that comes with this version of lipsync.",
         )
+
+
+def download_size(card: ModelCard) -> str:
+    """How much ``pull`` downloads at most, in words."""
+    remote = [weights for weights in card.weights if is_remote(weights)]
+    total = f"{sum(weights.bytes for weights in remote) / 1e9:.1f} GB"
+    unknown = sum(not weights.bytes for weights in remote)
+    return f"{total} and {unknown} of unknown size" if unknown else total
 
 
 def is_remote(weights: Weights) -> bool:
@@ -284,6 +306,8 @@ def _compare(card: ModelCard, weights: Weights, path: Path, *, afresh: bool) -> 
 
     if not path.is_file():
         return result("missing", f"no file {path}")
+    if not weights.sha256:
+        return result("unverified", "its card knows no sha256")
     size = path.stat().st_size
     if size != weights.bytes:
         return result("size", f"{size} bytes, expected {weights.bytes}")

@@ -29,7 +29,7 @@ from lipsync_cli.face.track import Tracker
 from lipsync_cli.face.worker import WORKER_DETECTORS, FaceWorker, worth_it
 from lipsync_cli.generate.adapter import read_adapter
 from lipsync_cli.generate.protocol import Generator
-from lipsync_cli.generate.registry import choose_device, load_generator
+from lipsync_cli.generate.registry import Sampling, choose_device, load_generator
 from lipsync_cli.job import Job, open_sink, open_sound, open_source
 from lipsync_cli.ledger import STAGES, latency_ledger
 from lipsync_cli.media.audio import duration_of
@@ -207,6 +207,7 @@ def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
         crop_size=settings.crop_size,
         adapter=job.adapter,
         random_weights=random_weights,
+        sampling=Sampling(settings.solver, settings.steps, settings.guidance, settings.reuse),
     )
 
 

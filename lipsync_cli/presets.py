@@ -101,6 +101,24 @@ class DubSettings(BaseModel):
         multiple_of=16,
         description="Pixels per side at which the embedded model draws faces: fewer are faster, softer; 0: its own.",
     )
+    steps: int = Field(
+        default=0, ge=0, le=100, description="Denoising steps of a LatentSync model; 0: as many as its card says."
+    )
+    solver: Literal["model", "ddim", "dpm++"] = Field(
+        default="model", description="What takes a LatentSync model's steps: the card's choice, or one of these."
+    )
+    guidance: float = Field(
+        default=0.0,
+        ge=0,
+        le=10,
+        description="How far a LatentSync model is pushed towards what it hears: 1 not at all, 0 as its card says.",
+    )
+    reuse: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="One in how many steps of a LatentSync model runs all of it: 1 each, 0 as its card says.",
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model; 0 leaves it to the tool.")
 

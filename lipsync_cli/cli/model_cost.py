@@ -13,12 +13,13 @@ from lipsync_cli.cli.console import emit_json, emit_lines, emit_table
 from lipsync_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
+    from lipsync_cli.generate.lip_forcing.arithmetic import Forecast, StageCost
 
 SCHEMA = 1
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME|PATH", help="A Lip Forcing model.", autocompletion=o.complete_models)
+    str,
+    typer.Argument(metavar="NAME|PATH", help="A Lip Forcing or LatentSync model.", autocompletion=o.complete_models),
 ]
 Flops = Annotated[float, typer.Option("--tflops", min=0.001, help="Teraflops a second the device sustains.")]
 Bandwidth = Annotated[float, typer.Option("--bandwidth", min=0.001, help="Gigabytes a second of its memory.")]
@@ -30,11 +31,7 @@ def model_cost(
     as_json: o.Json = False, debug: o.Debug = False,
 ) -> None:  # fmt: skip
     """Count operations and bytes of each stage, and the speed they allow."""
-    config = _config(name, encoder)
-    from lipsync_cli.generate.lip_forcing.arithmetic import forecast, memory_bytes, stage_costs
-
-    costs, best = stage_costs(config), forecast(config, tflops * 1e12, bandwidth * 1e9)
-    held = memory_bytes(config)
+    frames, costs, best, held = _counted(hub.load_card(name), encoder, tflops * 1e12, bandwidth * 1e9)
     if as_json:
         stages = [asdict(cost) | {"seconds": best.seconds[cost.stage]} for cost in costs]
         emit_json({"schema": SCHEMA, "model": name, "stages": stages, "fps": best.fps,
@@ -48,19 +45,38 @@ def model_cost(
     ]  # fmt: skip
     emit_table(("stage", "TFLOP", "GB read", "ms at best", "share"), rows)
     emit_lines([
-        f"per chunk of {config.chunk_frames} frames at {tflops:g} TFLOP/s and {bandwidth:g} GB/s: "
+        f"per chunk of {frames} frames at {tflops:g} TFLOP/s and {bandwidth:g} GB/s: "
         f"at most {best.fps:.1f} frames per second, first frame after {best.first_frame_s:.2f} s",
-        f"memory: {sum(held.values()) / 1e9:.1f} GB of weights, keys and values",
+        f"memory: {sum(held.values()) / 1e9:.1f} GB of {_listed(held)}",
     ])  # fmt: skip
 
 
-def _config(name: str, encoder: str | None) -> LipForcingConfig:
-    card = hub.load_card(name)
+def _counted(
+    card: hub.ModelCard, encoder: str | None, flops: float, bandwidth: float
+) -> tuple[int, tuple[StageCost, ...], Forecast, dict[str, float]]:
+    """Frames of a chunk, what each stage costs, what a device could do at best, and what it must hold."""
+    if card.kind == "latentsync":
+        from lipsync_cli.generate.latentsync import arithmetic as latentsync
+        from lipsync_cli.generate.latentsync.config import read_config as read_latentsync
+
+        if encoder is not None:
+            raise UsageError(f"Model {card.name} has one encoder of crops.", hint="Leave out --encoder.")
+        sizes = read_latentsync(card.generator, model=card.name)
+        best = latentsync.forecast(sizes, flops, bandwidth)
+        return sizes.chunk, latentsync.stage_costs(sizes), best, latentsync.memory_bytes(sizes)
     if card.kind != "lip-forcing":
         raise UsageError(
-            f"Model {card.name} is no Lip Forcing model.", hint="Try lip-forcing-14b or lip-forcing-1.3b."
+            f"Model {card.name} is no Lip Forcing or LatentSync model.",
+            hint="Try lip-forcing-14b, lip-forcing-1.3b or latentsync-1.6.",
         )
+    from lipsync_cli.generate.lip_forcing.arithmetic import forecast, memory_bytes, stage_costs
     from lipsync_cli.generate.lip_forcing.config import read_config
 
     table = card.generator if encoder is None else {**card.generator, "encoder": encoder}
-    return read_config(table, model=card.name)
+    config = read_config(table, model=card.name)
+    best = forecast(config, flops, bandwidth)
+    return config.chunk_frames, stage_costs(config), best, memory_bytes(config)
+
+
+def _listed(held: dict[str, float]) -> str:
+    return "weights, keys and values" if "keys and values" in held else "weights"

@@ -35,7 +35,10 @@ Kind = Annotated[
         "--model", metavar="NAME|PATH", help="Model whose card to follow.", autocompletion=o.complete_models
     ),
 ]
-Role = Annotated[str, typer.Option(metavar="ROLE", help="Which of the model's files the checkpoint is.")]
+Role = Annotated[
+    str,
+    typer.Option(metavar="ROLE", help="Which of the model's files it is; default: the denoiser.", show_default=False),
+]
 
 
 @app.command("list")
@@ -45,7 +48,7 @@ def list_models(as_json: o.Json = False, debug: o.Debug = False) -> None:
     if as_json:
         emit_json({"schema": SCHEMA, "models": [card.model_dump(mode="json") for card in cards]})
         return
-    rows = [(c.name, str(c.version), c.licence, _size(sum(w.bytes for w in c.weights)), c.summary) for c in cards]
+    rows = [(c.name, str(c.version), c.licence, _total(c), c.summary) for c in cards]
     emit_table(("name", "version", "licence", "size", "summary"), rows)
 
 
@@ -59,7 +62,8 @@ def show_model(name: Name, as_json: o.Json = False, debug: o.Debug = False) -> N
     emit_lines([f"{card.name} version {card.version} ({card.kind})", card.summary, f"licence: {card.licence}"])
     emit_lines(f"{key} = {value}" for key, value in card.generator.items())
     for weights in card.weights:
-        emit_lines(["", f"{weights.role}: {weights.file} ({_size(weights.bytes)})", f"sha256 {weights.sha256}"])
+        emit_lines(["", f"{weights.role}: {weights.file} ({_size(weights.bytes)})"])
+        emit_lines([f"sha256 {weights.sha256 or 'not known'}"])
         emit_lines([f"licence: {weights.licence}", *([f"source: {weights.source}"] if weights.source else [])])
 
 
@@ -68,7 +72,7 @@ def verify_models(names: Names = None, as_json: o.Json = False, debug: o.Debug =
     """Compare size and sha256 of every file with the model's card."""
     cards = [hub.load_card(name) for name in names] if names else hub.list_models()
     checks = [check for card in cards for check in hub.verify(card)]
-    bad = [check for check in checks if check.state != "ok"]
+    bad = [check for check in checks if check.state not in hub.USABLE]
     if not names:
         # Large models that nobody asked for are not broken for not being there.
         bad = [check for check in bad if check.state != "absent"]
@@ -91,12 +95,12 @@ def pull_models(names: Wanted, as_json: o.Json = False, debug: o.Debug = False) 
     """Download what is missing of models and compare it with their cards."""
     checks = []
     for card in [hub.load_card(name) for name in names]:
-        total = _size(sum(weights.bytes for weights in card.weights if hub.is_remote(weights)))
+        total = hub.download_size(card)
         stderr().print(f"{card.name}: {len(card.weights)} files, {total} to download at most", highlight=False)
         for check in hub.pull(card):
             checks.append(check)
             stderr().print(f"{card.name}: {check.role} {check.state}", highlight=False)
-            if check.state != "ok":
+            if check.state not in hub.USABLE:
                 raise ModelError(f"The {check.role} file of {card.name} is not what its card says: {check.detail}.")
         if card.unpublished:
             stderr().print(card.unpublished, highlight=False, soft_wrap=True)
@@ -106,12 +110,12 @@ def pull_models(names: Wanted, as_json: o.Json = False, debug: o.Debug = False) 
 
 @app.command("convert")
 def convert_checkpoint(
-    checkpoint: Checkpoint, folder: Folder, model: Kind, role: Role = "transformer", debug: o.Debug = False
+    checkpoint: Checkpoint, folder: Folder, model: Kind, role: Role = "", debug: o.Debug = False
 ) -> None:
-    """Make a model folder of a Lip Forcing checkpoint: checked, as safetensors, with a card."""
+    """Make a model folder of a checkpoint of a large model: checked, as safetensors, with a card."""
     check_input(checkpoint, "a checkpoint")
     card = hub.load_card(model)
-    from lipsync_cli.generate.lip_forcing.convert import convert
+    from lipsync_cli.generate.convert import convert
 
     weights = convert(card, checkpoint, folder, role=role)
     stderr().print(f"{folder / weights.file}: {_size(weights.bytes)}", highlight=False, soft_wrap=True)
@@ -119,6 +123,12 @@ def convert_checkpoint(
 
 
 app.command("cost")(model_cost)
+
+
+def _total(card: hub.ModelCard) -> str:
+    """The size of a model, with a sign where more comes whose size is not known."""
+    known = _size(sum(weights.bytes for weights in card.weights))
+    return known if all(weights.bytes for weights in card.weights) else f"> {known}"
 
 
 def _size(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lipsync_cli import hub
@@ -14,6 +15,23 @@ if TYPE_CHECKING:
     from lipsync_cli.generate.adapter import Adapter
     from lipsync_cli.generate.lip_forcing.load import Speed
     from lipsync_cli.generate.protocol import Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a LatentSync model is to sample, where that is not left to its card: 0 and ``model`` leave it there."""
+
+    solver: str = "model"
+    steps: int = 0
+    guidance: float = 0.0
+    reuse: int = 0
+
+    def chosen(self) -> dict[str, Any]:
+        """What is not left to the card."""
+        return {name: value for name, value in asdict(self).items() if value not in (0, "model")}
+
+
+BY_CARD = Sampling()
 
 
 def load_generator(
@@ -30,10 +48,12 @@ def load_generator(
     crop_size: int = 0,
     adapter: Adapter | None = None,
     random_weights: bool = False,
+    sampling: Sampling = BY_CARD,
 ) -> Generator[Any]:
     """The generator a model card describes, with its weights verified and loaded.
 
-    0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it.
+    0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it, as all
+    but LatentSync do ``sampling``.
 
     ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler, ``graphs`` for
     recorded passes, ``devices`` for several GPUs and ``crop_encoder`` for another encoder where a model has a use for
@@ -44,7 +64,7 @@ def load_generator(
     _check_options(card, dtype, parity=parity, devices=devices, random_weights=random_weights)
     if card.kind == "passthrough":
         return Passthrough()
-    if card.kind not in ("lip-forcing-mini", "lip-forcing"):
+    if card.kind not in ("lip-forcing-mini", "lip-forcing", "latentsync"):
         raise ModelError(
             f"Model {card.name} is of kind {card.kind!r}, which this version of lipsync cannot run.",
             hint="See 'lipsync models list' for the models that can.",
@@ -62,6 +82,10 @@ def load_generator(
         speed = Speed(float8=dtype == "float8", compile=compile, graphs=graphs, devices=devices)
         kind = choose_dtype(dtype, chosen)
         return _lip_forcing(card, torch.device(chosen), kind, speed, parity=parity, random_weights=random_weights)
+    if card.kind == "latentsync":
+        card = card.model_copy(update={"generator": {**card.generator, **sampling.chosen()}})
+        kind = choose_dtype(dtype, chosen)
+        return _latentsync(card, torch.device(chosen), kind, parity=parity, random_weights=random_weights)
     from lipsync_cli.generate import mini, mini_config
     from lipsync_cli.generate.adapter import apply_adapter
 
@@ -78,16 +102,17 @@ def load_generator(
 def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool) -> None:
     if card.kind == "lip-forcing":
         return
-    if parity:
+    released = card.kind == "latentsync"
+    if parity and not released:
         raise UsageError(
             f"--parity follows the numerics of another release; model {card.name} has none but this one.",
-            hint="Leave it out, or choose a Lip Forcing model.",
+            hint="Leave it out, or choose a Lip Forcing or LatentSync model.",
         )
     if dtype == "float8":
         raise UsageError(f"Model {card.name} has no eight-bit arithmetic.", hint="Leave dtype at auto.")
     if devices > 1:
         raise UsageError(f"Model {card.name} runs on one device.", hint="Leave devices at 1.")
-    if random_weights:
+    if random_weights and not released:
         raise UsageError(f"Model {card.name} comes with its weights.", hint="Leave out --random-weights.")
 
 
@@ -117,6 +142,25 @@ def _lip_forcing(
     else:
         networks = load_networks(card, config, device=device, dtype=dtype)
     return LipForcing(accelerate(networks, speed), config, name=card.name, release=parity)
+
+
+def _latentsync(
+    card: hub.ModelCard, device: torch.device, dtype: torch.dtype, *, parity: bool, random_weights: bool
+) -> Generator[Any]:
+    from lipsync_cli.generate.latentsync.config import KIND, VERSION, read_config
+    from lipsync_cli.generate.latentsync.generator import LatentSync
+    from lipsync_cli.generate.latentsync.load import load_networks, random_networks, require_files, require_room
+
+    hub.require_version(card, kind=KIND, version=VERSION)
+    config = read_config(card.generator, model=card.name)
+    if not random_weights:
+        require_files(card, config)
+    require_room(config, name=card.name, device=device, dtype=dtype)
+    if random_weights:
+        networks = random_networks(config, device=device, dtype=dtype)
+    else:
+        networks = load_networks(card, config, device=device, dtype=dtype)
+    return LatentSync(networks, config, name=card.name, release=parity)
 
 
 def _require_devices(kind: str, wanted: int) -> None:

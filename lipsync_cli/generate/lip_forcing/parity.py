@@ -6,14 +6,11 @@ the mouth is pasted into the crop along a hard edge.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.generate.lip_forcing import mouth_mask
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 from lipsync_cli.nn.lip_forcing.config import FRAMES_PER_LATENT, LATENT_CHANNELS
-from lipsync_cli.types import Float32, UInt8
 
 SEED = 42
 SAMPLE_RATE = 16_000
@@ -49,9 +46,3 @@ class SingleDraw:
     def _draw(self, latents: int) -> Tensor:
         shape = (1, LATENT_CHANNELS, latents, self._size, self._size)
         return torch.randn(shape, generator=self._generator, device=self._generator.device, dtype=self._dtype)
-
-
-def mouth_only(picture: Float32, source: UInt8) -> Float32:
-    """``picture`` inside the mask, ``source`` outside, with the mask as the release resizes it."""
-    keep = mouth_mask.release_blend(len(picture))[..., None]
-    return np.asarray(picture * (1 - keep) + source * keep * np.float32(1 / 255), np.float32)

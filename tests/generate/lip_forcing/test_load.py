@@ -13,9 +13,9 @@ from test_generator import at_rate, make_crops, run
 
 from lipsync_cli import hub
 from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.generate.convert import convert
 from lipsync_cli.generate.lip_forcing import load
 from lipsync_cli.generate.lip_forcing.config import read_config
-from lipsync_cli.generate.lip_forcing.convert import convert
 from lipsync_cli.generate.lip_forcing.generator import LipForcing
 from lipsync_cli.generate.registry import load_generator
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from lipsync_cli.types import Float32
+from lipsync_cli.types import Float32, UInt8
 
 SIZE = 256
 TOP, NOSE_END = 95, 128
@@ -53,7 +53,13 @@ def generated_latents(size: int) -> Float32:
 
 
 def release_blend(size: int) -> Float32:
-    """The unfeathered weight ``[size size]`` by which the release keeps pixels; it rings slightly beyond 0 and 1."""
+    """The unfeathered weight ``[size size]`` by which the releases keep pixels; it rings slightly beyond 0 and 1."""
     grey = (255 * kept()).astype(np.uint8)
     resized = np.asarray(cv2.resize(grey, (size, size), interpolation=cv2.INTER_LANCZOS4), np.float32)
     return np.asarray(resized / 255, np.float32)
+
+
+def mouth_only(picture: Float32, source: UInt8) -> Float32:
+    """``picture`` ``[s s 3]`` inside the mask, ``source`` outside, along the releases' edge."""
+    keep = release_blend(len(picture))[..., None]
+    return np.asarray(picture * (1 - keep) + source * keep * np.float32(1 / 255), np.float32)

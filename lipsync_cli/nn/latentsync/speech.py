@@ -1,0 +1,151 @@
+"""What LatentSync hears: the inner activations of Whisper's encoder, and the log-mel spectrogram it reads.
+
+The encoder is transformers'. Its own list of hidden states cannot be used: the last of them is normalised once more,
+which the network was not trained with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lipsync_cli.types import Float32
+
+SAMPLE_RATE = 16_000
+HOP, N_FFT, N_MELS = 160, 400, 80
+COLUMNS_PER_POSITION = 2
+SAMPLES_PER_POSITION = HOP * COLUMNS_PER_POSITION
+"""50 positions a second, two for each frame at 25 frames per second."""
+MEL_FLOOR = 1e-10
+RANGE = 8.0
+"""Decades below the loudest value that are told apart."""
+BEFORE, AFTER = 4, 6
+"""Positions from 4 before a frame's own to 5 after it are what it hears."""
+
+# OpenAI's name → transformers'.
+_OPENAI = {
+    "blocks.": "layers.",
+    ".attn.query.": ".self_attn.q_proj.",
+    ".attn.key.": ".self_attn.k_proj.",
+    ".attn.value.": ".self_attn.v_proj.",
+    ".attn.out.": ".self_attn.out_proj.",
+    ".attn_ln.": ".self_attn_layer_norm.",
+    ".mlp.0.": ".fc1.",
+    ".mlp.2.": ".fc2.",
+    ".mlp_ln.": ".final_layer_norm.",
+}
+
+
+class SpeechEncoder(nn.Module):
+    """transformers' Whisper encoder with its input and the output of every layer as features."""
+
+    def __init__(self, encoder: Any) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.positions: int = encoder.config.max_source_positions
+        self.width: int = encoder.config.d_model
+
+    @property
+    def layers(self) -> int:
+        """Activations a position has: the input of the first layer and the output of each."""
+        return len(self.encoder.layers) + 1
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Activations ``[n layers d]`` of ``mel`` ``[80 2n]`` as ``normalised``; n is at most ``positions``.
+
+        What is missing to a full window is filled with zeros, as in training, not with silence.
+        """
+        columns = mel.shape[1]
+        padded = F.pad(mel, (0, COLUMNS_PER_POSITION * self.positions - columns))
+        kept: list[Tensor] = []
+        hooks = [self.encoder.layers[0].register_forward_pre_hook(lambda module, args: kept.append(args[0]))]
+        hooks += [
+            layer.register_forward_hook(lambda module, args, out: kept.append(out)) for layer in self.encoder.layers
+        ]
+        try:
+            self.encoder(padded[None])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        states = [state[0] if isinstance(state, tuple) else state for state in kept]
+        return torch.cat(states)[:, : columns // COLUMNS_PER_POSITION].transpose(0, 1)
+
+
+def create_whisper(
+    width: int = 384, layers: int = 4, heads: int = 6, feed_forward: int = 1536, positions: int = 1500
+) -> nn.Module:
+    """transformers' encoder of Whisper, by default of size tiny, with unloaded weights."""
+    from transformers import WhisperConfig
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    config = WhisperConfig(
+        d_model=width,
+        encoder_layers=layers,
+        encoder_attention_heads=heads,
+        encoder_ffn_dim=feed_forward,
+        max_source_positions=positions,
+        num_mel_bins=N_MELS,
+    )
+    network: nn.Module = WhisperEncoder(config)
+    return network
+
+
+def whisper_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The encoder's part of a checkpoint, OpenAI's or transformers', under transformers' names, in float32."""
+    renamed = {}
+    for key, value in tensors.items():
+        name = key.removeprefix("model.")
+        if not name.startswith("encoder."):
+            continue
+        name = name.removeprefix("encoder.")
+        for ours, theirs in _OPENAI.items():
+            name = name.replace(ours, theirs)
+        name = re.sub(r"^ln_post\.", "layer_norm.", name)
+        renamed["embed_positions.weight" if name == "positional_embedding" else name] = value.float()
+    return renamed
+
+
+def log_mel(samples: Tensor) -> Tensor:
+    """Decades of power ``[80 n/160]`` of 16 kHz samples ``[n]``, at least −10; column i lies around sample 160·i."""
+    window = torch.hann_window(N_FFT, device=samples.device)
+    spectrum = torch.stft(samples, N_FFT, HOP, window=window, center=True, return_complex=True)
+    power = spectrum[:, : len(samples) // HOP].abs().square()
+    return (torch.from_numpy(_bank()).to(power) @ power).clamp(min=MEL_FLOOR).log10()
+
+
+def normalised(mel: Tensor, loudest: float) -> Tensor:
+    """``log_mel`` as Whisper wants it, given the ``loudest`` value of the recording."""
+    return (mel.clamp(min=loudest - RANGE) + 4) / 4
+
+
+def frame_tokens(activations: Tensor, frames: Tensor) -> Tensor:
+    """What each of ``frames`` ``[f]`` (numbers at 25 a second) hears of activations ``[n l d]``: ``[f 10·l d]``.
+
+    Positions beyond either end repeat the outermost; tokens are in the order of time, and within it of layers.
+    """
+    offsets = torch.arange(-BEFORE, AFTER, device=frames.device)
+    wanted = (2 * frames[:, None] + offsets).clamp(0, len(activations) - 1)
+    return activations[wanted.to(activations.device)].flatten(1, 2)
+
+
+@cache
+def _bank() -> Float32:
+    from transformers.audio_utils import mel_filter_bank
+
+    filters = mel_filter_bank(
+        num_frequency_bins=1 + N_FFT // 2,
+        num_mel_filters=N_MELS,
+        min_frequency=0.0,
+        max_frequency=SAMPLE_RATE / 2,
+        sampling_rate=SAMPLE_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return np.ascontiguousarray(filters.T, np.float32)
