@@ -19,7 +19,7 @@ from lipsync_cli.nn.checking import check_state_dict
 Network = TypeVar("Network", bound=nn.Module)
 
 # Training frameworks nest the state dict and prefix its keys.
-WRAPPERS = ("model", "net", "state_dict", "generator")
+WRAPPERS = ("model", "net", "state_dict", "generator", "model_state_dict")
 PREFIXES = ("_core.", "model.", "module.")
 
 
