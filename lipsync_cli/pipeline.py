@@ -205,6 +205,7 @@ def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
         devices=settings.devices,
         crop_encoder=settings.crop_encoder,
         crop_size=settings.crop_size,
+        sampling=settings.sampling,
         adapter=job.adapter,
         random_weights=random_weights,
     )

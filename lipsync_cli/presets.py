@@ -101,6 +101,10 @@ class DubSettings(BaseModel):
         multiple_of=16,
         description="Pixels per side at which the embedded model draws faces: fewer are faster, softer; 0: its own.",
     )
+    sampling: str = Field(
+        default="",
+        description="How a bidirectional model samples: NAME=VALUE,… over its card's, such as steps=30,pni=off.",
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model; 0 leaves it to the tool.")
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lipsync_cli.generate.lip_forcing.load import Speed
     from lipsync_cli.generate.protocol import Generator
 
+LARGE = ("lip-forcing", "omnisync")
+"""Kinds whose speed can be measured without their weights."""
+
 
 def load_generator(
     card: hub.ModelCard,
@@ -28,6 +31,7 @@ def load_generator(
     devices: int = 1,
     crop_encoder: str = "model",
     crop_size: int = 0,
+    sampling: str = "",
     adapter: Adapter | None = None,
     random_weights: bool = False,
 ) -> Generator[Any]:
@@ -37,14 +41,15 @@ def load_generator(
 
     ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler, ``graphs`` for
     recorded passes, ``devices`` for several GPUs and ``crop_encoder`` for another encoder where a model has a use for
-    them; ``adapter`` changes the weights to suit one video. ``random_weights`` need no files and are for measuring
+    them; ``sampling`` changes how a model samples that leaves it open, ``adapter`` the weights to suit one video.
+    ``random_weights`` need no files and are for measuring
     speed. Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not
     there or too small, UsageError for what the model cannot do.
     """
-    _check_options(card, dtype, parity=parity, devices=devices, random_weights=random_weights)
+    _check_options(card, dtype, parity=parity, devices=devices, sampling=sampling, random_weights=random_weights)
     if card.kind == "passthrough":
         return Passthrough()
-    if card.kind not in ("lip-forcing-mini", "lip-forcing"):
+    if card.kind not in ("lip-forcing-mini", *LARGE):
         raise ModelError(
             f"Model {card.name} is of kind {card.kind!r}, which this version of lipsync cannot run.",
             hint="See 'lipsync models list' for the models that can.",
@@ -62,6 +67,9 @@ def load_generator(
         speed = Speed(float8=dtype == "float8", compile=compile, graphs=graphs, devices=devices)
         kind = choose_dtype(dtype, chosen)
         return _lip_forcing(card, torch.device(chosen), kind, speed, parity=parity, random_weights=random_weights)
+    if card.kind == "omnisync":
+        kind = choose_dtype(dtype, chosen)
+        return _omnisync(card, torch.device(chosen), kind, sampling, random_weights=random_weights)
     from lipsync_cli.generate import mini, mini_config
     from lipsync_cli.generate.adapter import apply_adapter
 
@@ -75,7 +83,13 @@ def load_generator(
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
 
 
-def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool) -> None:
+def _check_options(
+    card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, sampling: str, random_weights: bool
+) -> None:
+    if sampling and card.kind != "omnisync":
+        raise UsageError(f"Model {card.name} has one way of sampling.", hint="Leave out sampling.")
+    if random_weights and card.kind not in LARGE:
+        raise UsageError(f"Model {card.name} comes with its weights.", hint="Leave out --random-weights.")
     if card.kind == "lip-forcing":
         return
     if parity:
@@ -87,8 +101,24 @@ def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, devices: in
         raise UsageError(f"Model {card.name} has no eight-bit arithmetic.", hint="Leave dtype at auto.")
     if devices > 1:
         raise UsageError(f"Model {card.name} runs on one device.", hint="Leave devices at 1.")
+
+
+def _omnisync(
+    card: hub.ModelCard, device: torch.device, dtype: torch.dtype, sampling: str, *, random_weights: bool
+) -> Generator[Any]:
+    from lipsync_cli.generate.omnisync.config import KIND, VERSION, read_config, with_sampling
+    from lipsync_cli.generate.omnisync.generator import OmniSync
+    from lipsync_cli.generate.omnisync.load import load_networks, random_networks, require_room
+
+    hub.require_version(card, kind=KIND, version=VERSION)
+    read_config(card.generator, model=card.name)  # what is wrong with the card is not the fault of who samples
+    config = read_config(with_sampling(card.generator, sampling, model=card.name), model=card.name)
+    require_room(config, name=card.name, device=device, dtype=dtype)
     if random_weights:
-        raise UsageError(f"Model {card.name} comes with its weights.", hint="Leave out --random-weights.")
+        networks = random_networks(config, device=device, dtype=dtype)
+    else:
+        networks = load_networks(card, config, device=device, dtype=dtype)
+    return OmniSync(networks, config, name=card.name)
 
 
 def _lip_forcing(

@@ -22,6 +22,7 @@ from lipsync_cli.generate.drawings import finished
 from lipsync_cli.generate.lip_forcing import mouth_mask, parity
 from lipsync_cli.generate.lip_forcing.config import KIND, LipForcingConfig
 from lipsync_cli.generate.lip_forcing.hearing import Heard, Hearing
+from lipsync_cli.generate.on_screen import ON_TIME, shown_at
 from lipsync_cli.generate.protocol import CropChunk, WaveSpan
 from lipsync_cli.generate.rollout import ChunkFlow, chunk_noise, roll_chunk
 from lipsync_cli.nn.lip_forcing.cache import StreamCache, TextKeysValues
@@ -30,8 +31,6 @@ from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
 from lipsync_cli.nn.lip_forcing.transformer import ChunkCondition
 from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
 
-ON_TIME = Fraction(1, 16)
-"""A crop this share of a frame after a point of the clock is on screen there; containers round their times."""
 GREY = 0.5
 
 
@@ -176,7 +175,7 @@ class LipForcing:
     def _speak(self, state: LipForcingState, on_screen: list[tuple[Fraction, Crop]], wave: WaveSpan) -> None:
         """Make the next chunk of the clock from the crops that are on screen at its frames."""
         first, count = state.frames, self.config.chunk_frames if state.frames else self.config.first_chunk_frames
-        crops = [_at(on_screen, Fraction(index)) for index in range(first, first + count)]
+        crops = [shown_at(on_screen, Fraction(index)) for index in range(first, first + count)]
         with self.watch("encode"):
             visual = self._visual(state, self._pixels(crops))
         with self.watch("speech"):
@@ -226,12 +225,6 @@ class LipForcing:
         """RGB ``[t 3 s s]`` in [0, 1] on the device."""
         stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)
         return stacked.permute(0, 3, 1, 2).float() / 255
-
-
-def _at(on_screen: Sequence[tuple[Fraction, Crop]], position: Fraction) -> Crop:
-    """The last crop that is not later than ``position``; before the first, the first."""
-    shown = [crop for at, crop in on_screen if at <= position + ON_TIME]
-    return shown[-1] if shown else on_screen[0][1]
 
 
 def pack_speech(features: Tensor, *, first: bool) -> Tensor:

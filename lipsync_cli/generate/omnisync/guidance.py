@@ -90,11 +90,16 @@ class Guidance:
         in_time = strength * (self.peak if self.mode == "literal" else 1.0)
         return (in_space * in_time).clamp(min=self.min_scale)
 
+    @staticmethod
+    def counts(scales: Tensor) -> bool:
+        """Whether such scales differ from the plain prediction anywhere."""
+        return float((scales - 1).abs().max()) >= PLAIN
+
     def velocity(self, predict: Predict, x: Tensor, sigma: float, mouth: Tensor | float) -> Tensor:
         """u + S·(c − u) with the predictions c with sound and u without, which is not made where S is 1."""
         scales = self.scales(mouth, sigma)
         conditional = predict(x, sigma, True)
-        if float((scales - 1).abs().max()) < PLAIN:
+        if not self.counts(scales):
             return conditional
         unconditional = predict(x, sigma, False)
         return unconditional + scales.to(x) * (conditional - unconditional)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from lipsync_cli.generate.omnisync.guidance import ConstantWindow, Guidance, Predict
@@ -31,6 +32,11 @@ class Sampler:
     def times(self) -> list[float]:
         """σ before every step, and 0."""
         return self.start.grid(self.steps, self.shift)
+
+    def passes(self) -> int:
+        """How often the network runs for a window: twice where guidance does anything, once elsewhere."""
+        ends = torch.tensor([0.0, 1.0])
+        return sum(1 + self.guidance.counts(self.guidance.scales(ends, time)) for time in self.times()[:-1])
 
     def __call__(
         self,
