@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
 from lipsync_cli.errors import InputError, ModelError, UsageError
-from lipsync_cli.generate.omnisync.config import OmniSyncConfig
+from lipsync_cli.generate.omnisync.config import OmniSyncConfig, read_config
 from lipsync_cli.generate.omnisync.hearing import by_latent_frame, frame_features
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.registry import load_generator
@@ -230,6 +230,8 @@ def test_recipes_that_cannot_be_meant_are_explained(prepared: Path, recipe: Path
 
 def test_the_installed_card_has_no_weights_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     card = hub.load_card("omnisync")
+    sampler = read_config(card.generator, model="omnisync").sampler()
+    assert (len(sampler.times()) - 1, sampler.passes()) == (46, 74), "as its CARD.md says"
     monkeypatch.setattr("lipsync_cli.generate.omnisync.load.free_bytes", lambda device: None)
     with pytest.raises(ModelError, match="no weights for 'transformer'") as error:
         load_generator(card, device="cpu")
