@@ -146,7 +146,7 @@ def small_omnisync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
     rng = np.random.default_rng(0)
     config = OmniSyncConfig(
         crop_size=16, width=24, feed_forward=16, layers=1, heads=2, time_frequencies=4, codec="pixels", pixel_fold=4,
-        speech="mel", text_source="none", audio_reach=0, window=4, overlap=1,
+        speech="mel", text_width=8, audio_reach=0, window=4, overlap=1,
     )  # fmt: skip
     clips = [
         EncodedClip(
@@ -158,8 +158,9 @@ def small_omnisync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
     ]
     torch.manual_seed(0)
     network = awake(OmniSyncTransformer(config.transformer()))
+    text = torch.from_numpy(rng.normal(size=(1, 4, 8)).astype(np.float32))
     recipe = OmniSyncRecipe(steps=3, batch=4, warmup=1, learning_rate=1e-3)
-    return train_transformer(network, clips, None, recipe, config, folder, runtime=runtime).state_dict()
+    return train_transformer(network, clips, text, recipe, config, folder, runtime=runtime).state_dict()
 
 
 STAGES: Mapping[str, Small] = {
