@@ -207,7 +207,7 @@ def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
         crop_size=settings.crop_size,
         adapter=job.adapter,
         random_weights=random_weights,
-        sampling=Sampling(settings.solver, settings.steps, settings.guidance, settings.reuse),
+        sampling=Sampling(settings.solver, settings.steps, settings.guidance, settings.reuse, settings.sampling),
     )
 
 

@@ -119,6 +119,10 @@ class DubSettings(BaseModel):
         le=10,
         description="One in how many steps of a LatentSync model runs all of it: 1 each, 0 as its card says.",
     )
+    sampling: str = Field(
+        default="",
+        description="How an OmniSync model samples: NAME=VALUE,… over its card's, such as steps=30,pni=off.",
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model; 0 leaves it to the tool.")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
-from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, MelSpan, WaveSpan
+from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
 from lipsync_cli.stage import in_threads
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
@@ -94,6 +94,7 @@ class Segment:
         self._state: Any = None
         self._begun = False
         self._waiting: deque[_Item] = deque()
+        self._owed: deque[_Item] = deque()
         self._unsealed: deque[_Item] = deque()
         self._sealed = 0
         self._last_time: Fraction | None = None
@@ -125,6 +126,9 @@ class Segment:
         if not self._begun:
             self._begin()
         self._run(last=True)
+        if isinstance(self._generator, Lagging):
+            self._hand_over(self._generator.finish(self._state))
+        self._require_none_owed()
         for index, item in enumerate(self._unsealed):
             remaining = len(self._unsealed) - index
             self._seal(item, min(1.0, remaining / (self._options.fade_frames + 1)) if fade_out else 1.0)
@@ -154,7 +158,7 @@ class Segment:
         """How many of the waiting frames make the next chunk; 0 while it is not complete."""
         spec = self._generator.spec
         if spec.rate is None:
-            first = self._sealed == 0 and not self._unsealed
+            first = self._sealed == 0 and not self._unsealed and not self._owed
             size = spec.first_chunk_frames if first else spec.chunk_frames
             return size if len(self._waiting) >= size else len(self._waiting) * last
         ends = chunk_end(spec, self._position(self._waiting[0]))
@@ -177,13 +181,26 @@ class Segment:
             wave=self._wave(self._previous, until) if self._generator.spec.audio == "waveform" else NO_WAVE,
             silence=np.array([item.silence if closing else 0.0 for item in items], np.float32),
         )
-        drawings = self._generator.step(self._state, chunk)
-        if len(drawings) != len(items):
-            raise RuntimeError(f"{self._generator.spec.name} gave {len(drawings)} drawings for {len(items)} crops")
-        for item, drawing in zip(items, drawings, strict=True):
+        self._owed.extend(items)
+        self._hand_over(self._generator.step(self._state, chunk))
+        if not isinstance(self._generator, Lagging):
+            self._require_none_owed()
+        self._previous = items[-1].time
+
+    def _hand_over(self, drawings: list[Drawing | None]) -> None:
+        """Give drawings to the crops that have waited longest."""
+        if len(drawings) > len(self._owed):
+            raise RuntimeError(
+                f"{self._generator.spec.name} gave {len(drawings)} drawings for {len(self._owed)} crops"
+            )
+        for drawing in drawings:
+            item = self._owed.popleft()
             item.drawing = drawing
             self._unsealed.append(item)
-        self._previous = items[-1].time
+
+    def _require_none_owed(self) -> None:
+        if self._owed:
+            raise RuntimeError(f"{self._generator.spec.name} gave no drawings for {len(self._owed)} crops")
 
     def _heard_until(self, items: list[_Item]) -> Fraction:
         """Time of the chunk's end, which with a clock of its own need not be that of its last frame."""
@@ -238,11 +255,16 @@ def frames_per_chunk(spec: GeneratorSpec, rate: Fraction) -> tuple[int, int]:
     return ceil(spec.first_chunk_frames * share), ceil(spec.chunk_frames * share)
 
 
+def lag_frames(spec: GeneratorSpec, rate: Fraction) -> int:
+    """The most frames of a video of ``rate`` by which drawings come late."""
+    return ceil(spec.lag_frames * (rate / spec.rate if spec.rate is not None else Fraction(1)))
+
+
 def hold_frames(generator: Generator[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:
-    """The most frames the queue holds for a video of ``rate``: the references' wait, one chunk and the fade."""
+    """The most frames the queue holds for a video of ``rate``: references' wait, a chunk, the lag and the fade."""
     first, later = frames_per_chunk(generator.spec, rate)
     wait = max(frames_to_begin(generator.spec, options.reference_frames), first)
-    return max(wait, later + options.fade_frames) + later
+    return max(wait, later + options.fade_frames) + later + lag_frames(generator.spec, rate)
 
 
 def dub_segments(

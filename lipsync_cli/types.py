@@ -269,7 +269,8 @@ class GeneratorSpec:
     A model with a frame ``rate`` of its own has chunks that are counted on its clock, which starts with the
     segment: a chunk then takes the crops that fall into its time, however many those are. Without one the video's
     frames are counted. ``reference_frames`` 0 means that ``begin`` needs none. ``whole_audio`` asks for all of the
-    track with every chunk, which rules out streaming.
+    track with every chunk, which rules out streaming. The drawings of a generator that looks ahead at pictures come
+    up to ``lag_frames`` after their crops; see ``generate.protocol.Lagging``.
     """
 
     name: str
@@ -283,4 +284,5 @@ class GeneratorSpec:
     audio: Literal["mel", "waveform"] = "mel"
     rate: Fraction | None = None
     whole_audio: bool = False
+    lag_frames: int = 0
     details: dict[str, Any] = field(default_factory=dict)

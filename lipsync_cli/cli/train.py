@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train the embedded model on your own clips.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train models on your own clips.")
 
 Data = Annotated[Path, typer.Argument(metavar="DIR", help="Folder with clips of talking people.")]
 Prepared = Annotated[Path, typer.Option("--prepared", metavar="DIR", help="Where the prepared crops are.")]
@@ -127,6 +127,34 @@ def train_mini(
     chosen = load_recipe(recipe)
     with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
         train_all(Run(prepared, runs, chosen, _say(runtime), minutes, runtime), model)
+
+
+@app.command("omnisync")
+def train_omnisync(
+    prepared: Prepared = Path("runs/prepared"),
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="NAME|FILE", help="What is trained: a file of presets/omnisync.")
+    ] = "miniature",
+    runs: Runs = Path("runs/omnisync"),
+    model: ModelFolder = Path("models/my-omnisync"),
+    minutes: Minutes = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    tensorboard: Board = False,
+    debug: o.Debug = False,
+) -> None:
+    """Train a mask-free OmniSync transformer on prepared clips and write a model folder. Resumes where it stopped.
+
+    On several GPUs: accelerate launch -m lipsync_cli train omnisync …, or torchrun likewise.
+    """
+    from lipsync_cli.train.launch import started
+    from lipsync_cli.train.omnisync import load_omnisync_recipe
+    from lipsync_cli.train.omnisync_run import OmniSyncRun
+    from lipsync_cli.train.omnisync_run import train_omnisync as run
+
+    chosen = load_omnisync_recipe(recipe)
+    with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
+        run(OmniSyncRun(prepared, runs, chosen, _say(runtime), minutes, runtime), model)
 
 
 @app.command("sync")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,19 @@ class Generator(Protocol[S]):
         Only the last chunk of a segment may be shorter than ``spec.chunk_frames``, or, with ``spec.rate``, end
         before the chunk's time does.
         """
+        ...
+
+
+@runtime_checkable
+class Lagging(Protocol[S_contra]):
+    """A generator that looks ahead at pictures, so that drawings come later than their crops.
+
+    ``step`` then gives the drawings that are ready, in the order of the crops: at first fewer than the chunk has,
+    later those of earlier chunks.
+    """
+
+    def finish(self, state: S_contra) -> list[Drawing | None]:
+        """Every drawing that is still owed; the segment has ended."""
         ...
 
 

@@ -16,19 +16,28 @@ if TYPE_CHECKING:
     from lipsync_cli.generate.lip_forcing.load import Speed
     from lipsync_cli.generate.protocol import Generator
 
+LARGE = ("lip-forcing", "latentsync", "omnisync")
+"""Kinds whose speed can be measured without their weights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a LatentSync model is to sample, where that is not left to its card: 0 and ``model`` leave it there."""
+    """How a model is to sample where that is not left to its card; 0, ``model`` and "" leave it there.
+
+    ``options`` (NAME=VALUE,…) are those of OmniSync models, the others of LatentSync models.
+    """
 
     solver: str = "model"
     steps: int = 0
     guidance: float = 0.0
     reuse: int = 0
+    options: str = ""
 
     def chosen(self) -> dict[str, Any]:
-        """What is not left to the card."""
-        return {name: value for name, value in asdict(self).items() if value not in (0, "model")}
+        """What is not left to the card of a LatentSync model."""
+        values = asdict(self)
+        del values["options"]
+        return {name: value for name, value in values.items() if value not in (0, "model")}
 
 
 BY_CARD = Sampling()
@@ -46,25 +55,24 @@ def load_generator(
     devices: int = 1,
     crop_encoder: str = "model",
     crop_size: int = 0,
+    sampling: Sampling = BY_CARD,
     adapter: Adapter | None = None,
     random_weights: bool = False,
-    sampling: Sampling = BY_CARD,
 ) -> Generator[Any]:
     """The generator a model card describes, with its weights verified and loaded.
 
-    0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it, as all
-    but LatentSync do ``sampling``.
+    0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it.
 
     ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler, ``graphs`` for
     recorded passes, ``devices`` for several GPUs and ``crop_encoder`` for another encoder where a model has a use for
-    them; ``adapter`` changes the weights to suit one video. ``random_weights`` need no files and are for measuring
-    speed. Raises ModelError for missing, damaged or foreign weights, EnvironmentProblem for a device that is not
-    there or too small, UsageError for what the model cannot do.
+    them; ``sampling`` changes how a model samples that leaves it open, ``adapter`` the weights to suit one video.
+    ``random_weights`` need no files and are for measuring speed. Raises ModelError for missing, damaged or foreign
+    weights, EnvironmentProblem for a device that is not there or too small, UsageError for what the model cannot do.
     """
-    _check_options(card, dtype, parity=parity, devices=devices, random_weights=random_weights)
+    _check_options(card, dtype, parity=parity, devices=devices, sampling=sampling, random_weights=random_weights)
     if card.kind == "passthrough":
         return Passthrough()
-    if card.kind not in ("lip-forcing-mini", "lip-forcing", "latentsync"):
+    if card.kind not in ("lip-forcing-mini", *LARGE):
         raise ModelError(
             f"Model {card.name} is of kind {card.kind!r}, which this version of lipsync cannot run.",
             hint="See 'lipsync models list' for the models that can.",
@@ -86,6 +94,9 @@ def load_generator(
         card = card.model_copy(update={"generator": {**card.generator, **sampling.chosen()}})
         kind = choose_dtype(dtype, chosen)
         return _latentsync(card, torch.device(chosen), kind, parity=parity, random_weights=random_weights)
+    if card.kind == "omnisync":
+        kind = choose_dtype(dtype, chosen)
+        return _omnisync(card, torch.device(chosen), kind, sampling.options, random_weights=random_weights)
     from lipsync_cli.generate import mini, mini_config
     from lipsync_cli.generate.adapter import apply_adapter
 
@@ -99,11 +110,16 @@ def load_generator(
     return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
 
 
-def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, random_weights: bool) -> None:
+def _check_options(
+    card: hub.ModelCard, dtype: str, *, parity: bool, devices: int, sampling: Sampling, random_weights: bool
+) -> None:
+    if sampling.options and card.kind != "omnisync":
+        raise UsageError(f"Model {card.name} has no sampling options.", hint="Leave out sampling.")
+    if random_weights and card.kind not in LARGE:
+        raise UsageError(f"Model {card.name} comes with its weights.", hint="Leave out --random-weights.")
     if card.kind == "lip-forcing":
         return
-    released = card.kind == "latentsync"
-    if parity and not released:
+    if parity and card.kind != "latentsync":
         raise UsageError(
             f"--parity follows the numerics of another release; model {card.name} has none but this one.",
             hint="Leave it out, or choose a Lip Forcing or LatentSync model.",
@@ -112,8 +128,24 @@ def _check_options(card: hub.ModelCard, dtype: str, *, parity: bool, devices: in
         raise UsageError(f"Model {card.name} has no eight-bit arithmetic.", hint="Leave dtype at auto.")
     if devices > 1:
         raise UsageError(f"Model {card.name} runs on one device.", hint="Leave devices at 1.")
-    if random_weights and not released:
-        raise UsageError(f"Model {card.name} comes with its weights.", hint="Leave out --random-weights.")
+
+
+def _omnisync(
+    card: hub.ModelCard, device: torch.device, dtype: torch.dtype, options: str, *, random_weights: bool
+) -> Generator[Any]:
+    from lipsync_cli.generate.omnisync.config import KIND, VERSION, read_config, with_sampling
+    from lipsync_cli.generate.omnisync.generator import OmniSync
+    from lipsync_cli.generate.omnisync.load import load_networks, random_networks, require_room
+
+    hub.require_version(card, kind=KIND, version=VERSION)
+    read_config(card.generator, model=card.name)  # what is wrong with the card is not the fault of who samples
+    config = read_config(with_sampling(card.generator, options, model=card.name), model=card.name)
+    require_room(config, name=card.name, device=device, dtype=dtype)
+    if random_weights:
+        networks = random_networks(config, device=device, dtype=dtype)
+    else:
+        networks = load_networks(card, config, device=device, dtype=dtype)
+    return OmniSync(networks, config, name=card.name)
 
 
 def _lip_forcing(

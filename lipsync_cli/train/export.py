@@ -38,7 +38,8 @@ def export(
         licence=next((w.licence for w in known.weights if w.role == role), known.licence),
         source=source,
     )
-    card = known.model_copy(update={"generator": known.generator | decided, "weights": (weights,)})
+    others = (other for other in known.weights if other.role != role)
+    card = known.model_copy(update={"generator": known.generator | decided, "weights": (*others, weights)})
     hub.write_card(card, folder)
     return path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,8 @@ from lipsync_cli.train.sharpen import SharpenRecipe
 from lipsync_cli.train.state_sync import StateSyncRecipe
 from lipsync_cli.train.student import StudentRecipe
 from lipsync_cli.train.teacher import TeacherRecipe
+
+Recipe = TypeVar("Recipe")
 
 JOINT = (
     AutoencoderRecipe(crop_size=96, steps=900, learning_rate=8e-4, warmup=50),
@@ -77,36 +79,47 @@ class MiniRecipe:
         return MiniConfig.model_validate(sizes | steps)
 
 
-def recipe_names() -> list[str]:
-    """Recipes that come with the tool."""
-    return sorted(path.stem for path in (presets_dir() / "train").glob("*.toml"))
+def recipe_names(folder: str = "train") -> list[str]:
+    """Recipes that come with the tool, those of lip-forcing-mini or of another ``folder`` of presets."""
+    return sorted(path.stem for path in (presets_dir() / folder).glob("*.toml"))
 
 
 def load_recipe(name_or_file: str) -> MiniRecipe:
     """A recipe by name or by the path of a TOML file; UsageError names what is wrong with it."""
-    path = presets_dir() / "train" / f"{name_or_file}.toml"
+    return read_recipe(*find_recipe(name_or_file))
+
+
+def find_recipe(name_or_file: str, folder: str = "train") -> tuple[dict[str, Any], Path]:
+    """A recipe's table and where it was; UsageError for one that is not there or no TOML."""
+    path = presets_dir() / folder / f"{name_or_file}.toml"
     if not path.is_file():
         path = Path(name_or_file)
     if not path.is_file():
         raise UsageError(
             f"There is no training recipe called {name_or_file!r}.",
-            hint=f"Use one of {', '.join(recipe_names())}, or the path of a TOML file.",
+            hint=f"Use one of {', '.join(recipe_names(folder))}, or the path of a TOML file.",
         )
     try:
-        return read_recipe(tomllib.loads(path.read_text()), path)
+        return tomllib.loads(path.read_text()), path
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is no TOML file: {error}.") from error
 
 
 def read_recipe(table: dict[str, Any], path: Path) -> MiniRecipe:
     """Defaults with the table's values over them. Unknown names are errors."""
+    return checked_recipe(MiniRecipe, table, path)
+
+
+def checked_recipe(kind: type[Recipe], table: dict[str, Any], path: Path) -> Recipe:
+    """The table of ``path`` as a recipe of any kind; UsageError names what is wrong with it."""
     values = dict(table)
     values.pop("summary", None)
     try:
-        return TypeAdapter(MiniRecipe).validate_python(values)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"The recipe {path.name} is wrong at {where}: {first['msg']}.", hint="See presets/train for the names."
+            f"The recipe {path.name} is wrong at {where}: {first['msg']}.",
+            hint=f"Those in {presets_dir()} show the names.",
         ) from error

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lipsync_cli.generate.omnisync.config import OmniSyncConfig
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowConfig
+from lipsync_cli.nn.omnisync.transformer import OmniSyncTransformer
 from lipsync_cli.nn.state_sync import StateSync
 from lipsync_cli.nn.sync_net import SyncConfig
 from lipsync_cli.nn.window_flow import WindowFlow
@@ -26,6 +28,9 @@ from lipsync_cli.train.espeak import UNKNOWN
 from lipsync_cli.train.latents import LatentClip
 from lipsync_cli.train.launch import started
 from lipsync_cli.train.loop import Pace, Stage
+from lipsync_cli.train.omnisync import OmniSyncRecipe, train_transformer
+from lipsync_cli.train.omnisync_data import EncodedClip
+from lipsync_cli.train.pairing import PairClip
 from lipsync_cli.train.phones import PhonesRecipe, SpokenRows, train_phones
 from lipsync_cli.train.points import PointsRecipe, train_points
 from lipsync_cli.train.prepared import MEL_MARGIN
@@ -143,10 +148,31 @@ def small_stable_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights
     return stable_sync.train(stable_sync.new_network(recipe, TINY), made_clips(), recipe, folder, runtime=runtime)[0]
 
 
+def small_omnisync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    rng = np.random.default_rng(0)
+    config = OmniSyncConfig(
+        crop_size=16, width=24, feed_forward=16, layers=1, heads=2, time_frequencies=4, codec="pixels", pixel_fold=4,
+        speech="mel", text_width=8, audio_reach=0, window=4, overlap=1,
+    )  # fmt: skip
+    clips = [
+        EncodedClip(
+            rng.normal(size=(20, 48, 4, 4)).astype(np.float16),
+            rng.normal(size=(20, 2, 160)).astype(np.float16),
+            PairClip.of(speaker, rng.uniform(60, 130, (20, 68, 2))),
+        )
+        for speaker in "ab"
+    ]
+    torch.manual_seed(0)
+    network = awake(OmniSyncTransformer(config.transformer()))
+    text = torch.from_numpy(rng.normal(size=(1, 4, 8)).astype(np.float32))
+    recipe = OmniSyncRecipe(steps=3, batch=4, warmup=1, learning_rate=1e-3)
+    return train_transformer(network, clips, text, recipe, config, folder, runtime=runtime).state_dict()
+
+
 STAGES: Mapping[str, Small] = {
     "autoencoder": small_autoencoder, "points": small_points, "sharpen": small_sharpen, "phones": small_phones,
     "state_sync": small_state_sync, "teacher": small_teacher, "causal": small_causal, "student": small_student,
-    "stable_sync": small_stable_sync,
+    "stable_sync": small_stable_sync, "omnisync": small_omnisync,
 }  # fmt: skip
 """Stages that do the same however many processes share a batch."""
 

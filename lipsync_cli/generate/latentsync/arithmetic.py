@@ -13,8 +13,9 @@ from lipsync_cli.generate.latentsync.load import roles
 from lipsync_cli.generate.latentsync.sampling import Sampler
 from lipsync_cli.generate.lip_forcing.arithmetic import Forecast, StageCost
 from lipsync_cli.nn.latentsync.frame_vae import FrameVae
-from lipsync_cli.nn.latentsync.speech import COLUMNS_PER_POSITION, N_MELS, SpeechEncoder
+from lipsync_cli.nn.latentsync.speech import N_MELS, SpeechEncoder
 from lipsync_cli.nn.latentsync.unet import INPUT_CHANNELS, LATENT_CHANNELS, LatentSyncUNet
+from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lipsync_cli import hub
 from lipsync_cli.nn.latentsync.speech import AFTER, BEFORE
 from lipsync_cli.nn.latentsync.unet import UNetSizes
+from lipsync_cli.nn.whisper import WhisperSizes
 
 KIND, VERSION = "latentsync", 1
 COMPRESSION = 8
@@ -80,6 +81,13 @@ class LatentSyncConfig(BaseModel):
             positions=self.positions,
             motion=self.motion,
         )
+
+    def whisper(self) -> WhisperSizes:
+        """Sizes of the speech encoder."""
+        return WhisperSizes(
+            self.speech_width, self.speech_layers, self.speech_heads, self.speech_feed_forward,
+            positions=self.speech_positions,
+        )  # fmt: skip
 
     @property
     def latent_size(self) -> int:

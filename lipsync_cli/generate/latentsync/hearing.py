@@ -17,15 +17,8 @@ from torch import Tensor
 
 from lipsync_cli.generate.latentsync.config import POSITIONS_PER_FRAME, LatentSyncConfig
 from lipsync_cli.generate.protocol import WaveSpan
-from lipsync_cli.nn.latentsync.speech import (
-    COLUMNS_PER_POSITION,
-    SAMPLE_RATE,
-    SAMPLES_PER_POSITION,
-    SpeechEncoder,
-    frame_tokens,
-    log_mel,
-    normalised,
-)
+from lipsync_cli.nn.latentsync.speech import SpeechEncoder, frame_tokens, log_mel, normalised
+from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION, SAMPLE_RATE, SAMPLES_PER_POSITION
 from lipsync_cli.types import Float32
 
 SAMPLES_PER_FRAME = POSITIONS_PER_FRAME * SAMPLES_PER_POSITION

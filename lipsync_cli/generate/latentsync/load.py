@@ -18,9 +18,10 @@ from lipsync_cli.generate.latentsync.generator import LatentSyncNetworks
 from lipsync_cli.generate.lip_forcing.room import free_bytes
 from lipsync_cli.nn.checkpoints import load_strictly
 from lipsync_cli.nn.latentsync.frame_vae import FrameVae, create_vae, vae_tensors
-from lipsync_cli.nn.latentsync.speech import SpeechEncoder, create_whisper, whisper_tensors
+from lipsync_cli.nn.latentsync.speech import SpeechEncoder
 from lipsync_cli.nn.latentsync.unet import LatentSyncUNet, create_unet
 from lipsync_cli.nn.latentsync.unet_keys import unet_tensors
+from lipsync_cli.nn.whisper import create_whisper, whisper_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,10 @@ class Role:
 
 def roles(config: LatentSyncConfig) -> dict[str, Role]:
     """The files of a model."""
-    speech = (config.speech_width, config.speech_layers, config.speech_heads, config.speech_feed_forward)
     return {
         "unet": Role(partial(create_unet, config.unet()), partial(unet_tensors, motion=config.motion)),
         "vae": Role(partial(create_vae, config.vae_widths, config.groups), vae_tensors),
-        "whisper": Role(partial(create_whisper, *speech, config.speech_positions), whisper_tensors),
+        "whisper": Role(partial(create_whisper, config.whisper()), whisper_tensors),
     }
 
 

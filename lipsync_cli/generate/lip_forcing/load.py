@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,12 +20,12 @@ from lipsync_cli.generate.lip_forcing.generator import Codec, LipForcingNetworks
 from lipsync_cli.generate.lip_forcing.ranks import SharedTransformer
 from lipsync_cli.generate.lip_forcing.roles import ROLES, load_role
 from lipsync_cli.model_files import cache_folder
-from lipsync_cli.nn.checkpoints import read_tensors
+from lipsync_cli.nn.checkpoints import load_strictly, read_tensors
 from lipsync_cli.nn.lip_forcing.float8 import use_float8
 from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
 from lipsync_cli.nn.lip_forcing.steady import as_it_is, cuda_graph
 from lipsync_cli.nn.lip_forcing.taew import Taew
-from lipsync_cli.nn.lip_forcing.text import encode_tokens, tokenize
+from lipsync_cli.nn.lip_forcing.text import TextSizes, create_umt5, encode_tokens, tokenize, umt5_tensors
 from lipsync_cli.nn.lip_forcing.transformer import LipForcingTransformer
 from lipsync_cli.nn.lip_forcing.wan_vae import StreamingWanVae
 
@@ -119,7 +119,22 @@ def require_files(card: hub.ModelCard, config: LipForcingConfig) -> None:
         hub.resolve_weights(card, role)
 
 
-def text_context(card: hub.ModelCard, config: LipForcingConfig, *, device: torch.device) -> Tensor:
+class Prompted(Protocol):
+    """A configuration of any model that reads a constant prompt."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def text_tokens(self) -> int: ...
+
+    @property
+    def text_width(self) -> int: ...
+
+    def text(self) -> TextSizes: ...
+
+
+def text_context(card: hub.ModelCard, config: Prompted, *, device: torch.device) -> Tensor:
     """The prompt as the network wants it, ``[1 l d]``: from the card's file, from the cache, or read by UMT5 now."""
     if any(weights.role == "text" for weights in card.weights):
         return _read_text(hub.resolve_weights(card, "text"), config)
@@ -134,17 +149,19 @@ def text_context(card: hub.ModelCard, config: LipForcingConfig, *, device: torch
     return _read_text(cached, config)
 
 
-def text_cache(card: hub.ModelCard, config: LipForcingConfig) -> Path:
+def text_cache(card: hub.ModelCard, config: Prompted) -> Path:
     """Where the encoded prompt is kept: its name follows from the encoder's files and the prompt."""
     parts = [config.prompt, str(config.text_tokens)]
     parts += sorted(weights.sha256 for weights in card.weights if weights.role in ("umt5", "tokenizer"))
     return cache_folder() / "text" / (hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24] + ".safetensors")
 
 
-def encode_text(card: hub.ModelCard, config: LipForcingConfig, *, device: torch.device) -> Tensor:
+def encode_text(card: hub.ModelCard, config: Prompted, *, device: torch.device) -> Tensor:
     """The prompt read by UMT5, float32 ``[1 l d]`` on the CPU; needs room for the encoder's weights on ``device``."""
     ids = tokenize(config.prompt, hub.resolve_weights(card, "tokenizer"))
-    return encode_tokens(_load(card, "umt5", config).to(device), ids, config.text_tokens).cpu()
+    path = hub.resolve_weights(card, "umt5")
+    encoder = load_strictly(lambda: create_umt5(config.text()), path, rename=umt5_tensors)
+    return encode_tokens(encoder.to(device), ids, config.text_tokens).cpu()
 
 
 def taew_type(device: torch.device, dtype: torch.dtype) -> torch.dtype:
@@ -169,7 +186,7 @@ def _load(card: hub.ModelCard, role: str, config: LipForcingConfig) -> Any:
     return load_role(role, config, hub.resolve_weights(card, role))
 
 
-def _read_text(path: Path, config: LipForcingConfig) -> Tensor:
+def _read_text(path: Path, config: Prompted) -> Tensor:
     tensors = load_file(path) if path.suffix == ".safetensors" else read_tensors(path)
     context = next((tensors[name] for name in ("context", "text_emb", "prompt_emb") if name in tensors), None)
     shape = (1, config.text_tokens, config.text_width)

@@ -6,8 +6,6 @@ which the network was not trained with.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -16,31 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION, SAMPLE_RATE
 from lipsync_cli.types import Float32
 
-SAMPLE_RATE = 16_000
 HOP, N_FFT, N_MELS = 160, 400, 80
-COLUMNS_PER_POSITION = 2
-SAMPLES_PER_POSITION = HOP * COLUMNS_PER_POSITION
-"""50 positions a second, two for each frame at 25 frames per second."""
 MEL_FLOOR = 1e-10
 RANGE = 8.0
 """Decades below the loudest value that are told apart."""
 BEFORE, AFTER = 4, 6
 """Positions from 4 before a frame's own to 5 after it are what it hears."""
-
-# OpenAI's name → transformers'.
-_OPENAI = {
-    "blocks.": "layers.",
-    ".attn.query.": ".self_attn.q_proj.",
-    ".attn.key.": ".self_attn.k_proj.",
-    ".attn.value.": ".self_attn.v_proj.",
-    ".attn.out.": ".self_attn.out_proj.",
-    ".attn_ln.": ".self_attn_layer_norm.",
-    ".mlp.0.": ".fc1.",
-    ".mlp.2.": ".fc2.",
-    ".mlp_ln.": ".final_layer_norm.",
-}
 
 
 class SpeechEncoder(nn.Module):
@@ -76,40 +58,6 @@ class SpeechEncoder(nn.Module):
                 hook.remove()
         states = [state[0] if isinstance(state, tuple) else state for state in kept]
         return torch.cat(states)[:, : columns // COLUMNS_PER_POSITION].transpose(0, 1)
-
-
-def create_whisper(
-    width: int = 384, layers: int = 4, heads: int = 6, feed_forward: int = 1536, positions: int = 1500
-) -> nn.Module:
-    """transformers' encoder of Whisper, by default of size tiny, with unloaded weights."""
-    from transformers import WhisperConfig
-    from transformers.models.whisper.modeling_whisper import WhisperEncoder
-
-    config = WhisperConfig(
-        d_model=width,
-        encoder_layers=layers,
-        encoder_attention_heads=heads,
-        encoder_ffn_dim=feed_forward,
-        max_source_positions=positions,
-        num_mel_bins=N_MELS,
-    )
-    network: nn.Module = WhisperEncoder(config)
-    return network
-
-
-def whisper_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The encoder's part of a checkpoint, OpenAI's or transformers', under transformers' names, in float32."""
-    renamed = {}
-    for key, value in tensors.items():
-        name = key.removeprefix("model.")
-        if not name.startswith("encoder."):
-            continue
-        name = name.removeprefix("encoder.")
-        for ours, theirs in _OPENAI.items():
-            name = name.replace(ours, theirs)
-        name = re.sub(r"^ln_post\.", "layer_norm.", name)
-        renamed["embed_positions.weight" if name == "positional_embedding" else name] = value.float()
-    return renamed
 
 
 def log_mel(samples: Tensor) -> Tensor:

@@ -20,12 +20,12 @@ from lipsync_cli.nn.lip_forcing.attention import attention
 from lipsync_cli.nn.lip_forcing.blocks import AudioPack, Block, Head, sinusoid
 from lipsync_cli.nn.lip_forcing.cache import ChunkPlace, Ring, StreamCache, TextKeysValues
 from lipsync_cli.nn.lip_forcing.config import FRAMES_PER_LATENT, IN_CHANNELS, LATENT_CHANNELS, TransformerConfig
+from lipsync_cli.nn.lip_forcing.patches import PATCH, latents_of, patches_of
 from lipsync_cli.nn.lip_forcing.rotary import RotaryGrid, rotate
 from lipsync_cli.nn.lip_forcing.steady import Record, SteadyPass
 from lipsync_cli.nn.lip_forcing.token_split import TokenSplit
 from lipsync_cli.nn.lip_forcing.window import chunk_view
 
-PATCH = 2
 TIME_SCALE = 1000.0
 
 
@@ -207,7 +207,7 @@ class LipForcingTransformer(nn.Module):
     ) -> Tensor:
         """The forward pass proper; ``attend(layer, q, k, v)`` turns ``[b f n h c]`` into ``[b f·n h c]``."""
         size = x.shape[-2:]
-        patches = _patches(torch.cat([x.to(self.dtype), condition.visual.to(self.dtype)], 2))
+        patches = patches_of(torch.cat([x.to(self.dtype), condition.visual.to(self.dtype)], 2))
         weight = self.patch_embedding.weight.flatten(1)
         tokens = F.linear(patches if split is None else split.own(patches), weight, self.patch_embedding.bias)
         embedded = self.time_embedding(sinusoid(TIME_SCALE * t, self.config.time_frequencies).to(self.dtype))
@@ -219,7 +219,7 @@ class LipForcingTransformer(nn.Module):
                 tokens = tokens + added[:, :, None]
             tokens = block(tokens, modulation, text[layer], lambda q, k, v, layer=layer: attend(layer, q, k, v))
         out = self.head(tokens, embedded)
-        return _pictures(out if split is None else split.whole(out), (size[0] // PATCH, size[1] // PATCH))
+        return latents_of(out if split is None else split.whole(out), (size[0] // PATCH, size[1] // PATCH))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -233,15 +233,3 @@ class LipForcingTransformer(nn.Module):
 
     def _blocks(self) -> list[Block]:
         return list(self.blocks)  # type: ignore[arg-type]
-
-
-def _patches(x: Tensor) -> Tensor:
-    """What the patch convolution multiplies, ``[b f n 4c]``, of ``[b f c h w]``; it is one matrix product."""
-    patches = x.unfold(-2, PATCH, PATCH).unfold(-2, PATCH, PATCH).permute(0, 1, 3, 4, 2, 5, 6)
-    return patches.flatten(4).flatten(2, 3)
-
-
-def _pictures(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Latents ``[b f c h w]`` from tokens ``[b f n 4c]`` whose channels are (row, column, c) of a patch."""
-    x = torch.unflatten(torch.unflatten(tokens, 2, grid), -1, (PATCH, PATCH, -1))
-    return x.permute(0, 1, 6, 2, 4, 3, 5).flatten(5).flatten(3, 4)

@@ -13,19 +13,18 @@ from lipsync_cli.errors import ModelError
 from lipsync_cli.nn.checkpoints import load_strictly
 from lipsync_cli.nn.latentsync.speech import (
     SpeechEncoder,
-    create_whisper,
     frame_tokens,
     log_mel,
     normalised,
-    whisper_tensors,
 )
+from lipsync_cli.nn.whisper import WhisperSizes, create_whisper, whisper_tensors
 
-SIZES = {"width": 8, "layers": 2, "heads": 2, "feed_forward": 16, "positions": 12}
+SIZES = WhisperSizes(width=8, layers=2, heads=2, feed_forward=16, positions=12)
 
 
 def make_encoder() -> torch.nn.Module:
     torch.manual_seed(0)
-    encoder = create_whisper(**SIZES).eval().requires_grad_(False)
+    encoder = create_whisper(SIZES).eval().requires_grad_(False)
     for parameter in encoder.parameters():
         parameter.add_(0.2 * torch.randn_like(parameter))
     return encoder
@@ -56,10 +55,10 @@ def reference_activations(w: dict[str, torch.Tensor], mel: torch.Tensor) -> torc
     x = F.gelu(F.conv1d(x, w["encoder.conv2.weight"], w["encoder.conv2.bias"], stride=2, padding=1))
     x = x[0].T + w["encoder.positional_embedding"]
     states = [x]
-    for i in range(SIZES["layers"]):
+    for i in range(SIZES.layers):
         block = f"encoder.blocks.{i}"
         h = norm(f"{block}.attn_ln", x)
-        q, k, v = (linear(f"{block}.attn.{s}", h).unflatten(-1, (SIZES["heads"], -1)).transpose(0, 1)
+        q, k, v = (linear(f"{block}.attn.{s}", h).unflatten(-1, (SIZES.heads, -1)).transpose(0, 1)
                    for s in ("query", "key", "value"))  # fmt: skip
         weights = (q @ k.transpose(1, 2) / q.shape[-1] ** 0.5).softmax(-1)
         x = x + linear(f"{block}.attn.out", (weights @ v).transpose(0, 1).flatten(1))
@@ -93,7 +92,7 @@ def test_both_layouts_of_the_file_give_the_same_network(tmp_path, layout):
         save_file({**theirs, "model.decoder.x": torch.zeros(3), "proj_out.weight": torch.zeros(3)}, path)
     else:
         torch.save({f"encoder.{key}": value for key, value in encoder.state_dict().items()}, path)
-    loaded = load_strictly(lambda: create_whisper(**SIZES), path, rename=whisper_tensors)
+    loaded = load_strictly(lambda: create_whisper(SIZES), path, rename=whisper_tensors)
     for key, value in encoder.state_dict().items():
         assert loaded.state_dict()[key].dtype == torch.float32
         torch.testing.assert_close(loaded.state_dict()[key], value, atol=2e-3, rtol=2e-3)
@@ -101,13 +100,13 @@ def test_both_layouts_of_the_file_give_the_same_network(tmp_path, layout):
 
 def test_tiny_has_the_published_tensors_and_another_size_is_refused(tmp_path):
     with torch.device("meta"):
-        tiny = create_whisper()
+        tiny = create_whisper(WhisperSizes())
     assert len(tiny.state_dict()) == 67
     assert sum(value.numel() for value in tiny.state_dict().values()) == 8_208_384
     assert tiny.state_dict()["embed_positions.weight"].shape == (1500, 384)
     torch.save(openai_whisper(make_encoder()), tmp_path / "small.pt")
     with pytest.raises(ModelError, match="of another shape"):
-        load_strictly(create_whisper, tmp_path / "small.pt", rename=whisper_tensors)
+        load_strictly(lambda: create_whisper(WhisperSizes()), tmp_path / "small.pt", rename=whisper_tensors)
 
 
 def test_a_frame_hears_ten_positions_around_its_own_in_the_order_of_time():
