@@ -11,23 +11,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil
 from typing import Any
 
 import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.chunking import (
+    GRID_TOLERANCE,
+    MIN_SEGMENT_FRAMES,
+    chunk_end,
+    frames_per_chunk,
+    frames_to_begin,
+    lag_frames,
+)
 from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
 from lipsync_cli.stage import in_threads
-from lipsync_cli.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, Patch, TrackedFrame
+from lipsync_cli.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, Patch, TrackedFrame
 
-MIN_SEGMENT_FRAMES = 5
-"""Fewer frames than this are left alone: a mouth that changes for a blink of an eye is worse than none."""
 MAX_GAP_S = Fraction(1, 2)
-GRID_TOLERANCE = Fraction(1, 16)
-"""A frame this share of a step after a grid point is on it: containers round times to milliseconds."""
 
 CutCrop = Callable[[Frame, Face], Crop]
 Blend = Callable[[Frame, list[Patch]], Frame]
@@ -234,30 +237,6 @@ class Segment:
             item.slot.patches.append(Patch(item.drawing, item.crop, weight))
         item.slot.pending -= 1
         item.slot.dubbed.append(self.track)
-
-
-def chunk_end(spec: GeneratorSpec, position: Fraction) -> Fraction:
-    """Last position of the chunk that a frame at ``position`` of the generator's clock belongs to."""
-    ends = spec.first_chunk_frames - 1
-    beyond = max(0, ceil(position - GRID_TOLERANCE) - ends)
-    return Fraction(ends + -(-beyond // spec.chunk_frames) * spec.chunk_frames)
-
-
-def frames_to_begin(spec: GeneratorSpec, reference_frames: int) -> int:
-    """Frames that must be there before a segment begins: its references, and enough to be worth it."""
-    references = reference_frames if spec.reference_frames else 0
-    return max(references, spec.first_chunk_frames if spec.rate is None else 0, MIN_SEGMENT_FRAMES)
-
-
-def frames_per_chunk(spec: GeneratorSpec, rate: Fraction) -> tuple[int, int]:
-    """The most frames of a video of ``rate`` that the first chunk and a later one take."""
-    share = rate / spec.rate if spec.rate is not None else Fraction(1)
-    return ceil(spec.first_chunk_frames * share), ceil(spec.chunk_frames * share)
-
-
-def lag_frames(spec: GeneratorSpec, rate: Fraction) -> int:
-    """The most frames of a video of ``rate`` by which drawings come late."""
-    return ceil(spec.lag_frames * (rate / spec.rate if spec.rate is not None else Fraction(1)))
 
 
 def hold_frames(generator: Generator[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:

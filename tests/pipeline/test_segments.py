@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.chunking import MIN_SEGMENT_FRAMES
 from lipsync_cli.generate.passthrough import Passthrough
 from lipsync_cli.report import StageClock
-from lipsync_cli.segments import MIN_SEGMENT_FRAMES, SegmentOptions, dub_segments, hold_frames
+from lipsync_cli.segments import SegmentOptions, dub_segments, hold_frames
 from lipsync_cli.tally import Tally
 from lipsync_cli.types import Alignment, AudioSpan, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, TrackedFrame
 
