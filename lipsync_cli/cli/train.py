@@ -28,6 +28,10 @@ Recipe = Annotated[
     str, typer.Option("--recipe", metavar="NAME|FILE", help="What each stage does: a file of presets/train.")
 ]
 Minutes = Annotated[float | None, typer.Option("--minutes", min=0.01, help="Stop each stage after so many minutes.")]
+Start = Annotated[
+    str | None,
+    typer.Option("--start", metavar="NAME|DIR", help="Begin with the networks of this model.", show_default=False),
+]
 Seconds = Annotated[float, typer.Option("--seconds-per-speaker", min=1, help="Use at most so much of one speaker.")]
 Split = Annotated[str, typer.Option("--split", metavar="train|val|test", help="Part of the prepared clips.")]
 CropSize = Annotated[int, typer.Option("--crop-size", min=64, max=512, help="Side of the crops in pixels: 192, 256.")]
@@ -109,6 +113,7 @@ def train_mini(
     recipe: Recipe = "mini",
     runs: Runs = Path("runs/mini"),
     model: ModelFolder = Path("models/lip-forcing-mini"),
+    start: Start = None,
     minutes: Minutes = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -126,7 +131,7 @@ def train_mini(
 
     chosen = load_recipe(recipe)
     with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
-        train_all(Run(prepared, runs, chosen, _say(runtime), minutes, runtime), model)
+        train_all(Run(prepared, runs, chosen, _say(runtime), minutes, runtime, start), model)
 
 
 @app.command("omnisync")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.flow_backbone import FlowConfig
+from lipsync_cli.nn.flow_backbone import FlowBackbone, FlowConfig
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import choose_references
 from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, batch_at, long_enough
@@ -59,16 +59,20 @@ def regression(recipe: CausalRecipe) -> CausalRecipe:
     return replace(recipe, schedule=(1.0,), scheduled=1.0, noise=0.0)
 
 
-def fit_normalisation(network: CausalFlow, clips: list[LatentClip], encoder: MouthEncoder) -> None:
+def fit_normalisation(
+    network: CausalFlow, clips: list[LatentClip], encoder: MouthEncoder, *, units: FlowBackbone | None = None
+) -> None:
     """Set the latent statistics: mean, spread, ``rest``, ``opening`` and ``liberty``.
 
+    Mean and spread are those of ``units`` where it is given, since weights that were learnt in them mean nothing in
+    others.
     ``rest`` is the mean state of frames whose lips are closed, ``opening`` the regression of state on aperture.
     ``liberty`` is W / (W + ρ·B) of the covariances within clips and between speakers: the Wiener filter of a state
     whose deviation from the references is speech, under an error in the direction of other people.
     """
     z = torch.cat([clip.z for clip in clips])
-    network.latent_mean.copy_(z.mean(0))
-    network.latent_std.copy_(z.std(0).clamp_min(1e-3))
+    network.latent_mean.copy_(z.mean(0) if units is None else units.latent_mean)
+    network.latent_std.copy_(z.std(0).clamp_min(1e-3) if units is None else units.latent_std)
     with torch.no_grad():
         aperture = encoder.aperture(z.to(device_of(encoder))).cpu()
     network.rest.copy_(z[aperture <= aperture.quantile(0.1)].mean(0))
@@ -192,9 +196,18 @@ def validate(
     return {"aperture_corr": float(corr), "aperture_spread": float(spread), "state_mse": float(error)}
 
 
-def new_network(config: FlowConfig, clips: list[LatentClip], encoder: MouthEncoder, *, seed: int = 0) -> CausalFlow:
-    """A network with seeded weights and the data's statistics."""
+def new_network(
+    config: FlowConfig,
+    clips: list[LatentClip],
+    encoder: MouthEncoder,
+    *,
+    seed: int = 0,
+    earlier: CausalFlow | None = None,
+) -> CausalFlow:
+    """A network with the data's statistics and seeded weights, or the weights and units of an ``earlier`` one."""
     torch.manual_seed(seed)
     network = CausalFlow(config)
-    fit_normalisation(network, clips, encoder)
+    if earlier is not None:
+        network.load_state_dict(earlier.state_dict())
+    fit_normalisation(network, clips, encoder, units=earlier)
     return network

@@ -35,9 +35,12 @@ JOINT = (
 class MiniRecipe:
     """Every stage of lip-forcing-mini in order; ``student`` unset ships the causal network itself.
 
-    ``phones`` unset leaves that stage out. ``hearing`` says how else the clips' sound is heard while speech is
-    learnt; unset, only loudness, tilt, throat and floor change. ``temperature`` goes into the card beside the
-    schedule. ``open_only`` trains on the clearly licensed clips alone.
+    Without phases of ``autoencoder`` encoder and renderer are those of the model that the run starts from, and there
+    is no ``points`` stage; without ``phones`` the flow is that model's too. Where a run starts from nothing,
+    ``phones`` unset leaves that stage out. ``hearing`` says how else clips sound while speech is learnt; unset, only
+    loudness, tilt, throat and floor change. ``mirrored`` adds every clip as a mirror shows it to what speech is
+    learnt from. ``temperature`` goes into the card beside the schedule. ``open_only`` trains on the clearly licensed
+    clips alone.
     """
 
     autoencoder: tuple[AutoencoderRecipe, ...] = JOINT
@@ -49,6 +52,7 @@ class MiniRecipe:
     causal: CausalRecipe = field(default_factory=CausalRecipe)
     student: StudentRecipe | None = None
     hearing: HearingRecipe | None = None
+    mirrored: bool = False
     temperature: tuple[float, ...] = (1.0, 1.0)
     open_only: bool = False
 
@@ -59,7 +63,9 @@ class MiniRecipe:
     def batches(self) -> dict[str, int]:
         """What a step of each stage draws, by its name in the recipe; several processes share it."""
         sizes = {f"autoencoder[{i}].sequences": phase.sequences for i, phase in enumerate(self.autoencoder)}
-        sizes |= {"points.clips": self.points.clips, "sync.batch": self.sync.batch}
+        if self.autoencoder:
+            sizes["points.clips"] = self.points.clips
+        sizes |= {"sync.batch": self.sync.batch}
         sizes |= {"teacher.batch": self.teacher.batch, "causal.batch": self.causal.batch}
         if self.sharpen is not None:
             sizes["sharpen.sequences"] = self.sharpen.sequences
@@ -69,14 +75,24 @@ class MiniRecipe:
             sizes["student.batch"] = self.student.batch
         return sizes
 
-    def config(self) -> MiniConfig:
-        """Hyper-parameters of what it makes, drawn at the size that the renderer learnt last."""
-        last = self.sharpen or self.autoencoder[-1]
-        sizes = {"crop_size": last.crop_size, "latent": self.autoencoder[0].latent}
-        if isinstance(last, SharpenRecipe):
-            sizes["network_size"] = last.network_size
-        steps = {"schedule": self.schedule(), "temperature": self.temperature}
-        return MiniConfig.model_validate(sizes | steps)
+    def config(self, start: MiniConfig | None = None) -> MiniConfig:
+        """Hyper-parameters of what it makes, drawn at the size that the renderer learnt last.
+
+        What no stage decides is as in ``start``, the model that the run starts from. UsageError where encoder and
+        renderer would come from nowhere.
+        """
+        if not self.autoencoder and start is None:
+            raise UsageError(
+                "This recipe trains no encoder and no renderer, so it needs a model to start from.",
+                hint="Name one: --start lip-forcing-mini.",
+            )
+        table = {} if start is None else start.model_dump()
+        if self.autoencoder:
+            table |= {"crop_size": self.autoencoder[-1].crop_size, "network_size": 0}
+            table["latent"] = self.autoencoder[0].latent
+        if self.sharpen is not None:
+            table |= {"crop_size": self.sharpen.crop_size, "network_size": self.sharpen.network_size}
+        return MiniConfig.model_validate(table | {"schedule": self.schedule(), "temperature": self.temperature})
 
 
 def recipe_names(folder: str = "train") -> list[str]:

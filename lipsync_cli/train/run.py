@@ -11,8 +11,8 @@ import torch
 
 from lipsync_cli import hub
 from lipsync_cli.errors import InputError
-from lipsync_cli.generate.mini import MiniNetworks
-from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig
+from lipsync_cli.generate.mini import MiniNetworks, load_networks
+from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig, read_config
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
@@ -50,7 +50,8 @@ class StageOptions(TypedDict):
 class Run:
     """One training run: prepared clips in ``data``, checkpoints under ``runs``, at most ``minutes`` a stage.
 
-    Of several processes the main one of the ``runtime`` says, measures, draws previews and exports.
+    ``start``, a model's name or folder, gives the networks to begin with instead of fresh ones. Of several processes
+    the main one of the ``runtime`` says, measures, draws previews and exports.
     """
 
     data: Path
@@ -59,6 +60,7 @@ class Run:
     say: Say
     minutes: float | None = None
     runtime: Runtime = ALONE
+    start: str | None = None
 
     def stage_options(self) -> StageOptions:
         """Where a stage that begins now runs and when it has to stop, in ``time.monotonic`` seconds."""
@@ -72,14 +74,16 @@ class Run:
 def train_all(run: Run, model: Path) -> Path:
     """Train every stage and export to ``model``; returns the weights' path.
 
-    Raises InputError when the folder holds no usable clips, UsageError when the processes cannot share a batch.
+    Raises InputError when the folder holds no usable clips, UsageError when the processes cannot share a batch or the
+    recipe lacks a model to start from, ModelError for one that cannot be read.
     """
     for name, size in run.recipe.batches().items():
         run.runtime.check_batch(size, name)
     clips = _training_clips(run)
-    config = run.recipe.config()
-    networks = run.runtime.place(MiniNetworks(config))
-    pair = train_pictures(run, clips)
+    start = None if run.start is None else load_model(run.start)
+    config = run.recipe.config(None if start is None else start[1])
+    networks = run.runtime.place(MiniNetworks(config) if start is None else start[0])
+    pair = train_pictures(run, clips, networks if start else None, config.latent)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
@@ -91,6 +95,14 @@ def train_all(run: Run, model: Path) -> Path:
     )  # fmt: skip
     run.say(f"{describe(stage_times(run.runs))}\nwrote {path}")
     return path
+
+
+def load_model(name: str) -> tuple[MiniNetworks, MiniConfig]:
+    """Networks of an installed model or a folder like one, and what its card says of them."""
+    card = hub.load_card(name)
+    hub.require_version(card, kind=KIND, version=VERSION)
+    config = read_config(card.generator, model=card.name)
+    return load_networks(hub.resolve_weights(card, "networks"), config), config
 
 
 def _blank_card(config: MiniConfig, clips: list[ClipData]) -> hub.ModelCard:
@@ -105,17 +117,26 @@ def _blank_card(config: MiniConfig, clips: list[ClipData]) -> hub.ModelCard:
     )
 
 
-def train_pictures(run: Run, clips: list[ClipData]) -> Autoencoder:
-    """Mouth encoder and renderer: joint phases, points, and the renderer alone against a critic."""
+def train_pictures(
+    run: Run, clips: list[ClipData], start: MiniNetworks | None = None, latent: int = 24
+) -> Autoencoder:
+    """Mouth encoder and renderer: joint phases, points, and the renderer alone against a critic.
+
+    They begin with the weights of ``start`` where it is given; without joint phases its encoder stays as it is.
+    """
     recipe = run.recipe
-    torch.manual_seed(recipe.autoencoder[0].seed)
-    model = Autoencoder(recipe.autoencoder[0].latent)
+    torch.manual_seed(recipe.autoencoder[0].seed if recipe.autoencoder else 0)
+    model = Autoencoder(latent)
+    if start is not None:
+        model.encoder.load_state_dict(start.encoder.state_dict())
+        model.renderer.load_state_dict(start.renderer.state_dict())
     run.runtime.place(model.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     for phase in recipe.autoencoder:
         folder = run.runs / f"autoencoder-{phase.crop_size}"
         on_save = _previews(run, clips, folder)
         model = autoencoder.train(model, clips, phase, folder, on_save=on_save, **run.stage_options())
-    train_points(model.encoder, clips, recipe.points, run.runs / "points", **run.stage_options())
+    if recipe.autoencoder:
+        train_points(model.encoder, clips, recipe.points, run.runs / "points", **run.stage_options())
     if recipe.sharpen is not None:
         folder = run.runs / "sharpen"
         on_save = _previews(run, clips, folder)
@@ -129,14 +150,17 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     if recipe.hearing is not None:
         run.say(f"making {recipe.hearing.variants} variants of the sound of {len(clips)} clips")
     states = encode_clips(encoder, clips, recipe.hearing)
+    if recipe.mirrored:
+        states += encode_clips(encoder, clips, recipe.hearing, mirrored=True)
     held_out = encode_clips(encoder, run.clips("val"))
     run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
-    network = speech_network(run, states, encoder, config)
+    earlier = networks.flow if run.start is not None and recipe.phones is None else None
+    network = speech_network(run, states, encoder, config, earlier)
     network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", **run.stage_options())
     _report(run, "causal", networks, network, held_out, config)
     if recipe.student is None:
         return network
-    expert, teacher = train_judges(run, network, states)
+    expert, teacher = train_judges(run, network, states, earlier)
     if held_out and run.runtime.is_main:
         run.say(f"wrote {analyse(teacher, expert, held_out, run.runs / 'teacher')}")
     network = train_student(
@@ -157,10 +181,17 @@ def new_judges(recipe: MiniRecipe, units: CausalFlow) -> tuple[StateSync, Window
     return expert, teacher
 
 
-def speech_network(run: Run, states: list[LatentClip], encoder: MouthEncoder, config: MiniConfig) -> CausalFlow:
-    """The causal network before its stage: the data's units, ears that know phones."""
-    network = causal.new_network(config.flow(), states, encoder, seed=run.recipe.causal.seed)
-    listen(run, network)
+def speech_network(
+    run: Run,
+    states: list[LatentClip],
+    encoder: MouthEncoder,
+    config: MiniConfig,
+    earlier: CausalFlow | None = None,
+) -> CausalFlow:
+    """The causal network before its stage: the data's units and ears that know phones, or all of ``earlier``."""
+    network = causal.new_network(config.flow(), states, encoder, seed=run.recipe.causal.seed, earlier=earlier)
+    if earlier is None:
+        listen(run, network)
     return network
 
 
@@ -176,12 +207,17 @@ def listen(run: Run, network: FlowBackbone) -> None:
     network.audio.load_state_dict(encoder.state_dict())
 
 
-def train_judges(run: Run, units: CausalFlow, states: list[LatentClip]) -> tuple[StateSync, WindowFlow]:
-    """The sync expert and the teacher, both in the units of ``units``."""
+def train_judges(
+    run: Run, units: CausalFlow, states: list[LatentClip], earlier: CausalFlow | None = None
+) -> tuple[StateSync, WindowFlow]:
+    """The sync expert and the teacher, both in the units of ``units``; the teacher hears as ``earlier`` if it can."""
     recipe = run.recipe
     expert, teacher = new_judges(recipe, units)
     expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", **run.stage_options())
-    listen(run, teacher)
+    if earlier is None:
+        listen(run, teacher)
+    elif earlier.config.width == teacher.config.width:
+        teacher.audio.load_state_dict(earlier.audio.state_dict())
     return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", **run.stage_options())
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lipsync_cli import hub
-from lipsync_cli.errors import InputError
+from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import load_networks
@@ -95,6 +95,50 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path, monkeyp
     assert all(steps >= 1 for steps in counted.values())
     again = train_all(run, tmp_path / "again")
     assert again.read_bytes() == path.read_bytes(), "a finished run trains nothing more"
+
+
+def test_a_model_is_taught_on_where_another_stopped(prepared: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("lipsync_cli.train.run.analyse", partial(analyse, scales=(1.0, 3.0), frames=16, size=2))
+    windows = {"steps": 2, "batch": 2, "frames": (16, 20)}
+    first = MiniRecipe(autoencoder=(tiny(64, 1),), points=PointsRecipe(steps=1, clips=2, frames=2),
+                       causal=CausalRecipe(**windows))  # fmt: skip
+    start = train_all(Run(prepared, tmp_path / "first", first, lambda line: None), tmp_path / "model").parent
+    on = MiniRecipe(
+        autoencoder=(), mirrored=True, sync=StateSyncRecipe(**windows), causal=CausalRecipe(**windows),
+        teacher=TeacherRecipe(**windows, width=16, layers=1, heads=2), student=StudentRecipe(**windows),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="needs a model to start from"):
+        train_all(Run(prepared, tmp_path / "nothing", on, lambda line: None), tmp_path / "none")
+    run = Run(prepared, tmp_path / "second", on, lambda line: None, start=str(start))
+    card = hub.load_card(train_all(run, tmp_path / "on").parent)
+    config = read_config(card.generator, model=card.name)
+    before, after = (load_networks(folder / "weights.safetensors", config) for folder in (start, tmp_path / "on"))
+    assert_same(weights_of(before.encoder), weights_of(after.encoder))
+    assert_same(weights_of(before.renderer), weights_of(after.renderer))
+    assert_same({"mean": before.flow.latent_mean, "std": before.flow.latent_std},
+                {"mean": after.flow.latent_mean, "std": after.flow.latent_std})  # fmt: skip
+    moved = (before.flow.velocity.weight - after.flow.velocity.weight).detach().abs().max()
+    assert 0 < float(moved) < 0.1, "the flow goes on from where it was"
+    assert not (tmp_path / "second" / "points").exists()
+
+
+def test_states_are_in_the_training_sets_units_whatever_mode_the_encoder_was_in(prepared: Path) -> None:
+    encoder = Autoencoder().encoder
+    encoder.scale.running_mean += 0.3
+    clips, before = load_clips(prepared, "train"), weights_of(encoder)
+    expected = encode_clips(encoder.eval(), clips)[0].z
+    assert torch.equal(encode_clips(encoder.train(), clips)[0].z, expected)
+    assert_same(before, weights_of(encoder))
+
+
+def test_a_mirror_shows_other_states_of_the_same_openings(prepared: Path) -> None:
+    encoder = Autoencoder().encoder.eval()
+    clips = load_clips(prepared, "train")
+    plain, mirrored = (encode_clips(encoder, clips, mirrored=mirror)[0] for mirror in (False, True))
+    pixels = torch.from_numpy(np.array(clips[0].crops[:4])).permute(0, 3, 1, 2).float() / 255
+    assert torch.equal(mirrored.z[:4], encoder(pixels.flip(-1)).detach())
+    assert not torch.equal(plain.z, mirrored.z)
+    assert np.array_equal(plain.mel, mirrored.mel)
 
 
 def test_a_stopped_and_resumed_renderer_equals_an_unbroken_one(prepared: Path, tmp_path: Path) -> None:
