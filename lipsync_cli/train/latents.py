@@ -53,21 +53,24 @@ def encode_clips(
 ) -> list[LatentClip]:
     """Run the encoder, wherever it is, over every frame of every clip; ``hearing`` adds variants of the sound.
 
-    ``mirrored`` shows it every frame as a mirror does: another face, whose lips speak the same. Landmarks stay as
-    they were, as only openings are read off them.
+    ``mirrored`` adds every clip once more as a mirror shows it: another face, whose lips speak the same. Its landmarks
+    stay as they were, as only openings are read off them.
     """
     encoder.eval()  # in training mode it would take each clip's own statistics for the training set's, and keep them
-    device = device_of(encoder)
     heard = hear([clip.sound for clip in clips], hearing or HearingRecipe(variants=0))
-    out = []
-    for clip, variants in zip(clips, heard, strict=True):
-        states = []
-        for first in range(0, len(clip.crops), 64):
-            pixels = torch.from_numpy(np.array(clip.crops[first : first + 64])).to(device).permute(0, 3, 1, 2)
-            states.append(encoder((pixels.flip(-1) if mirrored else pixels).float() / 255).cpu())
-        z = torch.cat(states).clone()
-        out.append(LatentClip(z, clip.mel, clip.landmarks, clip.record.speaker, variants))
-    return out
+    return [
+        LatentClip(_states(encoder, clip, mirror), clip.mel, clip.landmarks, clip.record.speaker, variants)
+        for mirror in ((False, True) if mirrored else (False,))
+        for clip, variants in zip(clips, heard, strict=True)
+    ]
+
+
+def _states(encoder: MouthEncoder, clip: ClipData, mirror: bool) -> Tensor:
+    states = []
+    for first in range(0, len(clip.crops), 64):
+        pixels = torch.from_numpy(np.array(clip.crops[first : first + 64])).to(device_of(encoder)).permute(0, 3, 1, 2)
+        states.append(encoder((pixels.flip(-1) if mirror else pixels).float() / 255).cpu())
+    return torch.cat(states).clone()
 
 
 def audio_windows(mel: Float32, first: int, count: int) -> Tensor:

@@ -149,9 +149,7 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     recipe, encoder = run.recipe, networks.encoder
     if recipe.hearing is not None:
         run.say(f"making {recipe.hearing.variants} variants of the sound of {len(clips)} clips")
-    states = encode_clips(encoder, clips, recipe.hearing)
-    if recipe.mirrored:
-        states += encode_clips(encoder, clips, recipe.hearing, mirrored=True)
+    states = encode_clips(encoder, clips, recipe.hearing, mirrored=recipe.mirrored)
     held_out = encode_clips(encoder, run.clips("val"))
     run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
     earlier = networks.flow if run.start is not None and recipe.phones is None else None

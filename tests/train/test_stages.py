@@ -134,7 +134,9 @@ def test_states_are_in_the_training_sets_units_whatever_mode_the_encoder_was_in(
 def test_a_mirror_shows_other_states_of_the_same_openings(prepared: Path) -> None:
     encoder = Autoencoder().encoder.eval()
     clips = load_clips(prepared, "train")
-    plain, mirrored = (encode_clips(encoder, clips, mirrored=mirror)[0] for mirror in (False, True))
+    states = encode_clips(encoder, clips, mirrored=True)
+    assert len(states) == 2 * len(clips)
+    plain, mirrored = states[0], states[len(clips)]
     pixels = torch.from_numpy(np.array(clips[0].crops[:4])).permute(0, 3, 1, 2).float() / 255
     assert torch.equal(mirrored.z[:4], encoder(pixels.flip(-1)).detach())
     assert not torch.equal(plain.z, mirrored.z)
