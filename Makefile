@@ -27,11 +27,13 @@ lint: $(VENV)/.dev
 venv: $(VENV)/.dev
 
 # Prepared crops, checkpoints and previews go to runs/; DATA holds clips.csv and the clips it lists. RECIPE=mini-open
-# keeps to the clearly licensed ones. Stopped at any moment, the same command goes on where it was.
+# keeps to the clearly licensed ones; RECIPE=mini-on START=lip-forcing-mini teaches a model on. Stopped at any moment, the
+# same command goes on where it was.
 RECIPE ?= mini
+START ?=
 train: $(VENV)/.dev
 	$(BIN)/lipsync train prepare $(DATA) --prepared runs/prepared --crop-size 256
-	$(BIN)/lipsync train mini --recipe $(RECIPE) --prepared runs/prepared --runs runs/$(RECIPE) --model models/lip-forcing-$(RECIPE)
+	$(BIN)/lipsync train mini --recipe $(RECIPE) $(if $(START),--start $(START)) --prepared runs/prepared --runs runs/$(RECIPE) --model models/lip-forcing-$(RECIPE)
 	$(BIN)/lipsync train sync --prepared runs/prepared --runs runs/sync --model models/sync-mini
 
 # Speed of the large models on this GPU, with random weights of their true shapes: one table and one JSON each in out/.
