@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.types import RgbView, UInt8
+
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
@@ -72,6 +74,18 @@ def warp_to_crop(image: Image, matrix: npt.ArrayLike, size: int) -> Image:
     if factor >= 2:
         image, m = _area_reduce(image, m, size, factor)
     return _image(cv2.warpAffine(image, m, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def cut_from(picture: UInt8 | RgbView, matrix: npt.ArrayLike, size: int) -> UInt8:
+    """``warp_to_crop`` of a picture, of which no more is looked at than the crop shows."""
+    m = np.asarray(matrix, np.float64)
+    if isinstance(picture, np.ndarray):
+        return np.ascontiguousarray(cast(UInt8, warp_to_crop(picture, m, size)))
+    step = max(1, int(1.0 / max(affine_scale(m), 1e-6)))
+    corners = transform_points(invert_affine(m), [[0, 0], [size, 0], [0, size], [size, size]])
+    low, high = np.floor(corners.min(0)).astype(int) - 2 * step, np.ceil(corners.max(0)).astype(int) + 2 * step
+    part, x, y = picture.around((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), step)
+    return np.ascontiguousarray(cast(UInt8, warp_to_crop(part, compose_affine(m, [[1, 0, x], [0, 1, y]]), size)))
 
 
 def _image(value: Any) -> Image:

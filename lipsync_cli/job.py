@@ -52,6 +52,7 @@ def open_source(job: Job) -> Any:
         end=job.request.end,
         still_duration=job.length.duration if job.stream.is_still else None,
         bounce_until=extend,
+        lazy_rgb=True,
     )
 
 

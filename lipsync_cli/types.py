@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -121,14 +121,30 @@ class MediaInfo:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+class RgbView(Protocol):
+    """RGB made where somebody looks, of a picture of ``width`` × ``height`` pixels. Arrays are contiguous."""
+
+    width: int
+    height: int
+
+    def whole(self) -> UInt8:
+        """All of it, ``[h w 3]``."""
+
+    def around(self, box: tuple[int, int, int, int], step: int) -> tuple[UInt8, int, int]:
+        """At least ``box`` (x0, y0, x1, y1), and the x and y of its first pixel, which are multiples of ``step``."""
+
+    def thinned(self, step: int) -> UInt8:
+        """Every ``step``-th pixel of every ``step``-th row, with chroma of its vicinity."""
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One decoded picture.
 
     ``planes`` hold it exactly as stored: contiguous uint8, or uint16 for more than 8 bits, each ``[h w]`` with
     chroma planes subsampled as ``pix_fmt`` says, in ffmpeg's plane order. They are what the sink writes, so a
-    frame that nobody touches is written bit for bit. ``rgb`` is the uint8 ``[h w 3]`` view for analysis, in
-    storage orientation, contiguous; None once the crops are cut. ``pts`` counts ``time_base`` units.
+    frame that nobody touches is written bit for bit. ``rgb`` is its look for analysis in storage orientation, uint8
+    ``[h w 3]``, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units.
     """
 
     index: int
@@ -136,7 +152,7 @@ class Frame:
     time_base: Fraction
     planes: tuple[Plane, ...]
     pix_fmt: str
-    rgb: UInt8 | None = None
+    rgb: UInt8 | RgbView | None = None
 
     @property
     def time(self) -> Fraction:

@@ -52,7 +52,7 @@ def survey(
     tracker = Tracker(video, detector, _options(settings))
     numbering = Numbering(tracker.identities)
     still = STILL_S if video.is_still else None
-    with open_frames(info, start=part[0], end=part[1], still_duration=still) as frames:
+    with open_frames(info, start=part[0], end=part[1], still_duration=still, lazy_rgb=True) as frames:
         counted = _counted(frames, video.frames if part == (None, None) else None, on_progress)
         shots = tuple(summarise(_numbered(tracker.run(counted), numbering), tracker))
     return Survey(shots, tuple(numbering.persons))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.face.align import AlignmentTemplate
-from lipsync_cli.face.detect import pixels
-from lipsync_cli.geometry import compose_affine, transform_points, warp_to_crop
-from lipsync_cli.types import Alignment, Crop, Face, Float64, Frame, UInt8, VideoInfo
+from lipsync_cli.face.detect import view_of
+from lipsync_cli.geometry import compose_affine, cut_from, transform_points
+from lipsync_cli.types import Alignment, Crop, Face, Float64, Frame, RgbView, UInt8, VideoInfo
 
 
 def cut_crop(frame: Frame, face: Face, info: VideoInfo, template: AlignmentTemplate, size: int) -> Crop:
@@ -20,17 +18,20 @@ def cut_crop(frame: Frame, face: Face, info: VideoInfo, template: AlignmentTempl
     ratio; its landmarks are the face's smoothed ones in crop pixels. Raises ValueError when the frame's RGB view has
     been let go.
     """
-    return cut_picture(pixels(frame), face.landmarks, info.to_display, template, size)
+    return cut_picture(view_of(frame), face.landmarks, info.to_display, template, size)
 
 
 def cut_picture(
-    picture: UInt8, landmarks: npt.ArrayLike, to_display: npt.ArrayLike, template: AlignmentTemplate, size: int
+    picture: UInt8 | RgbView,
+    landmarks: npt.ArrayLike,
+    to_display: npt.ArrayLike,
+    template: AlignmentTemplate,
+    size: int,
 ) -> Crop:
     """The same from a stored picture RGB ``[h w 3]`` and landmarks ``[68 2]`` in display pixels."""
     from_display = stretched_matrix(landmarks, template, size)
     matrix = compose_affine(from_display, to_display)
-    rgb = cast(UInt8, np.ascontiguousarray(warp_to_crop(picture, matrix, size)))
-    return Crop(rgb, Alignment(matrix, size), transform_points(from_display, landmarks))
+    return Crop(cut_from(picture, matrix, size), Alignment(matrix, size), transform_points(from_display, landmarks))
 
 
 def stretched_matrix(landmarks: npt.ArrayLike, template: AlignmentTemplate, size: int) -> Float64:

@@ -19,7 +19,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from lipsync_cli.types import Float32, UInt8
+from lipsync_cli.types import Float32, RgbView, UInt8
 
 _WIDTH, _HEIGHT = 32, 18
 _HISTORY = 12
@@ -40,13 +40,15 @@ class Signature:
     histogram: Float32
 
 
-def signature(picture: UInt8) -> Signature:
+def signature(picture: UInt8 | RgbView) -> Signature:
     """Signature of an RGB picture ``[h w 3]``."""
     # Every n-th pixel of a large picture is enough, and much less to read.
-    step = max(1, max(picture.shape) // _SAMPLED_PX)
-    small = cv2.resize(
-        np.ascontiguousarray(picture[::step, ::step]), (_WIDTH * 2, _HEIGHT * 2), interpolation=cv2.INTER_AREA
-    )
+    if isinstance(picture, np.ndarray):
+        step = max(1, max(picture.shape) // _SAMPLED_PX)
+        sampled = np.ascontiguousarray(picture[::step, ::step])
+    else:
+        sampled = picture.thinned(max(1, max(picture.width, picture.height) // _SAMPLED_PX))
+    small = cv2.resize(sampled, (_WIDTH * 2, _HEIGHT * 2), interpolation=cv2.INTER_AREA)
     grey = cv2.resize(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
     bins = (small.astype(np.int64) * 6) >> 8
     counts = np.bincount((bins @ [36, 6, 1]).ravel(), minlength=216)

@@ -12,7 +12,7 @@ import numpy as np
 
 from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.face.landmarks import model_file
-from lipsync_cli.types import Float64, Frame, UInt8, VideoInfo
+from lipsync_cli.types import Float64, Frame, RgbView, UInt8, VideoInfo
 
 DETECTORS = ("dlib", "dlib-mmod", "face-alignment")
 Box = tuple[float, float, float, float]
@@ -57,7 +57,13 @@ class Analysis:
 
 
 def pixels(frame: Frame) -> UInt8:
-    """The RGB view of a frame, ``[h w 3]`` in storage orientation; ValueError once it has been let go."""
+    """All of the RGB view of a frame, ``[h w 3]`` in storage orientation; ValueError once it has been let go."""
+    view = view_of(frame)
+    return view if isinstance(view, np.ndarray) else view.whole()
+
+
+def view_of(frame: Frame) -> UInt8 | RgbView:
+    """The RGB view of a frame, whole or to be made where it is looked at; ValueError once it has been let go."""
     if frame.rgb is None:
         raise ValueError(f"{frame!r} has no RGB view left to look at")
     return frame.rgb

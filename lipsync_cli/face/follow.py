@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lipsync_cli.face.cover import MouthMemory
-from lipsync_cli.face.detect import Box, pixels
+from lipsync_cli.face.detect import Box, view_of
 from lipsync_cli.face.head_pose import HeadPose, head_pose
 from lipsync_cli.face.landmarks import FacePatch, LandmarkPredictor, cut_patch, pose_of_landmarks, shape_residual
 from lipsync_cli.geometry import invert_affine, transform_points
@@ -107,9 +107,9 @@ class Reader:
 
     def read(self, frame: Frame, pose: Float64, look: Float32 | None, *, looks: int = 2) -> Reading:
         """Read the face near ``pose``, at most ``looks`` times: again where it lay far from there."""
-        rgb = pixels(frame)
+        picture = view_of(frame)
         for turn in range(looks):
-            patch = cut_patch(rgb, self._to_display, pose)
+            patch = cut_patch(picture, self._to_display, pose)
             found = transform_points(invert_affine(patch.matrix), self._predictor.predict(patch.rgb))
             previous, pose = pose, pose_of_landmarks(found)
             if turn and _shift(previous, pose) < _RECUT:

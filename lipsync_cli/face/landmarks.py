@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from lipsync_cli.errors import ModelError
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.geometry import compose_affine, invert_affine, similarity_from_points, transform_points, warp_to_crop
-from lipsync_cli.types import Float64, UInt8
+from lipsync_cli.geometry import compose_affine, cut_from, invert_affine, similarity_from_points, transform_points
+from lipsync_cli.types import Float64, RgbView, UInt8
 
 PATCH_PX = 160
 PATCH_FACE_PX = 100
@@ -49,11 +49,10 @@ class LandmarkPredictor(Protocol):
         ...
 
 
-def cut_patch(rgb: UInt8, to_display: Float64, pose: Float64) -> FacePatch:
-    """Look at the face whose ``pose`` maps the unit box to display pixels; ``rgb`` is in storage pixels."""
+def cut_patch(picture: UInt8 | RgbView, to_display: Float64, pose: Float64) -> FacePatch:
+    """Look at the face whose ``pose`` maps the unit box to display pixels; ``picture`` is RGB as stored."""
     matrix = compose_affine(UNIT_TO_PATCH, invert_affine(pose))
-    pixels = warp_to_crop(rgb, compose_affine(matrix, to_display), PATCH_PX)
-    return FacePatch(cast(UInt8, np.ascontiguousarray(pixels)), matrix)
+    return FacePatch(cut_from(picture, compose_affine(matrix, to_display), PATCH_PX), matrix)
 
 
 def pose_of_box(box: tuple[float, float, float, float]) -> Float64:

@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from lipsync_cli.face.cuts import CutDetector, Signature, same_shot, signature
-from lipsync_cli.face.detect import FaceDetector, analysis_picture, pixels
+from lipsync_cli.face.detect import FaceDetector, analysis_picture, view_of
 from lipsync_cli.face.follow import Reader, Sighting, Track, box_of_pose
 from lipsync_cli.face.identity import FaceRecogniser, Identities
 from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, pose_of_box, pose_of_landmarks
@@ -104,7 +104,7 @@ class Tracker:
 
     def _take(self, frame: Frame) -> None:
         """Read one more frame: is it a new shot, or the end of a flash, and who is in it?"""
-        new, before, recent = signature(pixels(frame)), self._cuts.previous, self._cuts.recent
+        new, before, recent = signature(view_of(frame)), self._cuts.previous, self._cuts.recent
         cut = self._cuts.push(new)
         if self._doubt and frame.index - self._doubt.index > self.options.lookahead_frames:
             self._doubt = None

@@ -67,10 +67,13 @@ def _pick(of_frame: int, of_stream: int, unset: int = 2) -> int:
 
 
 class RgbConverter:
-    """Turns frames of one stream into contiguous RGB with that stream's matrix and range. Not for two threads."""
+    """Turns frames of one stream into contiguous RGB with that stream's matrix and range. Not for two threads.
 
-    def __init__(self, color: ColorInfo) -> None:
-        self._color = color
+    ``threads`` share the work on one frame; 0: as many as there are cores.
+    """
+
+    def __init__(self, color: ColorInfo, *, threads: int = 0) -> None:
+        self._color, self._threads = color, threads
         self._reformatter = VideoReformatter()
         self._table: UInt8 | None = None
 
@@ -101,6 +104,7 @@ class RgbConverter:
             src_color_range=source_range,
             dst_color_range=target_range,
             interpolation=_EXACT,
+            threads=self._threads,
         )
 
     def _gray(self, frame: av.VideoFrame) -> UInt8:

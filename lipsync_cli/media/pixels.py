@@ -58,6 +58,12 @@ def planes_of(frame: av.VideoFrame, fmt: PixelFormat) -> tuple[Plane, ...]:
     return tuple(_plane(plane, h, w, fmt) for plane, (h, w) in zip(frame.planes, shapes, strict=False))
 
 
+def sample_rows(frame: av.VideoFrame, fmt: PixelFormat) -> list[Plane]:
+    """The planes of a frame where they lie, padding at the ends of rows included, so that they can be written to."""
+    rows = [_rows(plane) for plane in frame.planes][: fmt.planes]
+    return [row if fmt.depth == 8 else row.view(np.uint16) for row in rows]
+
+
 def _plane(plane: av.video.plane.VideoPlane, height: int, width: int, fmt: PixelFormat) -> Plane:
     if fmt.depth == 8:
         return np.ascontiguousarray(_rows(plane)[:height, :width])

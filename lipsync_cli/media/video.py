@@ -13,6 +13,7 @@ from lipsync_cli.errors import InputError, UsageError
 from lipsync_cli.media.bounce import bounced
 from lipsync_cli.media.color import RGB_COLOR, RgbConverter, color_info
 from lipsync_cli.media.decode import Decoder, Picture
+from lipsync_cli.media.lazy_rgb import LazyRgbConverter
 from lipsync_cli.media.pixels import decoded_format, planes_of
 from lipsync_cli.media.probe import require_video
 from lipsync_cli.pixel_formats import pixel_format
@@ -27,12 +28,14 @@ def open_frames(
     still_duration: Fraction | None = None,
     bounce_until: Fraction | None = None,
     with_rgb: bool = True,
+    lazy_rgb: bool = False,
 ) -> FrameSource:
     """The frames of ``info.video`` with ``start <= time < end``, in seconds after the stream's first frame.
 
     ``bounce_until``: when the frames end before that many seconds after the first *delivered* frame, they go on
     backward, then forward, and so on, at the source's own spacing. A still picture gives frames at 25 per second
-    for ``still_duration`` (or ``bounce_until``) seconds. Use as a context manager; see FrameSource.
+    for ``still_duration`` (or ``bounce_until``) seconds. ``lazy_rgb``: frames have a view that makes RGB where it is
+    looked at, for those who look at little. Use as a context manager; see FrameSource.
     """
     video = require_video(info)
     if start is not None and end is not None and end <= start:
@@ -41,8 +44,8 @@ def open_frames(
         length = still_duration if still_duration is not None else bounce_until
         if length is None:
             raise UsageError(f"{info.path.name} is a still picture, so its duration must be given.")
-        return FrameSource(info, None, None, length, with_rgb)
-    return FrameSource(info, start, end, bounce_until, with_rgb)
+        return FrameSource(info, None, None, length, with_rgb, lazy_rgb)
+    return FrameSource(info, start, end, bounce_until, with_rgb, lazy_rgb)
 
 
 class FrameSource:
@@ -61,12 +64,13 @@ class FrameSource:
         end: Fraction | None,
         until: Fraction | None,
         with_rgb: bool,
+        lazy_rgb: bool,
     ) -> None:
         self._media, self._video = info, require_video(info)
         self._start, self._end, self._until = start, end, until
         self._format = pixel_format(decoded_format(self._video))
-        self._with_rgb = with_rgb
         self._color = RgbConverter(self._video.color)
+        self._rgb = (LazyRgbConverter(self._video.color).lazy if lazy_rgb else self._color.rgb) if with_rgb else None
         self._decoder = Decoder(info.path, self._video)
         self._delivered = 0
         self._frames = self._deliver()
@@ -151,7 +155,7 @@ class FrameSource:
 
     def _frame(self, picture: Picture, pts: int) -> Frame:
         frame = self._native(picture.frame)
-        rgb = self._color.rgb(frame) if self._with_rgb else None
+        rgb = self._rgb(frame) if self._rgb else None
         index, self._delivered = self._delivered, self._delivered + 1
         return Frame(index, pts, self._time_base, planes_of(frame, self._format), self._format.name, rgb)
 

@@ -53,12 +53,12 @@ def test_bank_and_window_are_librosas_to_the_last_bit():
     np.testing.assert_array_equal(window, librosa.filters.get_window("hann", WINDOW).astype(np.float32))
 
 
-def test_the_first_row_does_not_import_scipy_signal():
+def test_the_first_row_imports_no_library_of_filters():
     code = """if True:
         import sys, numpy
         from lipsync_cli.audio.mel import log_mel
         log_mel(numpy.zeros(400, "float32"))
-        sys.exit("scipy.signal" in sys.modules)"""
+        sys.exit(not {"scipy", "librosa"}.isdisjoint(sys.modules))"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -179,6 +179,21 @@ def test_the_shell_completes(words: str, expected: str) -> None:
     assert expected in done.stdout, done.stderr
 
 
+def test_threads_outside_of_the_networks_are_few_unless_asked_for() -> None:
+    code = """if True:
+        import os, sys
+        from lipsync_cli.__main__ import main
+        sys.argv = ["lipsync", "--version"]
+        try: main()
+        except SystemExit: pass
+        print(os.environ["OPENBLAS_NUM_THREADS"], os.environ["OPENCV_FOR_THREADS_NUM"])
+        import cv2
+        print(cv2.getNumThreads())"""
+    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"} | {"OPENCV_FOR_THREADS_NUM": "3"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert done.stdout.splitlines()[-2:] == ["1 3", "3"]
+
+
 SLEEPER = """
 import pathlib, sys, time, typer
 from lipsync_cli.__main__ import main

@@ -113,7 +113,7 @@ def test_superfast_keeps_its_look_ahead_unless_it_has_to_be_live():
     def arguments(**options):
         return choose_encoding(FakeFfmpeg(), BY_NAME["mp4"], video(), EncodeOptions(**options)).arguments
 
-    assert arguments(preset="superfast").items() >= {"mbtree": "1", "rc-lookahead": "10"}.items()
+    assert arguments(preset="superfast").items() >= {"mbtree": "1", "rc-lookahead": "10", "bf": "1"}.items()
     assert "mbtree" not in arguments(preset="superfast", low_latency=True)
     assert "mbtree" not in arguments(preset="veryfast")
 

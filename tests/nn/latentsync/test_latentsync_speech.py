@@ -13,6 +13,7 @@ from lipsync_cli.errors import ModelError
 from lipsync_cli.nn.checkpoints import load_strictly
 from lipsync_cli.nn.latentsync.speech import (
     SpeechEncoder,
+    _bank,
     frame_tokens,
     log_mel,
     normalised,
@@ -40,6 +41,12 @@ def test_the_spectrogram_is_whispers():
     expected = WhisperFeatureExtractor()(samples, sampling_rate=16_000, truncation=False, padding="longest")
     own = normalised(mel, float(mel.max())).numpy()
     np.testing.assert_allclose(own, expected.input_features[0][:, :100], atol=1e-5)
+
+
+def test_the_bank_is_whispers():
+    from transformers import WhisperFeatureExtractor
+
+    np.testing.assert_allclose(_bank(), WhisperFeatureExtractor().mel_filters.T, atol=4e-9)
 
 
 def reference_activations(w: dict[str, torch.Tensor], mel: torch.Tensor) -> torch.Tensor:
