@@ -90,7 +90,8 @@ def planes_from_rgb(
 
 def to_codes(values: Float32, fmt: PixelFormat) -> Plane:
     """Values rounded to the nearest code of ``fmt``; those beyond its ends are clipped."""
-    return cast(Plane, np.rint(np.clip(values, 0, fmt.peak)).astype(fmt.dtype))
+    clipped = np.clip(values, 0, fmt.peak)
+    return cast(Plane, np.rint(clipped, out=clipped).astype(fmt.dtype))
 
 
 def subsample(plane: Float32, shift: tuple[int, int], siting: Siting = "center") -> Float32:
