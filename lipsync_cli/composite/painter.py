@@ -107,10 +107,8 @@ def _overlay(patch: Patch, convert: RgbToPlanes, options: PainterOptions) -> Flo
     mask *= np.float32(min(patch.weight, 1.0))
     generated *= of_each_channel(mask)
     cover *= mask
-    from_rgb, from_cover = np.zeros((4, 3), np.float32), np.zeros((4, 1), np.float32)
-    from_rgb[: len(convert.linear)], from_cover[: len(convert.offset), 0] = convert.linear, convert.offset
-    from_cover[-1] = 1
-    return np.asarray(cv2.transform(generated, from_rgb) + cv2.transform(cover, from_cover), np.float32)
+    layers = cv2.insertChannel(cover, cv2.cvtColor(generated, cv2.COLOR_RGB2RGBA), 3)
+    return np.asarray(cv2.transform(layers, convert.layers), np.float32)
 
 
 def _painted(group: Sequence[Target], overlay: Float32, fmt: PixelFormat) -> list[Plane]:
