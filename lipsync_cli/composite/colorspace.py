@@ -47,6 +47,15 @@ class RgbToPlanes:
         in one pass."""
         return np.column_stack([self.linear, self.offset])
 
+    @property
+    def layers(self) -> Float32:
+        """``weighted`` as ``[4 4]``, since OpenCV is quick with square ones: zeros for planes that are not there, and
+        last the weight itself."""
+        square = np.zeros((4, 4), np.float32)
+        square[: len(self.linear)] = self.weighted
+        square[3, 3] = 1
+        return square
+
     def apply(self, rgb: npt.ArrayLike) -> Float32:
         """Unrounded, unclipped code values ``[p h w]`` at full resolution for RGB ``[h w 3]`` in [0, 1]."""
         return np.asarray(np.moveaxis(np.asarray(rgb, np.float32) @ self.linear.T + self.offset, -1, 0))
@@ -90,7 +99,8 @@ def planes_from_rgb(
 
 def to_codes(values: Float32, fmt: PixelFormat) -> Plane:
     """Values rounded to the nearest code of ``fmt``; those beyond its ends are clipped."""
-    return cast(Plane, np.rint(np.clip(values, 0, fmt.peak)).astype(fmt.dtype))
+    clipped = np.clip(values, 0, fmt.peak)
+    return cast(Plane, np.rint(clipped, out=clipped).astype(fmt.dtype))
 
 
 def subsample(plane: Float32, shift: tuple[int, int], siting: Siting = "center") -> Float32:

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from lipsync_cli.composite.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.composite.mask import FEATHER
 from lipsync_cli.composite.painter import CpuPainter, Painter, PainterOptions, Target
-from lipsync_cli.composite.warp import covering_window
+from lipsync_cli.composite.warp import Window, covering_window
 from lipsync_cli.geometry import compose_affine, transform_points
 from lipsync_cli.pixel_formats import PixelFormat, pixel_format
 from lipsync_cli.region import LOWER_FACE_REGION, Region
-from lipsync_cli.types import Alignment, Frame, Patch, Plane, VideoInfo
+from lipsync_cli.types import Alignment, Float64, Frame, Patch, Plane, VideoInfo
 
 
 class Compositor:
@@ -74,10 +74,13 @@ class Compositor:
         shape = rows.stop - rows.start, columns.stop - columns.start
         shift = np.array([[1.0, 0, -columns.start], [0, 1, -rows.start]])
         in_window = compose_affine(shift, patch.source.alignment.matrix)
+        grids: dict[tuple[int, int], tuple[Float64, Window]] = {}
         targets = []
         for index, plane in enumerate(planes):
-            to_crop = compose_affine(in_window, fmt.to_luma(index, self._siting))
-            window = covering_window(to_crop, shape, _shape(plane))
+            if fmt.plane_shift(index) not in grids:
+                to_crop = compose_affine(in_window, fmt.to_luma(index, self._siting))
+                grids[fmt.plane_shift(index)] = to_crop, covering_window(to_crop, shape, _shape(plane))
+            to_crop, window = grids[fmt.plane_shift(index)]
             if not window.empty:
                 targets.append(Target(index, plane[window.slices], window, to_crop))
         return targets

@@ -67,14 +67,23 @@ def blend_mask(
     of ``region``; 1 deeper than ``feather`` crop widths inside the outline. Raises ValueError for landmarks that
     are not finite or a feather that is not positive.
     """
-    o = face_outline(landmarks, size, feather=feather, region=region, drawn_jaw=drawn_jaw)
-    depth = np.minimum(o.x[None, :] - o.left[:, None], o.right[:, None] - o.x[None, :])
-    if o.chin is not None:
-        depth = np.minimum(depth, (o.chin - o.y[:, None]) / o.slant)
-    depth = np.minimum(depth, inner_depth(size, region))
     mask = np.zeros((size, size), np.float32)
-    mask[region.window(size)] = smoothstep(np.asarray(depth, np.float32) / np.float32(feather))
+    outline = face_outline(landmarks, size, feather=feather, region=region, drawn_jaw=drawn_jaw)
+    mask[region.window(size)] = mask_within(outline, size, feather, region)
     return mask
+
+
+def mask_within(outline: Outline, size: int, feather: float, region: Region) -> Float32:
+    """``blend_mask`` over the window of ``region``, ``[h w]``, inside an outline found there."""
+    lines = (outline.x, outline.left[:, None], outline.right[:, None])
+    x, left, right = (np.asarray(line, np.float32) for line in lines)
+    depth = np.minimum(x - left, right - x)
+    if outline.chin is not None:
+        chin, y, slant = (np.asarray(line, np.float32) for line in (outline.chin, outline.y, outline.slant))
+        np.minimum(depth, (chin - y[:, None]) / slant, out=depth)
+    np.minimum(depth, inner_depth(size, region), out=depth)
+    depth /= np.float32(feather)
+    return smoothstep(depth)
 
 
 def face_outline(
@@ -125,8 +134,8 @@ def _chin(jaws: tuple[Float64, Float64], x: Float64, feather: float) -> Float64:
     # Three shifted copies round the corners between landmarks and where the two chins cross.
     lower = np.maximum(*lines) + feather + CHIN_MARGIN
     reach = round(CORNER_SPREAD * len(x) / (x[-1] - x[0]))
-    padded = np.pad(lower, reach, mode="edge")
-    return np.asarray((padded[: -2 * reach] + lower + padded[2 * reach :]) / 3)
+    at, last = np.arange(len(x)), len(x) - 1
+    return np.asarray((lower[np.maximum(at - reach, 0)] + lower + lower[np.minimum(at + reach, last)]) / 3)
 
 
 def _widened(columns: Float64) -> Float64:
@@ -139,5 +148,5 @@ def _side(jaw: Float64, chin: Float64, chin_rows: Float64, rows: Float64) -> Flo
     y = np.maximum.accumulate(np.append(jaw[:, 1], chin_rows)) + np.arange(7) * 1e-9
     x = np.append(jaw[:, 0], chin)
     # Three shifted copies round the corners, so that the outline has no kinks to catch the eye.
-    shifted = [np.interp(rows + shift, y, x) for shift in (-CORNER_SPREAD, 0.0, CORNER_SPREAD)]
-    return np.asarray(np.mean(shifted, axis=0))
+    shifted = np.interp(rows + np.array([[-CORNER_SPREAD], [0.0], [CORNER_SPREAD]]), y, x)
+    return np.asarray(shifted.sum(0) / 3)

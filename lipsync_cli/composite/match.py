@@ -71,10 +71,18 @@ def with_detail(generated: Float32, source: Float32, size: int) -> tuple[Float32
     """
     difference = generated - source
     gray = np.asarray(cv2.transform(difference, GRAY), np.float32)
-    stacked = smooth(np.asarray(cv2.merge([difference, gray * gray]), np.float32), DETAIL_SIGMA * size)
-    slow, error = stacked[..., :3], stacked[..., 3] / np.float32(DETAIL_TOLERANCE**2)
+    slow = smooth(difference, DETAIL_SIGMA * size)
+    error = smooth(gray * gray, DETAIL_SIGMA * size) / np.float32(DETAIL_TOLERANCE**2)
     cover = np.asarray(1 - 1 / (1 + error * error), np.float32)
-    return slow + cover[..., None] * (generated - slow), cover
+    paint = generated - slow
+    paint *= of_each_channel(cover)
+    paint += slow
+    return paint, cover
+
+
+def of_each_channel(weights: Float32) -> Float32:
+    """Weights ``[h w]`` once for each channel, ``[h w 3]``: far quicker to multiply with than what broadcasts."""
+    return np.asarray(cv2.cvtColor(weights, cv2.COLOR_GRAY2BGR), np.float32)
 
 
 def shrink(image: Float32, size: tuple[int, int]) -> Float32:

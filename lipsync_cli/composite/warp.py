@@ -44,7 +44,7 @@ def covering_window(to_crop: Float64, crop_shape: tuple[int, int], plane_shape: 
 
 
 def sample_layer(layer: Float32, to_crop: Float64, window: Window) -> Float32:
-    """Values of a crop layer ``[h w]`` at the samples of ``window``; 0 beyond the crop.
+    """Values of crop layers ``[h w]`` or ``[h w c]``, c ≤ 4, at the samples of ``window``; 0 beyond the crop.
 
     Cubic where the crop is enlarged. Where it shrinks, each sample is the mean over its own area, by sampling
     more finely (then bilinear will do) along the plane's axes first, so that neither a small face nor subsampled

@@ -7,8 +7,7 @@ patch reaches travel, as code values, there and back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.composite.colorspace import RgbToPlanes
-from lipsync_cli.composite.painter import NOT_FINITE, PainterOptions, Target
+from lipsync_cli.composite.painter import NOT_FINITE, PainterOptions, Target, of_one_grid
 from lipsync_cli.composite_torch.layers import CropSpace
 from lipsync_cli.composite_torch.sampling import sample_layers
 from lipsync_cli.pixel_formats import PixelFormat
@@ -50,7 +49,7 @@ class TorchPainter:
             overlay, finite = self._space.overlay(patch, convert, options)
             painted = [
                 codes
-                for group in _of_one_grid(targets)
+                for group in of_one_grid(targets)
                 for codes in _painted(group, overlay, self._upload(group, fmt), fmt.peak)
             ]
             # One transfer, since each is waited for.
@@ -70,12 +69,6 @@ class TorchPainter:
 def _stream(device: torch.device, priority: int) -> torch.cuda.Stream:
     make = cast(Callable[..., torch.cuda.Stream], torch.cuda.Stream)  # its constructor is not annotated
     return make(device, priority=priority)
-
-
-def _of_one_grid(targets: Sequence[Target]) -> Iterator[list[Target]]:
-    """Consecutive targets whose samples sit at the same places, in order."""
-    for _, group in groupby(targets, key=lambda target: (target.window, target.to_crop.tobytes())):
-        yield list(group)
 
 
 def _painted(group: Sequence[Target], overlay: Tensor, old: Tensor, peak: int) -> Tensor:
