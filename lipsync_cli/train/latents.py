@@ -53,7 +53,7 @@ def encode_clips(
 ) -> list[LatentClip]:
     """Run the encoder, wherever it is, over every frame of every clip; ``hearing`` adds variants of the sound.
 
-    ``mirrored`` adds every clip once more as a mirror shows it: another face, whose lips speak the same. Its landmarks
+    ``mirrored`` adds every clip once more as a mirror shows it: another face, whose lips speak the same. Landmarks
     stay as they were, as only openings are read off them.
     """
     encoder.eval()  # in training mode it would take each clip's own statistics for the training set's, and keep them
