@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,9 @@ _CALM = {
 def main() -> None:
     """Run the command line; a request to terminate unwinds like Ctrl-C, so that partial output is removed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Importing the libraries makes a million objects and no garbage to speak of, in which Python would look for it
+    # again and again.
+    gc.set_threshold(100_000)
     for name, value in _CALM.items():
         os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):

@@ -72,9 +72,9 @@ def _equalised(grey: Float32) -> Float32:
 
 
 def _one_way(a: Float32, b: Float32) -> float:
-    padded = np.pad(b, 1, mode="edge")
-    shifts = [np.abs(a - padded[y : y + _HEIGHT, x : x + _WIDTH]) for y in range(3) for x in range(3)]
-    return float(np.minimum.reduce(shifts).mean())
+    padded = cv2.copyMakeBorder(b, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    shifted = np.lib.stride_tricks.as_strided(padded, (3, 3, *b.shape), 2 * padded.strides)
+    return float(np.abs(a - shifted).min((0, 1)).mean())
 
 
 class CutDetector:

@@ -15,8 +15,8 @@ from lipsync_cli.media.pixels import sample_rows
 from lipsync_cli.pixel_formats import PIXEL_FORMATS, PixelFormat
 from lipsync_cli.types import ColorInfo, UInt8
 
-# Conversion is set up anew for every size, so sizes are rounded up to multiples of this, and a few are kept.
-_GRID = 32
+# Conversion is set up anew for every size, so sizes are rounded up to multiples of about this, and a few are kept.
+_GRID = 24
 _SIZES_KEPT = 8
 # swscale interpolates chroma, for which a part's edges lack neighbours.
 _EDGE = 4
@@ -56,9 +56,13 @@ class LazyRgbConverter:
         fmt = PIXEL_FORMATS[frame.format.name]
         target = PIXEL_FORMATS[fmt.name.replace("420", "444").replace("422", "444")]
         width, height = -(-frame.width // step), -(-frame.height // step)
-        rows, columns = np.arange(height) * step, np.arange(width) * step
-        shifts = [fmt.plane_shift(plane) for plane in range(fmt.planes)]
-        places = [np.ix_(rows >> sy, columns >> sx) for sx, sy in shifts]
+        places: list[Any] = []
+        for plane in range(fmt.planes):
+            sx, sy = fmt.plane_shift(plane)
+            if step % (1 << max(sx, sy)):
+                places.append(np.ix_(np.arange(height) * step >> sy, np.arange(width) * step >> sx))
+            else:  # the same, much faster
+                places.append((slice(0, height * step >> sy, step >> sy), slice(0, width * step >> sx, step >> sx)))
         return self._converted(frame, target, width, height, places)
 
     def _converted(self, frame: av.VideoFrame, fmt: PixelFormat, width: int, height: int, places: list[Any]) -> UInt8:
@@ -114,7 +118,8 @@ class LazyRgb:
             there = _within(x0, x1, x, columns, self.width) and _within(y0, y1, y, rows, self.height)
             if there and x % step == y % step == 0:
                 return known, x, y
-        grid = int(np.lcm(_GRID, step))
+        unit = int(np.lcm(2, step))
+        grid = -(-_GRID // unit) * unit
         (x, width), (y, height) = _span(x0, x1, self.width, grid), _span(y0, y1, self.height, grid)
         converted = sum(known.shape[0] * known.shape[1] for known, _, _ in self._parts)
         if converted + width * height > _MOST * self.width * self.height:
