@@ -30,7 +30,7 @@ OFFER_EVERY = 5
 class ReferenceBank:
     """At most ``capacity`` references of one face, as the renderer takes them.
 
-    ``pictures`` are their pixels once more for ``cpu_drawing``, if ``on_cpu``.
+    ``pictures`` are their pixels for ``cpu_drawing``, if ``on_cpu``; the references themselves then hold none.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ReferenceBank:
         )
         columns = torch.from_numpy(np.stack([pose.jaw_columns for pose in poses]))
         references.places[0, :, JAW_LINE, 0] = columns.to(references.places)
-        return references
+        return references._replace(pixels=references.pixels[..., :0]) if self._on_cpu else references
 
     def wants(self) -> bool:
         """Whether the next crop should be offered; counts it."""

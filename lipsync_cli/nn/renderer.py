@@ -33,10 +33,12 @@ class References(NamedTuple):
     """Of n references for each of b sequences: ``pixels`` ``[b n 3 s s]`` and states ``z`` ``[b n d]``; ``points``
     ``[b n 29 2]``, which tell which are alike, and ``places`` ``[b n 29 2]`` where these lie in the picture.
 
-    What they add to every frame is worked out once: ``sixteenth``, ``eighth`` and ``quarter`` ``[b n c h w]`` go into
-    the trunk at these scales, ``head`` into the head; the last two of the window only. ``shift`` ``[b 29 2]`` leads
-    from wanted points to their places. ``aside`` ``[b n]`` is what else speaks against each of them, beside the
-    squared distance of lips.
+    What they add to every frame is worked out once: ``sixteenth``, ``eighth`` and ``quarter`` ``[b n h w c]`` go into
+    the trunk at these scales, ``head`` into the head; the last two of the window only. Channels are last, as
+    convolutions have them in memory: then a few of many are picked, and met with a frame's own, without reordering.
+
+    ``shift`` ``[b 29 2]`` leads from wanted points to their places. ``aside`` ``[b n]`` is what else speaks against
+    each of them, beside the squared distance of lips.
     """
 
     pixels: Tensor
@@ -53,7 +55,7 @@ class References(NamedTuple):
     @property
     def network_size(self) -> int:
         """Pixels of the side at which the networks look at crops."""
-        return 16 * self.sixteenth.shape[-1]
+        return 16 * self.sixteenth.shape[-2]
 
     def repeated(self, times: int) -> References:
         """Each sequence ``times`` times over, for as many frames of it."""
@@ -74,10 +76,10 @@ class References(NamedTuple):
         rows = torch.arange(len(indices), device=indices.device)[:, None]
 
         def mean(maps: Tensor) -> Tensor:
-            return torch.einsum("bkchw,bk->bchw", maps[rows, indices], weights)
+            return torch.einsum("bkhwc,bk->bhwc", maps[rows, indices], weights).permute(0, 3, 1, 2)
 
         trunk = mean(self.sixteenth), mean(self.eighth), mean(self.quarter)
-        head = self.head[rows, indices].flatten(0, 1)
+        head = self.head[rows, indices].flatten(0, 1).permute(0, 3, 1, 2)
         return Chosen(indices, weights, *trunk, head, self.z[rows, indices], self.places[rows, indices])
 
 
@@ -175,7 +177,7 @@ class Renderer(nn.Module):
         window = RegionWindow.of(flat.shape[-1])
         trunk = half[..., window.trunk_rows, window.trunk_columns]
         sixteenth, eighth, quarter, head = (
-            maps.reshape(b, n, *maps.shape[1:])
+            maps.reshape(b, n, *maps.shape[1:]).permute(0, 1, 3, 4, 2).contiguous()
             for maps in (
                 partial_conv(self.join3, eighth, c3, bias=True),
                 partial_conv(self.join2, quarter, c3 + c2, bias=True),
@@ -261,9 +263,9 @@ def _up(x: Tensor) -> Tensor:
 
 def _unshuffle(x: Tensor) -> Tensor:
     """``pixel_unshuffle`` by two, into the channels-last layout and in one pass."""
-    b, c, h, w = x.shape
-    cells = x.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5)
-    return cells.reshape(b, h // 2, w // 2, 4 * c).permute(0, 3, 1, 2)
+    pixels = x.permute(0, 2, 3, 1)
+    cells = [pixels[:, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    return torch.stack(cells, -1).flatten(-2).permute(0, 3, 1, 2)
 
 
 def _layout(x: Tensor) -> Tensor:

@@ -52,11 +52,9 @@ def references(held: ReferenceBank, pose: Pose = AHEAD) -> References:
 
 
 def contents(held: ReferenceBank) -> list[float]:
-    known = references(held).pixels[0]
-    assert len(held.pictures) == len(known)
-    for picture, pixels in zip(held.pictures, known, strict=True):
-        assert (picture == pixels.permute(1, 2, 0).numpy()).all()
-    return [round(float(value), 3) for value in known.mean((1, 2, 3))]
+    assert references(held).pixels.numel() == 0
+    assert len(held.pictures) == len(held.states)
+    return [round(float(picture.mean()), 3) for picture in held.pictures]
 
 
 @torch.inference_mode()
