@@ -56,6 +56,12 @@ class DubSettings(BaseModel):
     landmark_samples: int = Field(
         default=4, ge=1, le=16, description="Readings averaged for each face: more are calmer and slower."
     )
+    read_every: int = Field(
+        default=1,
+        ge=1,
+        le=8,
+        description="Frames between two readings of a followed face; it moves straight between.",
+    )
     spare_covered: bool = Field(
         default=True, description="Leave frames alone in which a hand or an object covers the mouth."
     )

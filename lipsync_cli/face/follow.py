@@ -66,6 +66,20 @@ class Sighting:
     score: float
     hindrance: FaceState
 
+    def towards(self, other: Sighting, frame: Frame) -> Sighting:
+        """What was not read of ``frame``, which lies between this and ``other``: on the straight way, and hindered by
+        what hinders either."""
+        share = (float(frame.time) - self.time) / (other.time - self.time)
+        return Sighting(
+            frame.index,
+            float(frame.time),
+            self.landmarks + share * (other.landmarks - self.landmarks),
+            self.pose + share * (other.pose - self.pose),
+            self.yaw + share * (other.yaw - self.yaw),
+            self.score,
+            self.hindrance if other.hindrance == FaceState.OK else other.hindrance,
+        )
+
 
 @dataclass(slots=True)
 class Track:

@@ -36,7 +36,8 @@ class TrackOptions:
     whole picture is searched every fifth time. So a newcomer is found within ``detect_every`` frames, or within
     five times as many where it comes in front of somebody known or changes next to nothing. A face not seen for up
     to ``bridge_s`` seconds keeps its track; one that no detector confirms is given up after ``unconfirmed_s``.
-    Beyond ``max_faces`` newcomers are ignored. ``landmark_samples`` trades speed for calm.
+    Beyond ``max_faces`` newcomers are ignored. ``landmark_samples`` trades speed for calm. A face that nothing
+    hinders is read in every ``read_every``-th frame, within the look-ahead, and lies between its readings in the rest.
     """
 
     lookahead_frames: int = 3
@@ -46,11 +47,14 @@ class TrackOptions:
     unconfirmed_s: float = 2.0
     max_faces: int = 8
     landmark_samples: int = 4
+    read_every: int = 1
     quality: QualityOptions = field(default_factory=QualityOptions)
 
     def __post_init__(self) -> None:
         if self.lookahead_frames < 0 or self.detect_every < 1 or self.detect_size < 80 or self.max_faces < 1:
             raise ValueError(f"tracking options out of range: {self}")
+        if not 1 <= self.read_every <= self.lookahead_frames + 1:
+            raise ValueError(f"faces read every {self.read_every} frames need as much look-ahead: {self}")
 
 
 def track_options(settings: DubSettings) -> TrackOptions:
@@ -60,6 +64,7 @@ def track_options(settings: DubSettings) -> TrackOptions:
         detect_every=settings.detect_every,
         detect_size=settings.detect_size,
         landmark_samples=settings.landmark_samples,
+        read_every=min(settings.read_every, settings.lookahead_frames + 1),
         quality=QualityOptions(
             min_face_px=settings.min_face_px, max_yaw=settings.max_yaw, covered=settings.spare_covered
         ),

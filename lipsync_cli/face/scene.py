@@ -39,7 +39,7 @@ class SceneState:
     """What a shot's tracking remembers. Copied before a doubtful cut, so that it can be taken back.
 
     ``searched`` is the thumbnail of the last frame that was searched as a whole, ``skipped`` how many searches
-    have been spared since.
+    have been spared since; ``unread`` how many frames have passed since faces were read.
     """
 
     shot: int = 0
@@ -48,6 +48,7 @@ class SceneState:
     frames: int = 0
     searched: Float32 | None = None
     skipped: int = 0
+    unread: int = 0
 
 
 class Scene:
@@ -77,19 +78,39 @@ class Scene:
 
         ``earlier`` are the frames of the shot still held, oldest first: a newcomer is traced back through them.
         """
+        state = self.state
+        state.frames, state.since_detection, state.unread = (
+            state.frames + 1,
+            state.since_detection + 1,
+            state.unread + 1,
+        )
+        if state.unread >= self._options.read_every or not self._at_ease(frame):
+            self.read(frame, thumbnail, earlier)
+
+    def _at_ease(self, frame: Frame) -> bool:
+        """Whether all faces are where they should be and free, so that a frame need not be read."""
+        due = frame.index - self.state.unread
+        tracks = self.state.tracks
+        return bool(tracks) and all(
+            t.hindrance == FaceState.OK and t.sightings and t.sightings[-1].index == due for t in tracks
+        )
+
+    def read(self, frame: Frame, thumbnail: Float32, earlier: Sequence[Frame]) -> None:
+        """Look for the faces of the newest frame, and lay them between their readings in those passed over."""
         state, time = self.state, float(frame.time)
+        if not state.unread:
+            return
+        state.unread = 0
         state.tracks = [t for t in state.tracks if time - t.seen <= self._options.bridge_s]
         readings = self._follow(frame, time)
-        state.since_detection += 1
         doubtful = len(readings) < len(state.tracks)
-        if state.frames == 0 or doubtful or state.since_detection >= self._options.detect_every:
+        if state.frames == 1 or doubtful or state.since_detection >= self._options.detect_every:
             state.since_detection = 0
             if doubtful or not self._confirm_all(thumbnail, readings, time):
                 state.searched, state.skipped = thumbnail, 0
                 self._detect(frame, readings, earlier)
-        state.frames += 1
         for track in self._unrivalled(readings):
-            self._accept(track, readings[track.track_id], frame)
+            self._accept(track, readings[track.track_id], frame, earlier)
 
     def _follow(self, frame: Frame, time: float) -> dict[int, Reading]:
         """Readings of the tracks that are plausibly still where they should be."""
@@ -252,13 +273,16 @@ class Scene:
                 kept.append(track)
         return kept
 
-    def _accept(self, track: Track, reading: Reading, frame: Frame) -> None:
+    def _accept(self, track: Track, reading: Reading, frame: Frame, earlier: Sequence[Frame]) -> None:
         track.accept(reading, float(frame.time))
         sighting = self._sighting(track, reading, frame)
         if sighting.hindrance == FaceState.OK and self._options.quality.covered:
             covered = track.mouth.covered(lower_face(reading.patch, reading.pose), reading.head, sighting.time)
             sighting = replace(sighting, hindrance=FaceState.COVERED) if covered else sighting
         track.hindrance = sighting.hindrance
+        if track.sightings and frame.index - track.sightings[-1].index <= self._options.read_every:
+            before = track.sightings[-1]
+            track.sightings.extend(before.towards(sighting, f) for f in earlier if f.index > before.index)
         track.sightings.append(sighting)
         if sighting.hindrance in (FaceState.OK, FaceState.TOO_SMALL):
             merit = (1 - abs(reading.head.yaw)) * min(1.0, reading.width_px / 100)

@@ -86,6 +86,7 @@ class Tracker:
             self._take(frame)
             if len(self._held) > self.options.lookahead_frames:
                 yield self._hand_on()
+        self._catch_up()
         while self._held:
             yield self._hand_on()
 
@@ -108,6 +109,8 @@ class Tracker:
         cut = self._cuts.push(new)
         if self._doubt and frame.index - self._doubt.index > self.options.lookahead_frames:
             self._doubt = None
+        if cut:
+            self._catch_up()
         self._held.append(_Held(frame, self._scene.state.shot, new.grey))
         if self._doubt and same_shot(self._doubt.before, self._doubt.flash, new):
             self._go_back(self._doubt, new)
@@ -129,11 +132,20 @@ class Tracker:
             if held.frame.index >= doubt.index:
                 self._observe(held)
 
+    def _catch_up(self) -> None:
+        """A shot is over: what was passed over at its end has no later reading to lie before, so read it."""
+        if self._held:
+            last = self._held[-1]
+            self._scene.read(last.frame, last.thumbnail, self._before(last))
+
+    def _before(self, held: _Held) -> list[Frame]:
+        """The frames before it that are held, of the same shot."""
+        index = held.frame.index
+        return [other.frame for other in self._held if other.shot == held.shot and other.frame.index < index]
+
     def _observe(self, held: _Held) -> None:
         held.shot = self._scene.state.shot
-        index = held.frame.index
-        earlier = [other.frame for other in self._held if other.shot == held.shot and other.frame.index < index]
-        self._scene.observe(held.frame, held.thumbnail, earlier)
+        self._scene.observe(held.frame, held.thumbnail, self._before(held))
         self._showing.update((track.track_id, track) for track in self._scene.state.tracks)
 
     def _hand_on(self) -> TrackedFrame:

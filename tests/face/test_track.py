@@ -57,6 +57,47 @@ def states(tracked: list[TrackedFrame], track_id: int = 0) -> list[FaceState | N
     return [next((f.state for f in item.faces if f.track_id == track_id), None) for item in tracked]
 
 
+class CountingPredictor(DiscPredictor):
+    """Counts how often a face is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readings = 0
+
+    def predict(self, patch):
+        self.readings += 1
+        return super().predict(patch)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("count", [29, 30, 31])
+def test_a_face_that_is_read_now_and_then_is_in_every_frame_where_it_is(every: int, count: int) -> None:
+    predictor = CountingPredictor()
+    options = TrackOptions(lookahead_frames=3, read_every=every)
+    shown = pictures(count, x=120, speed=4.0)
+    reading = Tracker(video_info(WIDTH, HEIGHT), DiscDetector(), options, predictor=predictor)
+    tracked = list(reading.run(frame(i, picture) for i, picture in enumerate(shown)))
+    assert ids(tracked) == [[0]] * count and states(tracked) == [FaceState.OK] * count
+    for i, item in enumerate(tracked[3:-3], 3):
+        truth = transform_points(pose(120 + 4.0 * i, 130, 90), MEAN_FACE[:, :2])
+        assert np.abs(item.faces[0].landmarks - truth).max() < 0.6
+    if every > 1:
+        assert predictor.readings < 2.2 * count / every + 6
+
+
+def test_a_shot_ends_with_its_face_however_seldom_it_is_read() -> None:
+    other = [paint_face(scene(WIDTH, HEIGHT, 5, (90, 40, 20)), pose(330, 140, 90), 120)] * 14
+    for first in (13, 14):
+        tracked = run(pictures(first) + other, TrackOptions(read_every=2))
+        assert [item.shot for item in tracked] == [0] * first + [1] * 14
+        assert all([face.state for face in item.faces] == [FaceState.OK] for item in tracked)
+
+
+def test_a_face_that_leaves_is_not_carried_on() -> None:
+    plain, seldom = (states(run(pictures(20) + nobody(20), TrackOptions(read_every=n))) for n in (1, 2))
+    assert seldom[:20] == plain[:20] and FaceState.OK not in seldom[20:]
+
+
 @pytest.mark.parametrize("lookahead", [0, 1, 3, 6])
 def test_every_frame_comes_out_once_in_order(lookahead: int) -> None:
     tracked = run(pictures(20), TrackOptions(lookahead_frames=lookahead))
