@@ -37,7 +37,7 @@ class TrackOptions:
     five times as many where it comes in front of somebody known or changes next to nothing. A face not seen for up
     to ``bridge_s`` seconds keeps its track; one that no detector confirms is given up after ``unconfirmed_s``.
     Beyond ``max_faces`` newcomers are ignored. ``landmark_samples`` trades speed for calm. A face that nothing
-    hinders is read in every ``read_every``-th frame, within the look-ahead, and lies between its readings in the rest.
+    hinders is read in every ``read_every``-th frame, within the look-ahead, and lies straight between in the rest.
     """
 
     lookahead_frames: int = 3
