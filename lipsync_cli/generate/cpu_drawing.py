@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.nn.drawing import DETAIL_POWER, Fields, Paint, RegionWindow
-from lipsync_cli.nn.renderer import References, Renderer
+from lipsync_cli.nn.renderer import References, Renderer, Seen
 from lipsync_cli.region import generation_region
 from lipsync_cli.types import Float32
 
@@ -23,9 +23,16 @@ def pictures(pixels: Tensor) -> tuple[Float32, ...]:
     return tuple(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()) for picture in pixels)
 
 
+def see(renderer: Renderer, frames: Sequence[Float32], network_size: int) -> Seen:
+    """What the renderer sees of crops ``[s s 3]`` in [0, 1], as ``draw`` takes it one by one."""
+    small = [_shrunk(frame, (network_size, network_size)) for frame in frames]
+    return renderer.see(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2))
+
+
 def draw(
     renderer: Renderer,
     frame: Float32,
+    seen: Seen,
     z: Tensor,
     points: Tensor,
     references: References,
@@ -33,11 +40,11 @@ def draw(
     like: Tensor | None = None,
 ) -> tuple[Float32, RegionWindow]:
     """What ``Renderer`` makes of one crop ``[s s 3]`` in [0, 1] with a state ``[1 d]`` and its points ``[1 29 2]``:
-    the window of the result, ``[h w 3]`` in about [0, 1], and where it lies. ``sources`` are the references'
-    ``pictures``, ``like`` as there."""
+    the window of the result, ``[h w 3]`` in about [0, 1], and where it lies. ``seen`` is of this crop, ``sources``
+    are the references' ``pictures``, ``like`` as there."""
     small = references.network_size
     window = RegionWindow.of(small).enlarged(len(frame) // small)
-    look = renderer.look(_tensor(_shrunk(frame, (small, small))), z, points, references, like)
+    look = renderer.look(seen, z, points, references, like)
     warped = _take(look.fields, [sources[int(index)] for index in look.indices[0]], window)
     paint = renderer.paint(look, z, _tensor(_shrunk(warped, look.masked.shape[-2:])))
     drawn = _blend(warped, paint)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import References, Renderer
+from lipsync_cli.nn.renderer import References, Renderer, Seen
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 LATENT_RATE = 25
@@ -84,6 +85,15 @@ class MiniState:
             points = torch.lerp(self.like, points, share)
         self.like, self.like_at = points, position
         return points
+
+
+class Shot(NamedTuple):
+    """A crop about to be drawn: its pixels in [0, 1] ``[s s 3]``, to be drawn over, and what the networks saw of it,
+    where a CPU draws."""
+
+    crop: Crop
+    rgb: Float32 | None = None
+    seen: Seen | None = None
 
 
 class LipForcingMini:
@@ -157,36 +167,47 @@ class LipForcingMini:
         z = torch.stack([self._state_at(state, position) for position in positions])
         silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
         z = z + silence * (state.rest - z)
-        shots = zip(chunk.crops, positions, torch.split(z, 1), strict=True)
+        shots = zip(self._shots(chunk.crops), positions, torch.split(z, 1), strict=True)
         drawings: list[Drawing | None] = [self._draw(state, *shot) for shot in shots]
         self._forget(state, math.floor(positions[-1]))
         return drawings
 
-    def _draw(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> Drawing:
+    def _shots(self, crops: Sequence[Crop]) -> list[Shot]:
+        """Crops as ``_draw`` takes them; on a CPU the networks have seen all of them at once."""
+        if not self._on_cpu:
+            return [Shot(crop) for crop in crops]
+        frames = [crop.rgb.astype(np.float32) * np.float32(1 / 255) for crop in crops]
+        seen = cpu_drawing.see(self.networks.renderer, frames, self.config.seen_size)
+        return [
+            Shot(crop, rgb, seen.frame(index)) for index, (crop, rgb) in enumerate(zip(crops, frames, strict=True))
+        ]
+
+    def _draw(self, state: MiniState, shot: Shot, position: Fraction, z: Tensor) -> Drawing:
         """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
+        crop = shot.crop
         points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
         pose = Pose.of(crop.landmarks, len(crop.rgb))
         # A jaw speaks up and down. Sideways it lies as this head is turned; a state would say whose it resembles.
         points[0, JAW_LINE, 0] = torch.from_numpy(pose.jaw_columns).to(points)
         references, like = bank.references(pose), state.lingering(points, position)
-        rgb = self._picture(crop, z.to(self.dtype), points, references, bank.pictures, like)
+        rgb = self._picture(shot, z.to(self.dtype), points, references, bank.pictures, like)
         if bank.wants():
             bank.offer(self._pixels([crop]), pose)
         jaw = (points + references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
         return Drawing(rgb, jaw.cpu().numpy())
 
     def _picture(
-        self, crop: Crop, z: Tensor, points: Tensor, references: References, sources: list[Float32], like: Tensor
+        self, shot: Shot, z: Tensor, points: Tensor, references: References, sources: list[Float32], like: Tensor
     ) -> Float32 | Tensor:
         """See ``Drawing.rgb``."""
         renderer, sharpen = self.networks.renderer, self.config.sharpen
-        sigma = detail_sigma(len(crop.rgb), crop.enlargement)
-        if not self._on_cpu:
-            image = renderer(self._pixels([crop]), z, points, references, like).image.float()
+        sigma = detail_sigma(len(shot.crop.rgb), shot.crop.enlargement)
+        if shot.seen is None or shot.rgb is None:
+            image = renderer(self._pixels([shot.crop]), z, points, references, like).image.float()
             pictures = sharpened_images(image, sharpen, sigma).clamp(0, 1)[0].permute(1, 2, 0)
             return finished(pictures) if self.leave_drawings else np.ascontiguousarray(pictures.cpu().numpy())
-        rgb = crop.rgb.astype(np.float32) * np.float32(1 / 255)
-        drawn, window = cpu_drawing.draw(renderer, rgb, z, points, references, sources, like)
+        rgb = shot.rgb
+        drawn, window = cpu_drawing.draw(renderer, rgb, shot.seen, z, points, references, sources, like)
         rgb[window.rows, window.columns] = sharpened(drawn, sharpen, sigma).clip(0, 1)
         return torch.from_numpy(rgb) if self.leave_drawings else rgb
 

@@ -73,14 +73,18 @@ class References(NamedTuple):
     def nearest(self, points: Tensor) -> Chosen:
         """The references for lips at ``points`` ``[b 29 2]``."""
         indices, weights = nearest(points, self.points, NEAREST, self.aside)
-        rows = torch.arange(len(indices), device=indices.device)[:, None]
+        b, n = self.points.shape[:2]
+        rows = (torch.arange(b, device=indices.device)[:, None] * n + indices).flatten()
+
+        def picked(maps: Tensor) -> Tensor:
+            return maps.flatten(0, 1).index_select(0, rows).reshape(*indices.shape, *maps.shape[2:])
 
         def mean(maps: Tensor) -> Tensor:
-            return torch.einsum("bkhwc,bk->bhwc", maps[rows, indices], weights).permute(0, 3, 1, 2)
+            return torch.einsum("bkhwc,bk->bhwc", picked(maps), weights).permute(0, 3, 1, 2)
 
         trunk = mean(self.sixteenth), mean(self.eighth), mean(self.quarter)
-        head = self.head[rows, indices].flatten(0, 1).permute(0, 3, 1, 2)
-        return Chosen(indices, weights, *trunk, head, self.z[rows, indices], self.places[rows, indices])
+        head = picked(self.head).flatten(0, 1).permute(0, 3, 1, 2)
+        return Chosen(indices, weights, *trunk, head, picked(self.z), picked(self.places))
 
 
 class Chosen(NamedTuple):
@@ -95,6 +99,20 @@ class Chosen(NamedTuple):
     head: Tensor
     z: Tensor
     places: Tensor
+
+
+class Seen(NamedTuple):
+    """What frames show outside the region, which depends on nothing else: ``masked`` frames ``[b 3 n n]`` and their
+    features ``[b c h w]`` at these scales."""
+
+    masked: Tensor
+    quarter: Tensor
+    eighth: Tensor
+    sixteenth: Tensor
+
+    def frame(self, index: int) -> Seen:
+        """One of them, still as a batch."""
+        return Seen._make(x[index : index + 1] for x in self)
 
 
 class Look(NamedTuple):
@@ -202,32 +220,33 @@ class Renderer(nn.Module):
         """
         zoom = frames.shape[-1] // references.network_size
         window = RegionWindow.of(references.network_size).enlarged(zoom)
-        look = self.look(shrink(frames, zoom), z, points, references, like)
+        look = self.look(self.see(shrink(frames, zoom)), z, points, references, like)
         sources = references.pixels[torch.arange(len(frames), device=frames.device)[:, None], look.indices]
         warped = take(look.fields, sources, window)
         image = blend(warped, self.paint(look, z, shrink(warped, zoom)))
         image = torch.where(window.fine(region_keep(frames.shape[-1], frames)) > 0.5, window.fine(frames), image)
         return Rendering(window.paste(image, frames), window.paste(warped, frames))
 
-    def look(
-        self, frames: Tensor, z: Tensor, points: Tensor, references: References, like: Tensor | None = None
-    ) -> Look:
-        """Where to take the pixels of the window from, for frames at the networks' size ``[b 3 n n]``."""
-        window = RegionWindow.of(references.network_size)
-        keep = region_keep(references.network_size, frames)
+    def see(self, frames: Tensor) -> Seen:
+        """Frames at the networks' size ``[b 3 n n]``, several at a time being quicker."""
+        keep = region_keep(frames.shape[-1], frames)
         masked = (frames * 2 - 1) * keep
-        seen = torch.cat([masked, keep.expand(len(frames), -1, -1, -1)], 1)
+        return Seen(masked, *self.pyramid(_layout(torch.cat([masked, keep.expand(len(frames), -1, -1, -1)], 1))))
+
+    def look(self, seen: Seen, z: Tensor, points: Tensor, references: References, like: Tensor | None = None) -> Look:
+        """Where to take the pixels of the window from."""
+        window = RegionWindow.of(references.network_size)
         chosen = references.nearest(points if like is None else like)
         places = points + references.shift
         h = self._trunk(seen, z, places, chosen, window)
         weights = point_weights(places, references.network_size // 4, (window.coarse_rows, window.coarse_columns))
         guess = displacement(weights, places, chosen.places)
-        return Look(chosen.indices, h, window.fine(masked), self._fields(h, z, guess, chosen))
+        return Look(chosen.indices, h, window.fine(seen.masked), self._fields(h, z, guess, chosen))
 
-    def _trunk(self, seen: Tensor, z: Tensor, places: Tensor, references: Chosen, window: RegionWindow) -> Tensor:
+    def _trunk(self, seen: Seen, z: Tensor, places: Tensor, references: Chosen, window: RegionWindow) -> Tensor:
         """Features of the window at a quarter of the networks' size, from all scales."""
         _, c1, c2, c3 = LEVELS
-        f1, f2, f3 = self.pyramid(_layout(seen))
+        _, f1, f2, f3 = seen
         h = self.trunk3(partial_conv(self.join3, f3, 0) + references.sixteenth, z)
         h = _up(partial_conv(self.join2, F.silu(h), 0)) + partial_conv(self.join2, f2, c3) + references.eighth
         h = _up(partial_conv(self.join1, F.silu(self.trunk2(h, z)), 0))

@@ -10,7 +10,7 @@ from lipsync_cli.nn.blocks import conv, partial_conv
 from lipsync_cli.nn.drawing import RegionWindow, identity_grid, region_keep
 from lipsync_cli.nn.landmark_flow import heat_maps, pixel_centres, point_weights
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import Renderer
+from lipsync_cli.nn.renderer import Renderer, Seen
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_the_trunk_sees_no_edge_where_only_its_window_is_computed(renderer, size
     heats = heat_maps(p, size // 4)
     whole = renderer.trunk1(renderer.join1(torch.cat([h, f1, half, heats], 1)), z)
     window = RegionWindow.of(size)
-    part = renderer._trunk(seen, z, p, chosen, window)
+    part = renderer._trunk(Seen(frames, f1, f2, f3), z, p, chosen, window)
     torch.testing.assert_close(part, window.coarse(whole), atol=1e-4, rtol=1e-4)
 
 
