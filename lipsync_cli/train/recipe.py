@@ -35,12 +35,13 @@ JOINT = (
 class MiniRecipe:
     """Every stage of lip-forcing-mini in order; ``student`` unset ships the causal network itself.
 
-    Without phases of ``autoencoder`` encoder and renderer are those of the model that the run starts from, and there
-    is no ``points`` stage; without ``phones`` the flow is that model's too. Where a run starts from nothing,
-    ``phones`` unset leaves that stage out. ``hearing`` says how else clips sound while speech is learnt; unset, only
-    loudness, tilt, throat and floor change. ``mirrored`` adds every clip as a mirror shows it to what speech is
-    learnt from. ``temperature`` goes into the card beside the schedule. ``open_only`` trains on the clearly licensed
-    clips alone.
+    Without phases of ``autoencoder`` encoder and renderer are those of the model that the run starts from, and
+    there is no ``points`` stage; without ``phones`` the flow is that model's too, and ``learnt`` says how far the
+    weights move from the model's towards those that were taught on (Wortsman et al. 2022: what one forgot, the
+    other knows). Where a run starts from nothing, ``phones`` unset leaves that stage out. ``hearing`` says how else
+    clips sound while speech is learnt; unset, only loudness, tilt, throat and floor change. ``mirrored`` adds every
+    clip as a mirror shows it to what speech is learnt from. ``temperature`` goes into the card beside the schedule.
+    ``open_only`` trains on the clearly licensed clips alone.
     """
 
     autoencoder: tuple[AutoencoderRecipe, ...] = JOINT
@@ -53,6 +54,7 @@ class MiniRecipe:
     student: StudentRecipe | None = None
     hearing: HearingRecipe | None = None
     mirrored: bool = False
+    learnt: float = 1.0
     temperature: tuple[float, ...] = (1.0, 1.0)
     open_only: bool = False
 

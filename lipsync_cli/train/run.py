@@ -23,7 +23,7 @@ from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.export import WEIGHTS, export
 from lipsync_cli.train.latents import LatentClip, encode_clips
-from lipsync_cli.train.loop import deadline_in, is_done
+from lipsync_cli.train.loop import deadline_in, is_done, with_weights
 from lipsync_cli.train.phones import synthesise, train_phones
 from lipsync_cli.train.points import train_points
 from lipsync_cli.train.previews import save_preview
@@ -157,15 +157,25 @@ def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config
     network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", **run.stage_options())
     _report(run, "causal", networks, network, held_out, config)
     if recipe.student is None:
-        return network
+        return blended(earlier, network, recipe.learnt)
     expert, teacher = train_judges(run, network, states, earlier)
     if held_out and run.runtime.is_main:
         run.say(f"wrote {analyse(teacher, expert, held_out, run.runs / 'teacher')}")
     network = train_student(
         network, teacher, expert, states, recipe.student, run.runs / "student", **run.stage_options()
     )
+    network = blended(earlier, network, recipe.learnt)
     _report(run, "student", networks, network, held_out, config)
     return network
+
+
+def blended(earlier: CausalFlow | None, network: CausalFlow, learnt: float) -> CausalFlow:
+    """``network`` with weights ``learnt`` of the way to its own from those of ``earlier``, if there is one."""
+    if earlier is None or learnt == 1.0:
+        return network
+    former = earlier.state_dict()
+    taught = network.state_dict()
+    return with_weights(network, {key: torch.lerp(former[key], taught[key], learnt) for key in taught})
 
 
 def new_judges(recipe: MiniRecipe, units: CausalFlow) -> tuple[StateSync, WindowFlow]:

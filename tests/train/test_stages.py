@@ -17,6 +17,8 @@ from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import load_networks
 from lipsync_cli.generate.mini_config import MiniConfig, read_config
 from lipsync_cli.geometry import invert_affine, transform_points
+from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe
@@ -29,7 +31,7 @@ from lipsync_cli.train.phones import PhonesRecipe
 from lipsync_cli.train.points import PointsRecipe, points_loss
 from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.recipe import MiniRecipe
-from lipsync_cli.train.run import Run, train_all
+from lipsync_cli.train.run import Run, blended, train_all
 from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
 from lipsync_cli.train.state_sync import StateSyncRecipe
 from lipsync_cli.train.student import StudentRecipe
@@ -120,6 +122,18 @@ def test_a_model_is_taught_on_where_another_stopped(prepared: Path, tmp_path: Pa
     moved = (before.flow.velocity.weight - after.flow.velocity.weight).detach().abs().max()
     assert 0 < float(moved) < 0.1, "the flow goes on from where it was"
     assert not (tmp_path / "second" / "points").exists()
+
+
+def test_weights_may_move_a_part_of_the_way() -> None:
+    def flow(seed: int) -> CausalFlow:
+        torch.manual_seed(seed)
+        return CausalFlow(FlowConfig(6, 16, 1, 2, chunk=4, window=8))
+
+    former, taught = flow(0), flow(1)
+    assert blended(None, taught, 0.5) is taught
+    half = blended(former, taught, 0.5)
+    torch.testing.assert_close(half.state_in.weight, (former.state_in.weight + taught.state_in.weight) / 2)
+    assert_same(weights_of(blended(former, taught, 0.0)), weights_of(former))
 
 
 def test_states_are_in_the_training_sets_units_whatever_mode_the_encoder_was_in(prepared: Path) -> None:
