@@ -50,6 +50,7 @@ from lipsync_cli.timeline import plan_length
 from lipsync_cli.types import Face, Frame
 
 DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
+MOST_DRAWERS = 4
 OnProgress = Callable[[int, int | None], None]
 
 
@@ -191,14 +192,14 @@ def _half_of_the_cores() -> int:
 def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
     """The generator of a job's model; with random weights it costs what the real one does."""
     settings = job.request.settings
-    # Small maps gain little from more threads, and faces and the encoder need cores too: on two of them a dub with
-    # one thread takes a fifth less time than with two.
-    own = _half_of_the_cores() if job.card.kind == "lip-forcing-mini" else 0
+    # Small maps gain nothing from more threads each, but a chunk's crops can be drawn side by side.
+    small = job.card.kind == "lip-forcing-mini"
     return load_generator(
         job.card,
         device=job.device,
         dtype=settings.dtype,
-        threads=settings.threads or own,
+        threads=1 if small else settings.threads,
+        drawers=settings.threads or min(MOST_DRAWERS, cores()),
         parity=settings.parity,
         compile=settings.compile,
         graphs=settings.graphs,

@@ -8,11 +8,12 @@ at its own time. So any frame rate, and a variable one, is followed without resa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import References, Renderer, Seen
-from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
+from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, Float64, GeneratorSpec
 
 LATENT_RATE = 25
 # Time constant in steps of the grid of what chooses references.
@@ -45,6 +46,10 @@ LINGER = 1.0
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
 # In crop widths too: lips further apart than a closed mouth's are none that could simply be closed for silence.
 AJAR = 0.02
+
+
+Picture = Callable[[], "Float32 | Tensor"]
+"""Gives a crop's ``Drawing.rgb``, perhaps after waiting for it."""
 
 
 class MiniNetworks(nn.Module):
@@ -107,11 +112,15 @@ class LipForcingMini:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         name: str = KIND,
+        drawers: int = 1,
     ) -> None:
+        """On a CPU the crops of a chunk are drawn by ``drawers`` threads, which changes no pixel."""
         self.config, self.device, self.dtype = config, torch.device(device), dtype
         self.leave_drawings = False
         self.networks = networks.eval().to(self.device)
         self._on_cpu = self.device.type == "cpu" and dtype == torch.float32
+        several = self._on_cpu and drawers > 1
+        self._drawers = ThreadPoolExecutor(drawers, thread_name_prefix="lipsync-draw") if several else None
         self.networks.renderer.to(dtype=dtype)
         self.networks.renderer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         hop = Fraction(1, MEL_RATE)
@@ -168,9 +177,9 @@ class LipForcingMini:
         silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
         z = z + silence * (state.rest - z)
         shots = zip(self._shots(chunk.crops), positions, torch.split(z, 1), strict=True)
-        drawings: list[Drawing | None] = [self._draw(state, *shot) for shot in shots]
+        begun = [self._draw(state, *shot) for shot in shots]
         self._forget(state, math.floor(positions[-1]))
-        return drawings
+        return [Drawing(picture(), jaw) for picture, jaw in begun]
 
     def _shots(self, crops: Sequence[Crop]) -> list[Shot]:
         """Crops as ``_draw`` takes them; on a CPU the networks have seen all of them at once."""
@@ -182,20 +191,34 @@ class LipForcingMini:
             Shot(crop, rgb, seen.frame(index)) for index, (crop, rgb) in enumerate(zip(crops, frames, strict=True))
         ]
 
-    def _draw(self, state: MiniState, shot: Shot, position: Fraction, z: Tensor) -> Drawing:
-        """One crop with the mouth state ``[1 latent]``. One at a time, its maps stay in a core's own cache."""
+    def _draw(self, state: MiniState, shot: Shot, position: Fraction, z: Tensor) -> tuple[Picture, Float64]:
+        """Begin one crop with the mouth state ``[1 latent]``: its picture, once it is asked for, and its jaw.
+
+        What a crop is drawn from is decided in order, so the bank may grow while crops are still being drawn.
+        """
         crop = shot.crop
         points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
         pose = Pose.of(crop.landmarks, len(crop.rgb))
         # A jaw speaks up and down. Sideways it lies as this head is turned; a state would say whose it resembles.
         points[0, JAW_LINE, 0] = torch.from_numpy(pose.jaw_columns).to(points)
         references, like = bank.references(pose), state.lingering(points, position)
-        rgb = self._picture(shot, z.to(self.dtype), points, references, bank.pictures, like)
-        if bank.wants():
-            bank.offer(self._pixels([crop]), pose)
+        # Pixels as the crop was: the picture is drawn over them.
+        offered = self._pixels([crop]) if bank.wants() else None
+        picture = self._begun(shot, z.to(self.dtype), points, references, list(bank.pictures), like)
+        if offered is not None:
+            bank.offer(offered, pose)
         jaw = (points + references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
-        return Drawing(rgb, jaw.cpu().numpy())
+        return picture, jaw.cpu().numpy()
 
+    def _begun(self, *drawn: Any) -> Picture:
+        """``_picture`` of the arguments: done, or going on in a thread."""
+        if self._drawers is not None:
+            return self._drawers.submit(self._picture, *drawn).result
+        picture = self._picture(*drawn)
+        return lambda: picture
+
+    # Threads have inference modes of their own.
+    @torch.inference_mode()
     def _picture(
         self, shot: Shot, z: Tensor, points: Tensor, references: References, sources: list[Float32], like: Tensor
     ) -> Float32 | Tensor:

@@ -49,6 +49,7 @@ def load_generator(
     device: str = "auto",
     dtype: str = "auto",
     threads: int = 0,
+    drawers: int = 1,
     parity: bool = False,
     compile: bool = False,
     graphs: bool = False,
@@ -62,6 +63,7 @@ def load_generator(
     """The generator a model card describes, with its weights verified and loaded.
 
     0 ``threads`` means torch's choice, 0 ``crop_size`` the model's; large models have one size and ignore it.
+    ``drawers`` are threads that draw side by side where the embedded model runs on a CPU.
 
     ``parity`` asks for the numerics of the model's own release; ``compile`` for torch's compiler, ``graphs`` for
     recorded passes, ``devices`` for several GPUs and ``crop_encoder`` for another encoder where a model has a use for
@@ -107,7 +109,8 @@ def load_generator(
     networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
     if adapter is not None:
         apply_adapter(networks, adapter)
-    return mini.LipForcingMini(networks, config, device=chosen, dtype=choose_dtype(dtype, chosen), name=card.name)
+    kind = choose_dtype(dtype, chosen)
+    return mini.LipForcingMini(networks, config, device=chosen, dtype=kind, name=card.name, drawers=drawers)
 
 
 def _check_options(

@@ -91,6 +91,16 @@ def test_any_split_into_steps_gives_the_same_pictures(sizes, rate):
     np.testing.assert_allclose(split, whole, atol=2e-5)
 
 
+def test_crops_that_are_drawn_side_by_side_are_the_same():
+    """The bank grows between the crops of a chunk, whichever of them is done first."""
+    config = CONFIG.model_copy(update={"bank": 6, "sharpen": 0.5})
+    crops, times = make_crops(24, seed=3), at_rate(24, Fraction(25))
+    alone, together = (
+        run(LipForcingMini(make_networks(), config, drawers=drawers), crops, times, [4] * 6) for drawers in (1, 3)
+    )
+    assert np.array_equal(alone, together)
+
+
 def test_same_seed_same_pictures_other_seed_others(generator):
     crops, times = make_crops(8), at_rate(8, Fraction(25))
     first = run(generator, crops, times, [4, 4])
