@@ -132,7 +132,7 @@ def codec_name(stream: Any) -> str:
     """The codec's own name: mp3, where PyAV names the decoder, mp3float. Empty when there is none."""
     context = getattr(stream, "codec_context", None)
     if context is None:
-        return stream.name or ""
+        return getattr(stream, "name", None) or ""  # streams of an unknown codec have no names at all
     return getattr(context.codec, "canonical_name", "") or context.name or ""
 
 

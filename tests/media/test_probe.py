@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.errors import InputError
@@ -122,6 +122,7 @@ def test_any_name_is_only_a_name(clips, tmp_path, name):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=40))
+@example([(13259, 1)])  # sound of a codec that nobody knows
 def test_damaged_files_raise_nothing_but_our_errors(clips, tmp_path, damage):
     data = bytearray((clips / "plain.mp4").read_bytes())
     for position, value in damage:
