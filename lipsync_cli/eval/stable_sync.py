@@ -71,7 +71,7 @@ def mel_windows(samples: Float32, origin: int, starts: range, columns: int) -> F
     count = first_column(starts[-1]) + columns - first
     begin, stop = (origin + n for n in column_samples(first, count))
     inside = samples[max(begin, 0) : max(stop, 0)]
-    before = max(-begin, 0)
+    before = min(max(-begin, 0), stop - begin)  # all of it where the window ends before the sound begins
     mel = wav2lip_mel(np.pad(inside, (before, stop - begin - before - len(inside))))
     at = [first_column(start) - first for start in starts]
     return np.stack([mel[None, :, column : column + columns] for column in at])
