@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lipsync_cli.geometry import of_each_channel
 from lipsync_cli.types import Float32
 
 FIELD_CELLS = 24
@@ -78,11 +79,6 @@ def with_detail(generated: Float32, source: Float32, size: int) -> tuple[Float32
     paint *= of_each_channel(cover)
     paint += slow
     return paint, cover
-
-
-def of_each_channel(weights: Float32) -> Float32:
-    """Weights ``[h w]`` once for each channel, ``[h w 3]``: far quicker to multiply with than what broadcasts."""
-    return np.asarray(cv2.cvtColor(weights, cv2.COLOR_GRAY2BGR), np.float32)
 
 
 def shrink(image: Float32, size: tuple[int, int]) -> Float32:

@@ -12,8 +12,9 @@ import numpy as np
 
 from lipsync_cli.composite.colorspace import RgbToPlanes, to_codes
 from lipsync_cli.composite.mask import face_outline, mask_within
-from lipsync_cli.composite.match import color_field, of_each_channel, with_detail
+from lipsync_cli.composite.match import color_field, with_detail
 from lipsync_cli.composite.warp import Window, sample_layer
+from lipsync_cli.geometry import of_each_channel
 from lipsync_cli.pixel_formats import PixelFormat
 from lipsync_cli.region import Region
 from lipsync_cli.types import Float32, Float64, Patch, Plane

@@ -79,11 +79,9 @@ class Scene:
         ``earlier`` are the frames of the shot still held, oldest first: a newcomer is traced back through them.
         """
         state = self.state
-        state.frames, state.since_detection, state.unread = (
-            state.frames + 1,
-            state.since_detection + 1,
-            state.unread + 1,
-        )
+        state.frames += 1
+        state.since_detection += 1
+        state.unread += 1
         if state.unread >= self._options.read_every or not self._at_ease(frame):
             self.read(frame, thumbnail, earlier)
 

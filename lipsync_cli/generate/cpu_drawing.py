@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.geometry import of_each_channel
 from lipsync_cli.nn.drawing import DETAIL_POWER, Fields, Paint, RegionWindow
 from lipsync_cli.nn.renderer import References, Renderer, Seen
 from lipsync_cli.region import generation_region
@@ -70,8 +71,8 @@ def _take(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> F
         taken: Float32 = np.asarray(
             cv2.remap(source, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32
         )
-        mixed += taken * _of_each_channel(share)
-        taken *= _of_each_channel(above)
+        mixed += taken * of_each_channel(share)
+        taken *= of_each_channel(above)
         more += taken
     mixed += more
     mixed -= _enlarged(_shrunk(more, fields.logits.shape[-2:]), width, height)
@@ -86,7 +87,7 @@ def _blend(warped: Float32, paint: Paint) -> Float32:
     out = warped - 0.5
     colour *= 0.25
     out -= colour
-    out *= _of_each_channel(gate)
+    out *= of_each_channel(gate)
     colour *= 2
     out += colour
     out += 0.5
@@ -103,11 +104,6 @@ def _shares(logits: Float32) -> tuple[Float32, Float32]:
     shares /= shares.sum(0)
     detail /= detail.sum(0)
     return shares, detail
-
-
-def _of_each_channel(weights: Float32) -> Float32:
-    """Weights ``[h w]`` once for each channel, ``[h w 3]``: far quicker to multiply with than what broadcasts."""
-    return np.asarray(cv2.cvtColor(weights, cv2.COLOR_GRAY2BGR), np.float32)
 
 
 def _enlarged(maps: Float32, width: int, height: int) -> Float32:

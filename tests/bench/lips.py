@@ -14,20 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync_cli import hub
-from lipsync_cli.generate.mini import MiniNetworks, load_networks
-from lipsync_cli.generate.mini_config import MiniConfig, read_config
+from lipsync_cli.generate.mini import MiniNetworks
+from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.landmarks import lip_gap
 from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.latents import encode_clips
+from lipsync_cli.train.run import load_model
 
 
 def shipped_networks(model: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:
     """The weights in models/lip-forcing-mini, or in another such folder, and what its card says of them."""
-    card = hub.load_card(model)
-    config = read_config(card.generator, model=card.name)
-    return load_networks(hub.resolve_weights(card, "networks"), config).eval(), config
+    networks, config = load_model(model)
+    return networks.eval(), config
 
 
 @torch.no_grad()
