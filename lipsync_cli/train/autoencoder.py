@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from lipsync_cli.nn.landmark_flow import LIPS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer, Rendering
+from lipsync_cli.train.augment import AugmentRecipe
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 from lipsync_cli.train.losses import gradient_l1, region_weights, structural_dissimilarity, weight_sum, weighted_l1
@@ -38,6 +39,7 @@ class AutoencoderRecipe:
     warmup: int = 200
     latent: int = 24
     latent_noise: float = 0.1
+    changes: AugmentRecipe | None = None
     seed: int = 0
     save_every: int = 200
 
@@ -165,7 +167,7 @@ def train(
         return next(
             render_batches(
                 clips, size=recipe.crop_size, sequences=sequences, targets=recipe.targets,
-                references=recipe.references, seed=seed,
+                references=recipe.references, seed=seed, changes=recipe.changes,
             )
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from lipsync_cli.composite.mask import blend_mask
 from lipsync_cli.landmarks import JAW, lip_gap
 from lipsync_cli.nn.landmark_flow import POINTS
+from lipsync_cli.train.augment import AugmentRecipe, Pictures, augment
 from lipsync_cli.train.prepared import (
     MIN_FRAMES,
     Int16,
@@ -96,17 +98,26 @@ class RenderBatch(NamedTuple):
 
 
 def render_batches(
-    clips: list[ClipData], *, size: int, sequences: int, targets: int, references: int, seed: int, still: float = 0.0
+    clips: list[ClipData],
+    *,
+    size: int,
+    sequences: int,
+    targets: int,
+    references: int,
+    seed: int,
+    still: float = 0.0,
+    changes: AugmentRecipe | None = None,
 ) -> Iterator[RenderBatch]:
     """Endless batches of ``sequences`` clips; a pure function of its arguments.
 
-    A share ``still`` of them has references that all show one state, as a portrait's or a listener's do.
+    A share ``still`` of them has references that all show one state, as a portrait's or a listener's do. Without
+    ``changes`` only colours and left and right change.
     """
     rng = np.random.default_rng(seed)
     weights = speaker_weights(clips)
     while True:
         chosen = rng.choice(len(clips), sequences, p=weights)
-        samples = [_render_sample(clips[i], size, targets, references, rng, still) for i in chosen]
+        samples = [_render_sample(clips[i], size, targets, references, rng, still, changes) for i in chosen]
         stacked = [torch.stack(column) for column in zip(*samples, strict=True)]
         yield RenderBatch(*stacked)
 
@@ -126,22 +137,28 @@ def speaker_weights(clips: list[ClipData]) -> Float32:
 
 
 def _render_sample(
-    clip: ClipData, size: int, targets: int, references: int, rng: np.random.Generator, still: float
+    clip: ClipData,
+    size: int,
+    targets: int,
+    references: int,
+    rng: np.random.Generator,
+    still: float,
+    changes: AugmentRecipe | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     count = len(clip.crops)
     at = rng.integers(0, count, targets)
     choose = still_references if rng.random() < still else choose_references
-    refs = choose(clip.landmarks, references, rng)
-    picked = np.concatenate([at, refs])
-    crops = np.array(clip.crops[picked])
-    shots = zip(crops[:targets], clip.landmarks[at], clip.rows[at], strict=True)
+    picked = np.concatenate([at, choose(clip.landmarks, references, rng)])
     drops = CHIN_DROP * np.abs(rng.normal(size=targets))
+    pictures = _pictures(clip, picked)
+    if changes is not None:
+        pictures = augment(pictures, targets, changes, rng)
+    shots = zip(pictures.crops, pictures.landmarks, pictures.real, drops, strict=False)
     masks = [
-        shown(crop, marks, size, int(rows), chin_drop=drop)
-        for (crop, marks, rows), drop in zip(shots, drops, strict=True)
+        shown(crop, marks, size, len(crop), chin_drop=drop) * _wholly(real, size) for crop, marks, real, drop in shots
     ]
-    pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
-    points = torch.from_numpy(clip.landmarks[picked][:, POINTS] + 0.5) / clip.crops.shape[1]
+    pixels = torch.from_numpy(pictures.crops).permute(0, 3, 1, 2).float() / 255
+    points = torch.from_numpy(pictures.landmarks[:, POINTS] + 0.5) / clip.crops.shape[1]
     if pixels.shape[-1] != size:
         pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
     pixels = jitter_colour(pixels, rng)
@@ -149,6 +166,17 @@ def _render_sample(
     if rng.random() < 0.5:
         pixels, seen, points = pixels.flip(-1), seen.flip(-1), mirror_points(points)
     return pixels[:targets], pixels[targets:], points[:targets], points[targets:], seen
+
+
+def _pictures(clip: ClipData, picked: npt.NDArray[np.int64]) -> Pictures:
+    crops = np.array(clip.crops[picked])
+    real = np.arange(crops.shape[1])[:, None] < clip.rows[picked][:, None, None]
+    return Pictures(crops, clip.landmarks[picked], np.repeat(real, crops.shape[2], 2).astype(np.float32))
+
+
+def _wholly(real: Float32, size: int) -> npt.NDArray[np.bool_]:
+    """Pixels ``[size size]`` of a resized picture that only real ones of ``[s s]`` go into."""
+    return np.asarray(cv2.resize(real, (size, size), interpolation=cv2.INTER_AREA) > 1 - 1e-4)
 
 
 def shown(

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.nn.patch_critic import Judgement, PatchCritic, view
+from lipsync_cli.train.augment import AugmentRecipe
 from lipsync_cli.train.autoencoder import Autoencoder, picture_terms, render
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
@@ -27,7 +28,8 @@ from lipsync_cli.train.runtime import ALONE, Runtime
 class SharpenRecipe:
     """Sizes and rates. ``pull`` is the critic's share against the reconstruction's gradient on the picture.
 
-    The networks look at ``network_size`` pixels of crops of ``crop_size``. ``still``: see ``render_batches``.
+    The networks look at ``network_size`` pixels of crops of ``crop_size``. ``still`` and ``changes``: see
+    ``render_batches``.
     """
 
     crop_size: int = 256
@@ -44,6 +46,7 @@ class SharpenRecipe:
     matching: float = 0.2
     latent_noise: float = 0.1
     still: float = 0.2
+    changes: AugmentRecipe | None = None
     seed: int = 0
     save_every: int = 100
 
@@ -112,7 +115,7 @@ def _advance(
         return next(
             render_batches(
                 clips, size=recipe.crop_size, sequences=sequences, targets=recipe.targets,
-                references=recipe.references, seed=seed, still=recipe.still,
+                references=recipe.references, seed=seed, still=recipe.still, changes=recipe.changes,
             )
         )  # fmt: skip
 

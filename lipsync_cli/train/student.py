@@ -33,7 +33,8 @@ class StudentRecipe:
     ``guidance`` is the teacher's scale inside ``sync_window`` (flow times) and 1 outside it. The critic learns at
     every step, the student at every ``every``-th. ``reward`` is β of the sample weights, which are normalised to a
     mean of one; 0 turns it off. ``truth`` adds that share of the squared distance to the real states, which plain
-    distillation does without.
+    distillation does without; ``temporal`` that of TREPA's distance (LatentSync) in the expert's eyes, see
+    ``temporal_distance``.
     """
 
     steps: int = 1500
@@ -47,6 +48,7 @@ class StudentRecipe:
     every: int = 3
     reward: float = 4.0
     truth: float = 0.0
+    temporal: float = 0.0
     learning_rate: float = 1e-4
     critic_rate: float = 3e-4
     warmup: int = 30
@@ -80,7 +82,8 @@ def train_student(
     torch.manual_seed(recipe.seed)
     for network in (student, teacher, expert):
         runtime.place(network)
-    judges = Judges(teacher.requires_grad_(False), copy.deepcopy(teacher).requires_grad_(True), expert)
+    critic = copy.deepcopy(teacher).requires_grad_(True)
+    judges = Judges(teacher.requires_grad_(False), critic, expert.requires_grad_(False))
     betas = (0.0, 0.999)
     optimiser = torch.optim.AdamW(student.parameters(), recipe.learning_rate, betas, weight_decay=0.01)
     following = torch.optim.AdamW(judges.critic.parameters(), recipe.critic_rate, betas, weight_decay=0.01)
@@ -181,14 +184,23 @@ def _distil(
         liked = confidence(judges.expert.agreement(said, batch.audio))
     everyones = runtime.gather(liked)
     weights = runtime.own_rows(torch.softmax(recipe.reward * everyones, 0) * len(everyones))
-    away = (said - student.normalise(batch.z)).pow(2).mean((1, 2))
+    real = student.normalise(batch.z)
+    away = (said - real).pow(2).mean((1, 2))
     total = (weights * loss).mean() + recipe.truth * away.mean()
+    if recipe.temporal:
+        total = total + recipe.temporal * temporal_distance(judges.expert, said, real).mean()
     descend(optimiser, total, rate * recipe.learning_rate, runtime=runtime)
     return {
         "matching": loss.detach().mean(),
         "confidence": liked.mean(),
         "distance": away.detach().mean(),
     }
+
+
+def temporal_distance(expert: StateSync, said: Tensor, real: Tensor) -> Tensor:
+    """How differently two sequences of states ``[b n latent]`` move, ``[b]``: 1 − cosine of the expert's features of
+    each stretch of ``SPAN`` frames."""
+    return 1 - (expert.lips(said) * expert.lips(real)).sum(-1).mean(1)
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ from lipsync_cli.train.student import (
     matching_gradient,
     rollout_window,
     shifted_times,
+    temporal_distance,
     train_student,
 )
 from lipsync_cli.train.trajectory import Bench, analyse
@@ -230,3 +231,18 @@ def test_liberty_is_taken_where_people_differ_and_left_where_one_moves():
     kept = flow.liberty.diagonal()
     assert kept[0] < 0.02 and kept[1] > 0.98
     assert float(kept[2]) == pytest.approx(1 / (1 + causal.STRANGENESS), abs=0.05)
+
+
+def test_the_temporal_term_tells_motion_from_motion_and_teaches_the_student_alone() -> None:
+    torch.manual_seed(0)
+    expert = StateSync(LATENT).requires_grad_(False)
+    real = torch.randn(2, 30, LATENT)
+    assert torch.allclose(temporal_distance(expert, real, real), torch.zeros(2), atol=1e-5)
+    said = torch.roll(real, 3, 1).requires_grad_(True)
+    distance = temporal_distance(expert, said, real)
+    assert (distance > 0.01).all()
+    # Where lips are on average is not motion.
+    assert torch.allclose(temporal_distance(expert, said + 1.5, real), distance, atol=1e-4)
+    distance.sum().backward()
+    assert said.grad is not None and said.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in expert.parameters())
