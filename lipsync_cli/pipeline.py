@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from collections.abc import Generator as IteratorOf
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -38,6 +38,7 @@ from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.painting import make_painter, paints_on_device
+from lipsync_cli.presets import DubSettings
 from lipsync_cli.region import REGIONS
 from lipsync_cli.report import DubReport, StageClock
 from lipsync_cli.reporting import make_report
@@ -65,10 +66,11 @@ def dub(
     ``load`` gives the generator instead of ``make_generator``. Raises the errors of ``lipsync_cli.errors``; then
     nothing is left under the output's name.
     """
-    job, clock, tally = prepare(request), StageClock(), Tally()
-    sheet = SheetMaker(job.stream) if request.sheet else None
     with ExitStack() as stack:
-        tracker = stack.enter_context(_tracker(job))
+        worker = stack.enter_context(_face_worker(request.settings))
+        job, clock, tally = prepare(request, beside=worker.start if worker else None), StageClock(), Tally()
+        sheet = SheetMaker(job.stream) if request.sheet else None
+        tracker = _tracker(job, worker)
         with clock.stage("load"):
             generator = (load or make_generator)(job)
         source = stack.enter_context(open_source(job))
@@ -101,8 +103,11 @@ def explain(request: DubRequest) -> dict[str, Any]:
     return {"ledger": list(ledger), "stages": list(STAGES)}
 
 
-def prepare(request: DubRequest, *, check: bool = True) -> Job:
-    """Look everything up and refuse what cannot work; ``check`` includes the output's place."""
+def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], None] | None = None) -> Job:
+    """Look everything up and refuse what cannot work; ``check`` includes the output's place.
+
+    ``beside`` is called when only the device is left to be found, for which torch is imported: that takes a second.
+    """
     settings = request.settings
     video, audio = probe(request.video), probe(request.audio)
     stream = require_video(video)
@@ -114,12 +119,14 @@ def prepare(request: DubRequest, *, check: bool = True) -> Job:
     parse_face_choice(settings.face)
     card = hub.load_card(settings.model)
     adapter = None if settings.adapter is None else read_adapter(Path(settings.adapter), card)
-    device = choose_device(settings.device)
-    paints_on_device(settings.compositor, device)
     start, end = request.start or Fraction(0), request.end
     shown = _part(measure_video(request.video, stream), start, end)
     spoken = _part(duration_of(request.audio), start, end)
     length = plan_length(settings.length, shown, spoken)
+    if beside is not None:
+        beside()
+    device = choose_device(settings.device)
+    paints_on_device(settings.compositor, device)
     return Job(request, card, video, audio, stream, length, device, adapter)
 
 
@@ -172,16 +179,18 @@ def compose(
         )  # fmt: skip
 
 
-@contextmanager
-def _tracker(job: Job) -> Iterator[Tracker]:
-    """A tracker that looks at faces in another process where that is dlib's work and there is a core for it."""
-    settings, options = job.request.settings, track_options(job.request.settings)
+def _face_worker(settings: DubSettings) -> AbstractContextManager[FaceWorker | None]:
+    """Another process that looks at faces, where that is dlib's work and there is a core for it."""
     if settings.detector in WORKER_DETECTORS and worth_it():
-        with FaceWorker(settings.detector, settings.landmark_samples) as worker:
-            worker.start()
-            yield Tracker(job.stream, worker, options, predictor=worker)
-    else:
-        yield Tracker(job.stream, create_detector(settings.detector, device=job.device), options)
+        return FaceWorker(settings.detector, settings.landmark_samples)
+    return nullcontext()
+
+
+def _tracker(job: Job, worker: FaceWorker | None) -> Tracker:
+    settings, options = job.request.settings, track_options(job.request.settings)
+    if worker is not None:
+        return Tracker(job.stream, worker, options, predictor=worker)
+    return Tracker(job.stream, create_detector(settings.detector, device=job.device), options)
 
 
 def _half_of_the_cores() -> int:

@@ -6,6 +6,8 @@ Versions of OpenCV before 5 round coordinates to 1/32 pixel, which is all that t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from lipsync_cli.geometry import of_each_channel
 from lipsync_cli.nn.drawing import DETAIL_POWER, Fields, Paint, RegionWindow
-from lipsync_cli.nn.renderer import References, Renderer, Seen
+from lipsync_cli.nn.renderer import Chosen, References, Renderer
 from lipsync_cli.region import generation_region
 from lipsync_cli.types import Float32
 
@@ -24,34 +26,59 @@ def pictures(pixels: Tensor) -> tuple[Float32, ...]:
     return tuple(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()) for picture in pixels)
 
 
-def see(renderer: Renderer, frames: Sequence[Float32], network_size: int) -> Seen:
-    """What the renderer sees of crops ``[s s 3]`` in [0, 1], as ``draw`` takes it one by one."""
-    small = [_shrunk(frame, (network_size, network_size)) for frame in frames]
-    return renderer.see(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2))
+class Sitting(NamedTuple):
+    """What one drawing is made from: a crop ``frame`` ``[s s 3]`` in [0, 1], a state ``z`` ``[1 d]`` and its
+    ``points`` ``[1 29 2]``, ``references`` and their ``pictures``, and the points ``like`` that choose of them."""
+
+    frame: Float32
+    z: Tensor
+    points: Tensor
+    references: References
+    pictures: Sequence[Float32]
+    like: Tensor
+
+    def chosen(self) -> Chosen:
+        """Its nearest references."""
+        return self.references.nearest(self.like)
 
 
-def draw(
-    renderer: Renderer,
-    frame: Float32,
-    seen: Seen,
-    z: Tensor,
-    points: Tensor,
-    references: References,
-    sources: Sequence[Float32],
-    like: Tensor | None = None,
-) -> tuple[Float32, RegionWindow]:
-    """What ``Renderer`` makes of one crop ``[s s 3]`` in [0, 1] with a state ``[1 d]`` and its points ``[1 29 2]``:
-    the window of the result, ``[h w 3]`` in about [0, 1], and where it lies. ``seen`` is of this crop, ``sources``
-    are the references' ``pictures``, ``like`` as there."""
-    small = references.network_size
-    window = RegionWindow.of(small).enlarged(len(frame) // small)
-    look = renderer.look(seen, z, points, references, like)
-    warped = _take(look.fields, [sources[int(index)] for index in look.indices[0]], window)
-    paint = renderer.paint(look, z, _tensor(_shrunk(warped, look.masked.shape[-2:])))
-    drawn = _blend(warped, paint)
+def draw(renderer: Renderer, sittings: Sequence[Sitting]) -> tuple[list[Float32], RegionWindow]:
+    """What ``Renderer`` makes of crops of one size: the window of each, ``[h w 3]`` in about [0, 1], and where it
+    lies. The networks look at several at once, which is quicker than one by one."""
+    small = sittings[0].references.network_size
+    window = RegionWindow.of(small).enlarged(len(sittings[0].frame) // small)
+    drawn: list[Float32] = []
+    # While a bank fills, later crops may have more references to be drawn from.
+    for _, alike in groupby(((sitting, sitting.chosen()) for sitting in sittings), lambda pair: len(pair[1].z[0])):
+        drawn += _drawn_together(renderer, *zip(*alike, strict=True), window=window)
+    return drawn, window
+
+
+def _drawn_together(
+    renderer: Renderer, sittings: Sequence[Sitting], chosen: Sequence[Chosen], *, window: RegionWindow
+) -> list[Float32]:
+    """``draw`` of crops that have as many references each."""
+    small = sittings[0].references.network_size
+    z = torch.cat([sitting.z for sitting in sittings])
+    places = torch.cat([sitting.points + sitting.references.shift for sitting in sittings])
+    seen = renderer.see(_tensor([_shrunk(sitting.frame, (small, small)) for sitting in sittings]))
+    look = renderer.look(seen, z, places, Chosen.joined(chosen))
+    warped = [
+        _take(look.fields.frame(at), [sitting.pictures[int(index)] for index in look.indices[at]], window)
+        for at, sitting in enumerate(sittings)
+    ]
+    paint = renderer.paint(look, z, _tensor([_shrunk(image, look.masked.shape[-2:]) for image in warped]))
+    return [
+        _shown(sitting.frame, _blend(image, paint.frame(at)), window)
+        for at, (sitting, image) in enumerate(zip(sittings, warped, strict=True))
+    ]
+
+
+def _shown(frame: Float32, drawn: Float32, window: RegionWindow) -> Float32:
+    """The window of ``frame`` with what was drawn where it is generated."""
     generated = generation_region(len(frame))[window.rows, window.columns]
     shown = frame[window.rows, window.columns].copy()
-    return np.asarray(cv2.copyTo(drawn, generated.view(np.uint8), shown), np.float32), window
+    return np.asarray(cv2.copyTo(drawn, generated.view(np.uint8), shown), np.float32)
 
 
 def _take(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> Float32:
@@ -115,6 +142,6 @@ def _shrunk(image: Float32, shape: Sequence[int]) -> Float32:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def _tensor(image: Float32) -> Tensor:
-    """``[h w 3]`` as ``[1 3 h w]``, channels last."""
-    return torch.from_numpy(image).permute(2, 0, 1)[None]
+def _tensor(images: Sequence[Float32]) -> Tensor:
+    """n images ``[h w 3]`` as ``[n 3 h w]``, channels last."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -8,12 +8,10 @@ at its own time. So any frame rate, and a variable one, is followed without resa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,10 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lipsync_cli.errors import ModelError
-from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.generate.bank import EASE, ReferenceBank
-from lipsync_cli.generate.drawings import detail_sigma, finished, sharpened, sharpened_images
 from lipsync_cli.generate.mini_config import KIND, MiniConfig
+from lipsync_cli.generate.mini_drawing import Drawer, Shot, pixels_of
 from lipsync_cli.generate.pose import Pose
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
@@ -36,7 +33,7 @@ from lipsync_cli.nn.checking import check_state_dict
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import References, Renderer, Seen
+from lipsync_cli.nn.renderer import Renderer
 from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, Float64, GeneratorSpec
 
 LATENT_RATE = 25
@@ -46,10 +43,6 @@ LINGER = 1.0
 STILL_RANGE, CLOSED_APERTURE, OPEN_APERTURE = 0.015, 0.002, 0.08
 # In crop widths too: lips further apart than a closed mouth's are none that could simply be closed for silence.
 AJAR = 0.02
-
-
-Picture = Callable[[], "Float32 | Tensor"]
-"""Gives a crop's ``Drawing.rgb``, perhaps after waiting for it."""
 
 
 class MiniNetworks(nn.Module):
@@ -92,15 +85,6 @@ class MiniState:
         return points
 
 
-class Shot(NamedTuple):
-    """A crop about to be drawn: its pixels in [0, 1] ``[s s 3]``, to be drawn over, and what the networks saw of it,
-    where a CPU draws."""
-
-    crop: Crop
-    rgb: Float32 | None = None
-    seen: Seen | None = None
-
-
 class LipForcingMini:
     """Generator over loaded networks; see the module."""
 
@@ -114,15 +98,15 @@ class LipForcingMini:
         name: str = KIND,
         drawers: int = 1,
     ) -> None:
-        """On a CPU the crops of a chunk are drawn by ``drawers`` threads, which changes no pixel."""
+        """On a CPU the crops of a chunk are drawn by ``drawers`` threads, which changes no more than last digits."""
         self.config, self.device, self.dtype = config, torch.device(device), dtype
+        self._like = torch.empty(0, device=self.device, dtype=dtype)
         self.leave_drawings = False
         self.networks = networks.eval().to(self.device)
         self._on_cpu = self.device.type == "cpu" and dtype == torch.float32
-        several = self._on_cpu and drawers > 1
-        self._drawers = ThreadPoolExecutor(drawers, thread_name_prefix="lipsync-draw") if several else None
         self.networks.renderer.to(dtype=dtype)
         self.networks.renderer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._drawer = Drawer(self.networks.renderer, sharpen=config.sharpen, on_cpu=self._on_cpu, threads=drawers)
         hop = Fraction(1, MEL_RATE)
         ahead = Fraction(config.chunk, LATENT_RATE) + (MEL_ROWS - ROWS_BEFORE) * hop
         self._spec = GeneratorSpec(
@@ -176,63 +160,25 @@ class LipForcingMini:
         z = torch.stack([self._state_at(state, position) for position in positions])
         silence = torch.from_numpy(np.ascontiguousarray(chunk.silence)).to(z)[:, None]
         z = z + silence * (state.rest - z)
-        shots = zip(self._shots(chunk.crops), positions, torch.split(z, 1), strict=True)
-        begun = [self._draw(state, *shot) for shot in shots]
+        states = zip(chunk.crops, positions, torch.split(z, 1), strict=True)
+        # What a crop is drawn from is decided in order, as the bank may grow from one to the next.
+        shots, jaws = zip(*(self._shot(state, *each) for each in states), strict=True)
         self._forget(state, math.floor(positions[-1]))
-        return [Drawing(picture(), jaw) for picture, jaw in begun]
+        pictures = self._drawer.draw(shots, leave=self.leave_drawings)
+        return [Drawing(picture, jaw) for picture, jaw in zip(pictures, jaws, strict=True)]
 
-    def _shots(self, crops: Sequence[Crop]) -> list[Shot]:
-        """Crops as ``_draw`` takes them; on a CPU the networks have seen all of them at once."""
-        if not self._on_cpu:
-            return [Shot(crop) for crop in crops]
-        frames = [crop.rgb.astype(np.float32) * np.float32(1 / 255) for crop in crops]
-        seen = cpu_drawing.see(self.networks.renderer, frames, self.config.seen_size)
-        return [
-            Shot(crop, rgb, seen.frame(index)) for index, (crop, rgb) in enumerate(zip(crops, frames, strict=True))
-        ]
-
-    def _draw(self, state: MiniState, shot: Shot, position: Fraction, z: Tensor) -> tuple[Picture, Float64]:
-        """Begin one crop with the mouth state ``[1 latent]``: its picture, once it is asked for, and its jaw.
-
-        What a crop is drawn from is decided in order, so the bank may grow while crops are still being drawn.
-        """
-        crop = shot.crop
+    def _shot(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> tuple[Shot, Float64]:
+        """How to draw a crop with the mouth state ``[1 latent]``, and its jaw. Offers the crop to the bank."""
         points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
         pose = Pose.of(crop.landmarks, len(crop.rgb))
         # A jaw speaks up and down. Sideways it lies as this head is turned; a state would say whose it resembles.
         points[0, JAW_LINE, 0] = torch.from_numpy(pose.jaw_columns).to(points)
         references, like = bank.references(pose), state.lingering(points, position)
-        # Pixels as the crop was: the picture is drawn over them.
-        offered = self._pixels([crop]) if bank.wants() else None
-        picture = self._begun(shot, z.to(self.dtype), points, references, list(bank.pictures), like)
-        if offered is not None:
-            bank.offer(offered, pose)
+        shot = Shot(crop, z.to(self.dtype), points, references, tuple(bank.pictures), like)
+        if bank.wants():
+            bank.offer(self._pixels([crop]), pose)
         jaw = (points + references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
-        return picture, jaw.cpu().numpy()
-
-    def _begun(self, *drawn: Any) -> Picture:
-        """``_picture`` of the arguments: done, or going on in a thread."""
-        if self._drawers is not None:
-            return self._drawers.submit(self._picture, *drawn).result
-        picture = self._picture(*drawn)
-        return lambda: picture
-
-    # Threads have inference modes of their own.
-    @torch.inference_mode()
-    def _picture(
-        self, shot: Shot, z: Tensor, points: Tensor, references: References, sources: list[Float32], like: Tensor
-    ) -> Float32 | Tensor:
-        """See ``Drawing.rgb``."""
-        renderer, sharpen = self.networks.renderer, self.config.sharpen
-        sigma = detail_sigma(len(shot.crop.rgb), shot.crop.enlargement)
-        if shot.seen is None or shot.rgb is None:
-            image = renderer(self._pixels([shot.crop]), z, points, references, like).image.float()
-            pictures = sharpened_images(image, sharpen, sigma).clamp(0, 1)[0].permute(1, 2, 0)
-            return finished(pictures) if self.leave_drawings else np.ascontiguousarray(pictures.cpu().numpy())
-        rgb = shot.rgb
-        drawn, window = cpu_drawing.draw(renderer, rgb, shot.seen, z, points, references, sources, like)
-        rgb[window.rows, window.columns] = sharpened(drawn, sharpen, sigma).clip(0, 1)
-        return torch.from_numpy(rgb) if self.leave_drawings else rgb
+        return shot, jaw.cpu().numpy()
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)
@@ -300,8 +246,7 @@ class LipForcingMini:
         return [int(index) for index in from_closed_to_open(apertures, self.config.references)]
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
-        stacked = torch.from_numpy(np.stack([crop.rgb for crop in crops])).to(self.device)
-        return (stacked.permute(0, 3, 1, 2).to(self.dtype) / 255).contiguous(memory_format=torch.channels_last)
+        return pixels_of(crops, self._like)
 
 
 def load_networks(path: Path, config: MiniConfig) -> MiniNetworks:

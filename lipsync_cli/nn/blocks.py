@@ -57,5 +57,6 @@ class ResidualBlock(nn.Module):
         if self.film is not None and condition is not None:
             scale, shift = self.film(condition)[:, :, None, None].chunk(2, dim=1)
             h = torch.addcmul(shift, h, 1 + scale)
-        out: Tensor = self.second(F.silu(h)).add_(x)  # in place: the convolution does not need its output again
+        # In place where no gradient needs them again: fresh memory costs a processor more than the work does.
+        out: Tensor = self.second(F.silu(h, inplace=not torch.is_grad_enabled())).add_(x)
         return out

@@ -24,6 +24,10 @@ class Fields(NamedTuple):
     shift: Tensor
     logits: Tensor
 
+    def frame(self, index: int) -> Fields:
+        """Those of one frame, still as a batch."""
+        return Fields._make(x[index : index + 1] for x in self)
+
 
 class Paint(NamedTuple):
     """On the window at the networks' size: a ``colour`` ``[b 3 h w]`` and how much of the mixture stays, ``gate``
@@ -31,6 +35,10 @@ class Paint(NamedTuple):
 
     colour: Tensor
     gate: Tensor
+
+    def frame(self, index: int) -> Paint:
+        """That of one frame, still as a batch."""
+        return Paint._make(x[index : index + 1] for x in self)
 
 
 # Detail comes from few references: its shares are the others' to this power. Pictures that are not quite alike lose

@@ -10,6 +10,7 @@ features are computed once (``encode_references``), so a frame costs one encoder
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -100,6 +101,11 @@ class Chosen(NamedTuple):
     z: Tensor
     places: Tensor
 
+    @classmethod
+    def joined(cls, frames: Sequence[Chosen]) -> Chosen:
+        """Those of several frames, which have as many references each, as one batch."""
+        return frames[0] if len(frames) == 1 else cls._make(torch.cat(parts) for parts in zip(*frames, strict=True))
+
 
 class Seen(NamedTuple):
     """What frames show outside the region, which depends on nothing else: ``masked`` frames ``[b 3 n n]`` and their
@@ -109,10 +115,6 @@ class Seen(NamedTuple):
     quarter: Tensor
     eighth: Tensor
     sixteenth: Tensor
-
-    def frame(self, index: int) -> Seen:
-        """One of them, still as a batch."""
-        return Seen._make(x[index : index + 1] for x in self)
 
 
 class Look(NamedTuple):
@@ -220,7 +222,8 @@ class Renderer(nn.Module):
         """
         zoom = frames.shape[-1] // references.network_size
         window = RegionWindow.of(references.network_size).enlarged(zoom)
-        look = self.look(self.see(shrink(frames, zoom)), z, points, references, like)
+        chosen = references.nearest(points if like is None else like)
+        look = self.look(self.see(shrink(frames, zoom)), z, points + references.shift, chosen)
         sources = references.pixels[torch.arange(len(frames), device=frames.device)[:, None], look.indices]
         warped = take(look.fields, sources, window)
         image = blend(warped, self.paint(look, z, shrink(warped, zoom)))
@@ -233,13 +236,12 @@ class Renderer(nn.Module):
         masked = (frames * 2 - 1) * keep
         return Seen(masked, *self.pyramid(_layout(torch.cat([masked, keep.expand(len(frames), -1, -1, -1)], 1))))
 
-    def look(self, seen: Seen, z: Tensor, points: Tensor, references: References, like: Tensor | None = None) -> Look:
-        """Where to take the pixels of the window from."""
-        window = RegionWindow.of(references.network_size)
-        chosen = references.nearest(points if like is None else like)
-        places = points + references.shift
+    def look(self, seen: Seen, z: Tensor, places: Tensor, chosen: Chosen) -> Look:
+        """Where to take the pixels of the window from, for wanted points at ``places`` ``[b 29 2]`` of the crop."""
+        size = seen.masked.shape[-1]
+        window = RegionWindow.of(size)
         h = self._trunk(seen, z, places, chosen, window)
-        weights = point_weights(places, references.network_size // 4, (window.coarse_rows, window.coarse_columns))
+        weights = point_weights(places, size // 4, (window.coarse_rows, window.coarse_columns))
         guess = displacement(weights, places, chosen.places)
         return Look(chosen.indices, h, window.fine(seen.masked), self._fields(h, z, guess, chosen))
 

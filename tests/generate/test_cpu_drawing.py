@@ -38,8 +38,10 @@ def test_opencv_draws_what_torch_draws(size: int, network_size: int, count: int)
     bank = renderer.encode_references(pixels[None], z[None, 1:], points[None, 1:], network_size=network_size)
     expected = renderer(tensor(frame), z[:1], points[:1], bank).image
     shown = frame.astype(np.float32) / 255
-    seen = cpu_drawing.see(renderer, [shown[::-1], shown], network_size).frame(1)
-    drawn, window = cpu_drawing.draw(renderer, shown, seen, z[:1], points[:1], bank, cpu_drawing.pictures(pixels))
+    pictures = cpu_drawing.pictures(pixels)
+    sitting = cpu_drawing.Sitting(shown, z[:1], points[:1], bank, pictures, points[:1])
+    fewer = sitting._replace(references=bank.only([0]))
+    (_, _, drawn), window = cpu_drawing.draw(renderer, [sitting._replace(frame=shown[::-1]), fewer, sitting])
     assert window == RegionWindow.of(network_size).enlarged(size // network_size)
     # Older versions of OpenCV round positions to 1/32 pixel.
     np.testing.assert_allclose(drawn, window.fine(expected)[0].permute(1, 2, 0).numpy(), atol=0.02)
