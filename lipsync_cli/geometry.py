@@ -70,7 +70,7 @@ def warp_to_crop(image: Image, matrix: npt.ArrayLike, size: int) -> Image:
     make a still face shimmer. The dtype is kept.
     """
     m = np.asarray(matrix, np.float64)
-    factor = int(1.0 / max(affine_scale(m), 1e-6))
+    factor = _whole_shrinkage(m)
     if factor >= 2:
         image, m = _area_reduce(image, m, size, factor)
     return _image(cv2.warpAffine(image, m, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
@@ -81,11 +81,16 @@ def cut_from(picture: UInt8 | RgbView, matrix: npt.ArrayLike, size: int) -> UInt
     m = np.asarray(matrix, np.float64)
     if isinstance(picture, np.ndarray):
         return np.ascontiguousarray(cast(UInt8, warp_to_crop(picture, m, size)))
-    step = max(1, int(1.0 / max(affine_scale(m), 1e-6)))
+    step = _whole_shrinkage(m)
     corners = transform_points(invert_affine(m), [[0, 0], [size, 0], [0, size], [size, size]])
     low, high = np.floor(corners.min(0)).astype(int) - 2 * step, np.ceil(corners.max(0)).astype(int) + 2 * step
     part, x, y = picture.around((int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1), step)
     return np.ascontiguousarray(cast(UInt8, warp_to_crop(part, compose_affine(m, [[1, 0, x], [0, 1, y]]), size)))
+
+
+def _whole_shrinkage(matrix: Array) -> int:
+    """By how much, in whole numbers, a map makes pictures smaller; at least 1."""
+    return max(1, int(1.0 / max(affine_scale(matrix), 1e-6)))
 
 
 def _image(value: Any) -> Image:

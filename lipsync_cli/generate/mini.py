@@ -21,11 +21,12 @@ from torch import Tensor, nn
 
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate.bank import EASE, ReferenceBank
-from lipsync_cli.generate.mini_config import KIND, MiniConfig
+from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig, read_config
 from lipsync_cli.generate.mini_drawing import Drawer, Shot, pixels_of
 from lipsync_cli.generate.pose import Pose
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
+from lipsync_cli.hub import ModelCard, require_version, resolve_weights
 from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
 from lipsync_cli.nn.calibration import Calibration, calibrate
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
@@ -247,6 +248,13 @@ class LipForcingMini:
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         return pixels_of(crops, self._like)
+
+
+def load_model(card: ModelCard) -> tuple[MiniNetworks, MiniConfig]:
+    """Networks of an embedded model and what its card says of them; ModelError for one that cannot be read."""
+    require_version(card, kind=KIND, version=VERSION)
+    config = read_config(card.generator, model=card.name)
+    return load_networks(resolve_weights(card, "networks"), config), config
 
 
 def load_networks(path: Path, config: MiniConfig) -> MiniNetworks:

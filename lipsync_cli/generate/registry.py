@@ -102,11 +102,9 @@ def load_generator(
     from lipsync_cli.generate import mini, mini_config
     from lipsync_cli.generate.adapter import apply_adapter
 
-    hub.require_version(card, kind=mini_config.KIND, version=mini_config.VERSION)
-    config = mini_config.read_config(card.generator, model=card.name)
+    networks, config = mini.load_model(card)
     if crop_size:
         config = mini_config.with_crop_size(config, crop_size)
-    networks = mini.load_networks(hub.resolve_weights(card, "networks"), config)
     if adapter is not None:
         apply_adapter(networks, adapter)
     kind = choose_dtype(dtype, chosen)

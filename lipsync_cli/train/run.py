@@ -11,8 +11,8 @@ import torch
 
 from lipsync_cli import hub
 from lipsync_cli.errors import InputError
-from lipsync_cli.generate.mini import MiniNetworks, load_networks
-from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig, read_config
+from lipsync_cli.generate.mini import MiniNetworks, load_model
+from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
@@ -80,10 +80,10 @@ def train_all(run: Run, model: Path) -> Path:
     for name, size in run.recipe.batches().items():
         run.runtime.check_batch(size, name)
     clips = _training_clips(run)
-    start = None if run.start is None else load_model(run.start)
+    start = None if run.start is None else load_model(hub.load_card(run.start))
     config = run.recipe.config(None if start is None else start[1])
     networks = run.runtime.place(MiniNetworks(config) if start is None else start[0])
-    pair = train_pictures(run, clips, networks if start else None, config.latent)
+    pair = train_pictures(run, clips, networks if start else None)
     networks.encoder.load_state_dict(pair.encoder.state_dict())
     networks.renderer.load_state_dict(pair.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
@@ -95,14 +95,6 @@ def train_all(run: Run, model: Path) -> Path:
     )  # fmt: skip
     run.say(f"{describe(stage_times(run.runs))}\nwrote {path}")
     return path
-
-
-def load_model(name: str) -> tuple[MiniNetworks, MiniConfig]:
-    """Networks of an installed model or a folder like one, and what its card says of them."""
-    card = hub.load_card(name)
-    hub.require_version(card, kind=KIND, version=VERSION)
-    config = read_config(card.generator, model=card.name)
-    return load_networks(hub.resolve_weights(card, "networks"), config), config
 
 
 def _blank_card(config: MiniConfig, clips: list[ClipData]) -> hub.ModelCard:
@@ -117,16 +109,14 @@ def _blank_card(config: MiniConfig, clips: list[ClipData]) -> hub.ModelCard:
     )
 
 
-def train_pictures(
-    run: Run, clips: list[ClipData], start: MiniNetworks | None = None, latent: int = 24
-) -> Autoencoder:
+def train_pictures(run: Run, clips: list[ClipData], start: MiniNetworks | None = None) -> Autoencoder:
     """Mouth encoder and renderer: joint phases, points, and the renderer alone against a critic.
 
     They begin with the weights of ``start`` where it is given; without joint phases its encoder stays as it is.
     """
     recipe = run.recipe
     torch.manual_seed(recipe.autoencoder[0].seed if recipe.autoencoder else 0)
-    model = Autoencoder(latent)
+    model = Autoencoder(recipe.autoencoder[0].latent if start is None else start.encoder.head.out_features)
     if start is not None:
         model.encoder.load_state_dict(start.encoder.state_dict())
         model.renderer.load_state_dict(start.renderer.state_dict())

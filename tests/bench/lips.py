@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync_cli.generate.mini import MiniNetworks
+from lipsync_cli.generate.mini import MiniNetworks, load_model
 from lipsync_cli.generate.mini_config import MiniConfig
+from lipsync_cli.hub import load_card
 from lipsync_cli.landmarks import lip_gap
 from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.latents import encode_clips
-from lipsync_cli.train.run import load_model
 
 
 def shipped_networks(model: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:
     """The weights in models/lip-forcing-mini, or in another such folder, and what its card says of them."""
-    networks, config = load_model(model)
+    networks, config = load_model(load_card(model))
     return networks.eval(), config
 
 
