@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +35,10 @@ class LipsyncGroup(TyperGroup):
         for name, (_, summary) in COMMANDS.items():
             self.add_command(TyperCommand(name=name, help=summary), name)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        import_help_without_markdown()
+        super().format_help(ctx, formatter)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta["lipsync.argv"] = tuple(args)
         return super().parse_args(ctx, args)
@@ -45,6 +51,23 @@ class LipsyncGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with guarded(ctx.meta["lipsync.argv"]):
             return super().invoke(ctx)
+
+
+def import_help_without_markdown() -> None:
+    """Import typer's help pages, but not the Markdown parser that they import for texts of a kind we do not have.
+
+    It would take a fifth of the time of ``lipsync --help``. Whoever imports it later gets the real one.
+    """
+    name = "rich.markdown"
+    if name in sys.modules or "typer.rich_utils" in sys.modules:
+        return
+    empty: Any = ModuleType(name)
+    empty.Markdown = type("Markdown", (), {})
+    sys.modules[name] = empty
+    try:
+        importlib.import_module("typer.rich_utils")
+    finally:
+        del sys.modules[name]
 
 
 def load_command(name: str) -> Any:
