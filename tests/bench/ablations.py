@@ -1,4 +1,4 @@
-"""What each part of the recipe is worth: ``python -m tests.bench.ablations PREPARED RUNS [--only ROW]``.
+"""What each part of the recipe is worth: ``python -m tests.bench.ablations PREPARED RUNS [--only ROW] …``.
 
 RUNS is the folder of a finished ``lipsync train mini``; its encoder, teacher, sync expert and causal network are
 used as they are, and every row trains only what it changes, into ``RUNS/ablations/NAME`` (resumable). Everything is
@@ -47,7 +47,7 @@ from lipsync_cli.train.trajectory import times
 STEPS = {1: (0.999,), 2: (0.999, 0.65), 4: (0.999, 0.85, 0.65, 0.4)}
 TRAINED = (
     "regression, 1 step", "student, guidance at all times", "student, no reward", "student, no guidance",
-    "student, no truth",
+    "student, no truth", "student, no temporal term",
 )  # fmt: skip
 Speak = Callable[[LatentClip, Tensor], Tensor]
 
@@ -66,7 +66,8 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """A finished run's parts, the shipped networks, and the clips to train on and to judge by."""
+    """A finished run's parts, the shipped networks, and the clips to train on and to judge by. ``earlier`` is what
+    the run began with, unset where that was nothing."""
 
     run: Run
     shipped: MiniNetworks
@@ -77,6 +78,7 @@ class Lab:
     train: Callable[[], list[LatentClip]]
     held_out: list[LatentClip]
     crop_size: int
+    earlier: CausalFlow | None = None
 
     @property
     def folder(self) -> Path:
@@ -107,7 +109,7 @@ class Lab:
     def regression(self) -> Speaker:
         """The same network from the same start, trained to say the mean for as many steps as the causal one."""
         recipe = causal.regression(self.run.recipe.causal)
-        start = speech_network(self.run, self.train(), self.shipped.encoder, MiniConfig())
+        start = speech_network(self.run, self.train(), self.shipped.encoder, MiniConfig(), self.earlier)
         network = causal.train_causal(start, self.train(), recipe, self.folder / "regression")
         return Speaker(network, recipe.schedule, (recipe.noise,))
 
@@ -126,6 +128,7 @@ def rows(lab: Lab) -> dict[str, Callable[[], tuple[Speak, int]]]:
         "student, no reward": lambda: (Speaker(lab.distilled("no-reward", reward=0.0), STEPS[2]), 3),
         "student, no guidance": lambda: (Speaker(lab.distilled("no-guidance", guidance=1.0), STEPS[2]), 3),
         "student, no truth": lambda: (Speaker(lab.distilled("no-truth", truth=0.0), STEPS[2]), 3),
+        "student, no temporal term": lambda: (Speaker(lab.distilled("no-temporal", temporal=0.0), STEPS[2]), 3),
         "bidirectional teacher, 25 steps": lambda: (lab.whole(1.0, 25), 3),
         "bidirectional teacher, 25 steps, guidance 2": lambda: (lab.whole(2.0, 25), 3),
     }
@@ -158,8 +161,11 @@ def judge(lab: Lab, speak: Speak, references: int) -> np.ndarray:
     return np.mean(figures, axis=0)
 
 
-def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: str) -> Lab:
-    """Everything from the checkpoints of ``runs`` and the encoder of the shipped ``model`` that came of it."""
+def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: str, start: str | None = None) -> Lab:
+    """Everything from the checkpoints of ``runs`` and the encoder of the shipped ``model`` that came of it.
+
+    ``start`` is the model that the run was told to go on from, if it was.
+    """
     from tests.bench.lips import shipped_networks
 
     networks, _ = shipped_networks(model)
@@ -168,7 +174,7 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: 
     @cache
     def train() -> list[LatentClip]:
         clips = load_clips(prepared, "train", open_only=recipe.open_only)
-        return encode_clips(networks.encoder, clips, recipe.hearing)
+        return encode_clips(networks.encoder, clips, recipe.hearing, mirrored=recipe.mirrored)
 
     clips = load_clips(prepared, split)
     held_out = [c for c in encode_clips(networks.encoder, clips) if len(c.z) >= 50]
@@ -185,6 +191,7 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: 
     return Lab(
         run, networks, parts["causal"], parts["student"], parts["teacher"],
         parts["sync"], train, held_out, clips[0].record.crop_size,
+        None if start is None else shipped_networks(start)[0].flow,
     )  # fmt: skip
 
 
@@ -220,17 +227,18 @@ def main() -> None:
     parser.add_argument("--recipe", default="mini")
     parser.add_argument("--model", default="lip-forcing-mini", help="the shipped model that came of RUNS")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--only", help="one row, by its name")
+    parser.add_argument("--start", help="the model that RUNS went on from, for recipes that do")
+    parser.add_argument("--only", action="append", help="a row, by its name; several times for several")
     parser.add_argument("--untrained", action="store_true", help="only rows that train nothing")
     parser.add_argument("--export", type=Path, help="with --only: write a model folder that speaks like the row")
     given = parser.parse_args()
-    if given.export and not given.only:
-        parser.error("--export needs --only ROW")
-    lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split, given.model)
+    if given.export and len(given.only or ()) != 1:
+        parser.error("--export needs --only ROW, once")
+    lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split, given.model, given.start)
     sys.stdout.write(f"{len(lab.held_out)} clips of the {given.split} split\n\n")
     sys.stdout.write("| | opening, correlation | spread | LMD | sync | motion |\n|---|---|---|---|---|---|\n")
     for name, prepare in rows(lab).items():
-        if given.only in (None, name) and not (given.untrained and name in TRAINED):
+        if (given.only is None or name in given.only) and not (given.untrained and name in TRAINED):
             speak, references = prepare()
             if given.export:
                 export_row(lab, name, speak, given.model, given.export)
