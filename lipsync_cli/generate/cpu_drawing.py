@@ -61,7 +61,11 @@ def _drawn_together(
     small = sittings[0].references.network_size
     z = torch.cat([sitting.z for sitting in sittings])
     places = torch.cat([sitting.points + sitting.references.shift for sitting in sittings])
-    seen = renderer.see(_tensor([_shrunk(sitting.frame, (small, small)) for sitting in sittings]))
+    # The fourth channel that OpenCV adds is the ones that the renderer wants.
+    shrunk = [_shrunk(sitting.frame, (small, small)) for sitting in sittings]
+    seen = renderer.see(
+        _tensor([np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.float32) for image in shrunk])
+    )
     look = renderer.look(seen, z, places, Chosen.joined(chosen))
     warped = [
         _take(look.fields.frame(at), [sitting.pictures[int(index)] for index in look.indices[at]], window)
@@ -143,5 +147,5 @@ def _shrunk(image: Float32, shape: Sequence[int]) -> Float32:
 
 
 def _tensor(images: Sequence[Float32]) -> Tensor:
-    """n images ``[h w 3]`` as ``[n 3 h w]``, channels last."""
+    """n images ``[h w c]`` as ``[n c h w]``, channels last."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -191,8 +191,7 @@ class Renderer(nn.Module):
             raise ValueError(f"crops of {size} px cannot be looked at at {network_size} px: not a whole fraction")
         b, n = pixels.shape[:2]
         flat = shrink(pixels.flatten(0, 1), size // (network_size or size))
-        seen = _layout(torch.cat([flat * 2 - 1, torch.ones_like(flat[:, :1])], 1))
-        half, quarter, eighth = self.pyramid(seen)
+        half, quarter, eighth = self.pyramid(_layout(_with_ones(flat) * 2 - 1))
         _, c1, c2, c3 = LEVELS
         window = RegionWindow.of(flat.shape[-1])
         trunk = half[..., window.trunk_rows, window.trunk_columns]
@@ -223,7 +222,7 @@ class Renderer(nn.Module):
         zoom = frames.shape[-1] // references.network_size
         window = RegionWindow.of(references.network_size).enlarged(zoom)
         chosen = references.nearest(points if like is None else like)
-        look = self.look(self.see(shrink(frames, zoom)), z, points + references.shift, chosen)
+        look = self.look(self.see(_with_ones(shrink(frames, zoom))), z, points + references.shift, chosen)
         sources = references.pixels[torch.arange(len(frames), device=frames.device)[:, None], look.indices]
         warped = take(look.fields, sources, window)
         image = blend(warped, self.paint(look, z, shrink(warped, zoom)))
@@ -231,10 +230,9 @@ class Renderer(nn.Module):
         return Rendering(window.paste(image, frames), window.paste(warped, frames))
 
     def see(self, frames: Tensor) -> Seen:
-        """Frames at the networks' size ``[b 3 n n]``, several at a time being quicker."""
-        keep = region_keep(frames.shape[-1], frames)
-        masked = (frames * 2 - 1) * keep
-        return Seen(masked, *self.pyramid(_layout(torch.cat([masked, keep.expand(len(frames), -1, -1, -1)], 1))))
+        """Frames at the networks' size, ``[b 4 n n]``: RGB and ones, of which the mask of what is seen is made."""
+        inputs = _layout((frames * 2 - 1) * region_keep(frames.shape[-1], frames))
+        return Seen(inputs[:, :3], *self.pyramid(inputs))
 
     def look(self, seen: Seen, z: Tensor, places: Tensor, chosen: Chosen) -> Look:
         """Where to take the pixels of the window from, for wanted points at ``places`` ``[b 29 2]`` of the crop."""
@@ -276,6 +274,11 @@ class Renderer(nn.Module):
         x = torch.cat([_unshuffle(warped * 2 - 1), _unshuffle(look.masked), detail], 1)
         out = self.paint_out(F.silu(self.paint_block(self.paint_in(x), z)))
         return Paint(F.pixel_shuffle(out[:, :12], 2), torch.sigmoid(F.pixel_shuffle(out[:, 12:], 2)))
+
+
+def _with_ones(images: Tensor) -> Tensor:
+    """Images ``[b 3 h w]`` with a channel of ones."""
+    return F.pad(images, (0, 0, 0, 0, 0, 1), value=1.0)
 
 
 def _up(x: Tensor) -> Tensor:
