@@ -5,9 +5,9 @@ from __future__ import annotations
 import tomllib
 from dataclasses import field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lipsync_cli.errors import UsageError
@@ -40,7 +40,8 @@ class MiniRecipe:
     weights move from the model's towards those that were taught on (Wortsman et al. 2022: what one forgot, the
     other knows). Where a run starts from nothing, ``phones`` unset leaves that stage out. ``hearing`` says how else
     clips sound while speech is learnt; unset, only loudness, tilt, throat and floor change. ``mirrored`` adds every
-    clip as a mirror shows it to what speech is learnt from. ``temperature`` goes into the card beside the schedule.
+    clip as a mirror shows it to what speech is learnt from. ``temperature`` goes into the card beside the schedule,
+    and so does ``detail`` where the pictures are new: how much of its finest is added to a drawing again.
     ``open_only`` trains on the clearly licensed clips alone.
     """
 
@@ -56,6 +57,7 @@ class MiniRecipe:
     mirrored: bool = False
     learnt: float = 1.0
     temperature: tuple[float, ...] = (1.0, 1.0)
+    detail: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     open_only: bool = False
 
     def schedule(self) -> tuple[float, ...]:
@@ -91,7 +93,7 @@ class MiniRecipe:
         table = {} if start is None else start.model_dump()
         if self.autoencoder:
             table |= {"crop_size": self.autoencoder[-1].crop_size, "network_size": 0}
-            table["latent"] = self.autoencoder[0].latent
+            table |= {"latent": self.autoencoder[0].latent, "sharpen": self.detail}
         if self.sharpen is not None:
             table |= {"crop_size": self.sharpen.crop_size, "network_size": self.sharpen.network_size}
         return MiniConfig.model_validate(table | {"schedule": self.schedule(), "temperature": self.temperature})

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from lipsync_cli.errors import UsageError
+from lipsync_cli.generate.mini_config import read_config
 from lipsync_cli.generate.rollout import roll_chunk
+from lipsync_cli.hub import load_card
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
@@ -204,6 +206,11 @@ def test_every_recipe_that_comes_with_the_tool_is_read() -> None:
     recipe = load_recipe("mini")
     assert recipe.student is not None and recipe.sharpen is not None
     assert [phase.crop_size for phase in recipe.autoencoder] == [96, 128]
+
+
+@pytest.mark.parametrize(("recipe", "model"), [("mini", "lip-forcing-mini"), ("mini-open", "lip-forcing-mini-open")])
+def test_shipped_cards_say_what_their_recipes_make(recipe: str, model: str) -> None:
+    assert load_recipe(recipe).config() == read_config(load_card(model).generator, model=model)
 
 
 @pytest.mark.parametrize(
