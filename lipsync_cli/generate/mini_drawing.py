@@ -17,7 +17,7 @@ from lipsync_cli.types import Crop, Float32
 
 
 class Shot(NamedTuple):
-    """A crop about to be drawn: its state ``z`` ``[1 latent]`` and their ``points`` ``[1 29 2]``, ``references`` and
+    """A crop about to be drawn: its state ``z`` ``[1 latent]`` and its ``points`` ``[1 29 2]``, ``references`` and
     their ``pictures`` as the bank holds them for it, and the points ``like`` that choose among them."""
 
     crop: Crop
