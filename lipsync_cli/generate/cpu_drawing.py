@@ -18,7 +18,7 @@ from lipsync_cli.geometry import of_each_channel
 from lipsync_cli.nn.drawing import DETAIL_POWER, Fields, Paint, RegionWindow
 from lipsync_cli.nn.renderer import Chosen, References, Renderer
 from lipsync_cli.region import generation_region
-from lipsync_cli.types import Float32
+from lipsync_cli.types import Crop, Float32
 
 
 def pictures(pixels: Tensor) -> tuple[Float32, ...]:
@@ -26,11 +26,11 @@ def pictures(pixels: Tensor) -> tuple[Float32, ...]:
     return tuple(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()) for picture in pixels)
 
 
-class Sitting(NamedTuple):
-    """What one drawing is made from: a crop ``frame`` ``[s s 3]`` in [0, 1], a state ``z`` ``[1 d]`` and its
-    ``points`` ``[1 29 2]``, ``references`` and their ``pictures``, and the points ``like`` that choose of them."""
+class Shot(NamedTuple):
+    """A crop about to be drawn: its state ``z`` ``[1 d]`` and its ``points`` ``[1 29 2]``, ``references`` and their
+    ``pictures`` as the bank holds them for it, and the points ``like`` that choose among them."""
 
-    frame: Float32
+    crop: Crop
     z: Tensor
     points: Tensor
     references: References
@@ -42,39 +42,46 @@ class Sitting(NamedTuple):
         return self.references.nearest(self.like)
 
 
-def draw(renderer: Renderer, sittings: Sequence[Sitting]) -> tuple[list[Float32], RegionWindow]:
-    """What ``Renderer`` makes of crops of one size: the window of each, ``[h w 3]`` in about [0, 1], and where it
-    lies. The networks look at several at once, which is quicker than one by one."""
-    small = sittings[0].references.network_size
-    window = RegionWindow.of(small).enlarged(len(sittings[0].frame) // small)
+def draw(renderer: Renderer, shots: Sequence[Shot], frames: Sequence[Float32]) -> tuple[list[Float32], RegionWindow]:
+    """What ``Renderer`` makes of shots whose crops are ``frames`` ``[s s 3]`` in [0, 1]: the window of each,
+    ``[h w 3]`` in about [0, 1], and where it lies. The networks look at several at once, which is quicker than one by
+    one."""
+    small = shots[0].references.network_size
+    window = RegionWindow.of(small).enlarged(len(frames[0]) // small)
     drawn: list[Float32] = []
+    each = ((shot, frame, shot.chosen()) for shot, frame in zip(shots, frames, strict=True))
     # While a bank fills, later crops may have more references to be drawn from.
-    for _, alike in groupby(((sitting, sitting.chosen()) for sitting in sittings), lambda pair: len(pair[1].z[0])):
+    for _, alike in groupby(each, lambda one: len(one[2].z[0])):
         drawn += _drawn_together(renderer, *zip(*alike, strict=True), window=window)
     return drawn, window
 
 
 def _drawn_together(
-    renderer: Renderer, sittings: Sequence[Sitting], chosen: Sequence[Chosen], *, window: RegionWindow
+    renderer: Renderer,
+    shots: Sequence[Shot],
+    frames: Sequence[Float32],
+    chosen: Sequence[Chosen],
+    *,
+    window: RegionWindow,
 ) -> list[Float32]:
     """``draw`` of crops that have as many references each."""
-    small = sittings[0].references.network_size
-    z = torch.cat([sitting.z for sitting in sittings])
-    places = torch.cat([sitting.points + sitting.references.shift for sitting in sittings])
+    small = shots[0].references.network_size
+    z = torch.cat([shot.z for shot in shots])
+    places = torch.cat([shot.points + shot.references.shift for shot in shots])
     # The fourth channel that OpenCV adds is the ones that the renderer wants.
-    shrunk = [_shrunk(sitting.frame, (small, small)) for sitting in sittings]
+    shrunk = [_shrunk(frame, (small, small)) for frame in frames]
     seen = renderer.see(
         _tensor([np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.float32) for image in shrunk])
     )
     look = renderer.look(seen, z, places, Chosen.joined(chosen))
     warped = [
-        _take(look.fields.frame(at), [sitting.pictures[int(index)] for index in look.indices[at]], window)
-        for at, sitting in enumerate(sittings)
+        _take(look.fields.frame(at), [shot.pictures[int(index)] for index in look.indices[at]], window)
+        for at, shot in enumerate(shots)
     ]
     paint = renderer.paint(look, z, _tensor([_shrunk(image, look.masked.shape[-2:]) for image in warped]))
     return [
-        _shown(sitting.frame, _blend(image, paint.frame(at)), window)
-        for at, (sitting, image) in enumerate(zip(sittings, warped, strict=True))
+        _shown(frame, _blend(image, paint.frame(at)), window)
+        for at, (frame, image) in enumerate(zip(frames, warped, strict=True))
     ]
 
 

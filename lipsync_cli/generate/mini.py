@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from lipsync_cli.errors import ModelError
 from lipsync_cli.generate.bank import EASE, ReferenceBank
+from lipsync_cli.generate.cpu_drawing import Shot
 from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig, read_config
-from lipsync_cli.generate.mini_drawing import Drawer, Shot, pixels_of
+from lipsync_cli.generate.mini_drawing import Drawer, pixels_of
 from lipsync_cli.generate.pose import Pose
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk

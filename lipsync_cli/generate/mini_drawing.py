@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lipsync_cli.generate import cpu_drawing
+from lipsync_cli.generate.cpu_drawing import Shot
 from lipsync_cli.generate.drawings import detail_sigma, finished, sharpened, sharpened_images
-from lipsync_cli.nn.renderer import References, Renderer
+from lipsync_cli.nn.renderer import Renderer
 from lipsync_cli.types import Crop, Float32
-
-
-class Shot(NamedTuple):
-    """A crop about to be drawn: its state ``z`` ``[1 latent]`` and its ``points`` ``[1 29 2]``, ``references`` and
-    their ``pictures`` as the bank holds them for it, and the points ``like`` that choose among them."""
-
-    crop: Crop
-    z: Tensor
-    points: Tensor
-    references: References
-    pictures: Sequence[Float32]
-    like: Tensor
 
 
 class Drawer:
@@ -51,11 +39,7 @@ class Drawer:
     @torch.inference_mode()
     def _on_cpu(self, shots: Sequence[Shot]) -> list[Float32]:
         frames = [shot.crop.rgb.astype(np.float32) * np.float32(1 / 255) for shot in shots]
-        sittings = [
-            cpu_drawing.Sitting(frame, shot.z, shot.points, shot.references, shot.pictures, shot.like)
-            for frame, shot in zip(frames, shots, strict=True)
-        ]
-        windows, where = cpu_drawing.draw(self.renderer, sittings)
+        windows, where = cpu_drawing.draw(self.renderer, shots, frames)
         for frame, window, shot in zip(frames, windows, shots, strict=True):
             sharp = sharpened(window, self.sharpen, self._sigma(shot.crop))
             frame[where.rows, where.columns] = sharp.clip(0, 1)

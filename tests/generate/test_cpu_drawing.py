@@ -10,6 +10,7 @@ import torch
 from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.nn.drawing import RegionWindow
 from lipsync_cli.nn.renderer import Renderer
+from lipsync_cli.types import Alignment, Crop
 
 
 def picture(size: int, seed: int) -> np.ndarray:
@@ -39,9 +40,10 @@ def test_opencv_draws_what_torch_draws(size: int, network_size: int, count: int)
     expected = renderer(tensor(frame), z[:1], points[:1], bank).image
     shown = frame.astype(np.float32) / 255
     pictures = cpu_drawing.pictures(pixels)
-    sitting = cpu_drawing.Sitting(shown, z[:1], points[:1], bank, pictures, points[:1])
-    fewer = sitting._replace(references=bank.only([0]))
-    (_, _, drawn), window = cpu_drawing.draw(renderer, [sitting._replace(frame=shown[::-1]), fewer, sitting])
+    crop = Crop(frame, Alignment(np.eye(2, 3), size), np.zeros((68, 2)))
+    shot = cpu_drawing.Shot(crop, z[:1], points[:1], bank, pictures, points[:1])
+    fewer = shot._replace(references=bank.only([0]))
+    (_, _, drawn), window = cpu_drawing.draw(renderer, [shot, fewer, shot], [shown[::-1], shown, shown])
     assert window == RegionWindow.of(network_size).enlarged(size // network_size)
     # Older versions of OpenCV round positions to 1/32 pixel.
     np.testing.assert_allclose(drawn, window.fine(expected)[0].permute(1, 2, 0).numpy(), atol=0.02)
