@@ -8,7 +8,7 @@ import signal
 import sys
 from io import TextIOWrapper
 
-from lipsync_cli.errors import EXIT_INTERRUPTED
+from lipsync_cli.core.errors import EXIT_INTERRUPTED
 
 # Stages run beside each other, so that cores are needed for the faces, the encoder and other dubs rather than for
 # threads that spin. Read once, when torch, NumPy and OpenCV are imported, also by processes that are started later.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import ceil
 
-from lipsync_cli.types import GeneratorSpec
+from lipsync_cli.core.types import GeneratorSpec
 
 MIN_SEGMENT_FRAMES = 5
 """Fewer frames than this are left alone: a mouth that changes for a blink of an eye is worse than none."""

@@ -24,7 +24,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lipsync_cli import model_files
-from lipsync_cli.errors import EnvironmentProblem, ModelError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError
 
 CARD_NAME = "model.toml"
 HF_URI = re.compile(r"hf:(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[0-9a-f]{40})/(?P<path>.+)")

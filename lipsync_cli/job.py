@@ -7,6 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from lipsync_cli import __version__, hub
+from lipsync_cli.core.timeline import LengthPlan
+from lipsync_cli.core.types import MediaInfo, VideoInfo
 from lipsync_cli.generate.adapter import Adapter
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.encode import EncodeOptions
@@ -15,8 +17,6 @@ from lipsync_cli.media.output import STDOUT
 from lipsync_cli.media.tracks import DubTrack, KeptTracks
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.request import DubRequest
-from lipsync_cli.timeline import LengthPlan
-from lipsync_cli.types import MediaInfo, VideoInfo
 
 
 @dataclass(frozen=True, slots=True)

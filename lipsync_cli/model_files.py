@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli.errors import EnvironmentProblem, ModelError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError
 
 REMEMBERED_BYTES = 64_000_000
 """Digests of files from this size on are remembered until the file changes; hashing 28 GB takes a minute."""

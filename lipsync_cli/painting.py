@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lipsync_cli.composite.painter import CpuPainter, Painter
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.generate.protocol import DrawsOnDevice, Generator
 
 PAINTING_DEVICES = ("cpu", "cuda")

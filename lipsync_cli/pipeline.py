@@ -19,7 +19,11 @@ from typing import Any
 from lipsync_cli import hub
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.composite.compositor import Compositor
-from lipsync_cli.errors import NoFaceError
+from lipsync_cli.core.concurrency import cores, in_background
+from lipsync_cli.core.errors import NoFaceError
+from lipsync_cli.core.mouth_region import REGIONS
+from lipsync_cli.core.timeline import plan_length
+from lipsync_cli.core.types import Face, Frame
 from lipsync_cli.face.align import TEMPLATES
 from lipsync_cli.face.crop import cut_crop
 from lipsync_cli.face.detect import create_detector
@@ -39,16 +43,12 @@ from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.painting import make_painter, paints_on_device
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.region import REGIONS
 from lipsync_cli.report import DubReport, StageClock
 from lipsync_cli.reporting import make_report
 from lipsync_cli.request import DubRequest
 from lipsync_cli.segments import SegmentOptions, Slot, dub_segments
 from lipsync_cli.sheet import SheetMaker
-from lipsync_cli.stage import cores, in_background
 from lipsync_cli.tally import Tally
-from lipsync_cli.timeline import plan_length
-from lipsync_cli.types import Face, Frame
 
 DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
 MOST_DRAWERS = 4
@@ -63,7 +63,7 @@ def dub(
 ) -> DubReport:
     """Dub one video as ``request`` says and tell what was done.
 
-    ``load`` gives the generator instead of ``make_generator``. Raises the errors of ``lipsync_cli.errors``; then
+    ``load`` gives the generator instead of ``make_generator``. Raises the errors of ``lipsync_cli.core.errors``; then
     nothing is left under the output's name.
     """
     with ExitStack() as stack:

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 
 DEFAULT_PRESET = "balanced"
 ENV_PREFIX = "LIPSYNC_"

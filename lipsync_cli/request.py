@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.presets import DubSettings
 
 

@@ -25,10 +25,10 @@ from lipsync_cli.chunking import (
     frames_to_begin,
     lag_frames,
 )
+from lipsync_cli.core.concurrency import in_threads
+from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, Patch, TrackedFrame
 from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
-from lipsync_cli.stage import in_threads
-from lipsync_cli.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, Patch, TrackedFrame
 
 MAX_GAP_S = Fraction(1, 2)
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.core.types import Float64, UInt8
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.types import Float64, UInt8
 
 Color = tuple[int, int, int]
 Int16 = npt.NDArray[np.int16]

@@ -86,7 +86,7 @@ def _faces_are_read_here() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def head_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A still picture of a drawn head that detectors find."""
-    from lipsync_cli.pictures import save_png
+    from lipsync_cli.core.contact_sheets import save_png
     from lipsync_cli.synthetic import draw_head
 
     path = tmp_path_factory.mktemp("synthetic") / "head.png"

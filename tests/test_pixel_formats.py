@@ -3,8 +3,8 @@ from __future__ import annotations
 import av
 import pytest
 
-from lipsync_cli.errors import InputError
-from lipsync_cli.pixel_formats import PIXEL_FORMATS, pixel_format
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
 
 
 @pytest.mark.parametrize("name", sorted(PIXEL_FORMATS))

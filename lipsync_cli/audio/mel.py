@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.types import MEL_RATE
+from lipsync_cli.core.types import MEL_RATE
 
 SAMPLE_RATE = 16_000
 HOP = SAMPLE_RATE // MEL_RATE

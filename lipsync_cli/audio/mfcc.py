@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dct
 
-from lipsync_cli.types import Float64
+from lipsync_cli.core.types import Float64
 
 SAMPLE_RATE = 16_000
 WINDOW, HOP, N_FFT = 400, 160, 512

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW, log_mel
-from lipsync_cli.types import MEL_RATE, AudioSpan, Float32
+from lipsync_cli.core.types import MEL_RATE, AudioSpan, Float32
 
 HALF_WINDOW = WINDOW // 2
 KEEP_SECONDS = 60

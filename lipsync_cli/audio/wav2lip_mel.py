@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lipsync_cli.audio.mel import N_MELS, hann, mel_bank
-from lipsync_cli.types import Float32
+from lipsync_cli.core.types import Float32
 
 COLUMNS_PER_SECOND = 80
 FRAME_RATE = 25

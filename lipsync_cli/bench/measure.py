@@ -19,11 +19,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli import __version__, errors
-from lipsync_cli.errors import LipsyncError
+from lipsync_cli import __version__
+from lipsync_cli.core import errors
+from lipsync_cli.core.concurrency import cpu_name
+from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.media.variant import write_picture, write_sound
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.stage import cpu_name
 
 SCHEMA = 2
 

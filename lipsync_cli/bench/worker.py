@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli.errors import LipsyncError
+from lipsync_cli.core.errors import LipsyncError
 
 VIDEO_PACKET = b"\x00\x00\x01\xe0"
 """How a picture begins in an MPEG transport stream: start code and the first video stream's number."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lipsync_cli.errors import LipsyncError
+from lipsync_cli.core.errors import LipsyncError
 
 Status = Literal["ok", "warn", "fail"]
 ROOM_MB = 500

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from lipsync_cli.timeline import format_time
-from lipsync_cli.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
+from lipsync_cli.core.timeline import format_time
+from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
 
 
 def media_document(info: MediaInfo) -> dict[str, Any]:

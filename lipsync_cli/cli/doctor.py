@@ -10,7 +10,7 @@ from lipsync_cli.cli import checks
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines
 from lipsync_cli.cli.rehearsal import codecs, ffmpeg, rehearsal
-from lipsync_cli.errors import EXIT_ENVIRONMENT
+from lipsync_cli.core.errors import EXIT_ENVIRONMENT
 
 SCHEMA = 1
 CHECKS: dict[str, checks.Check] = {

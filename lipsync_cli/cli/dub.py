@@ -13,7 +13,7 @@ from lipsync_cli.cli.console import emit_json, print_table, stderr
 from lipsync_cli.cli.explain import show_plan
 from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
-from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.media.containers import container_for
 from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings

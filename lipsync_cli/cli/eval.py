@@ -14,7 +14,7 @@ from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
 from lipsync_cli.cli.paths import check_folder, check_input, make_folder, write_text
 from lipsync_cli.cli.progress import progress
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import typer
 
 from lipsync_cli.cli.console import emit_json
-from lipsync_cli.errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_OUTPUT, LipsyncError
+from lipsync_cli.core.errors import EXIT_BUG, EXIT_ENVIRONMENT, EXIT_INTERRUPTED, EXIT_OUTPUT, LipsyncError
 
 SCHEMA = 1
 

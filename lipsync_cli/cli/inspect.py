@@ -16,7 +16,7 @@ from lipsync_cli.presets import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.cli.survey import Survey
-    from lipsync_cli.types import MediaInfo
+    from lipsync_cli.core.types import MediaInfo
 
 SCHEMA = 1
 
@@ -60,7 +60,7 @@ def inspect(
     _tell(info, found, as_json=as_json)
     if picture is not None and found is not None:
         from lipsync_cli.cli.survey import face_picture
-        from lipsync_cli.pictures import save_png
+        from lipsync_cli.core.contact_sheets import save_png
 
         save_png(picture, face_picture(found))
 
@@ -100,7 +100,7 @@ def _faces_document(found: Survey | None) -> dict[str, object]:
 
 def _tell_faces(found: Survey) -> None:
     from lipsync_cli.cli.survey import HEADER, track_rows
-    from lipsync_cli.timeline import format_time
+    from lipsync_cli.core.timeline import format_time
 
     cuts = ", ".join(format_time(shot.first) for shot in found.shots[1:])
     emit_lines([f"shots: {len(found.shots)}" + (f", cuts at {cuts}" if cuts else "")])

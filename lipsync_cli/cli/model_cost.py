@@ -10,7 +10,7 @@ import typer
 from lipsync_cli import hub
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lipsync_cli.generate.lip_forcing.arithmetic import Forecast, StageCost

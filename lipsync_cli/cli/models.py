@@ -13,7 +13,7 @@ from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
 from lipsync_cli.cli.model_cost import model_cost
 from lipsync_cli.cli.paths import check_input
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 
 SCHEMA = 1
 

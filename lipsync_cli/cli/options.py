@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.media.containers import BY_NAME, STREAMABLE
 from lipsync_cli.presets import DubSettings, bounds, option_name, preset_names
 
@@ -67,7 +67,7 @@ def parse_sets(pairs: list[str]) -> dict[str, str]:
 
 def parse_time(text: str | None) -> Fraction | None:
     """The value of an option that takes a time."""
-    from lipsync_cli import timeline
+    from lipsync_cli.core import timeline
 
     return None if text is None else timeline.parse_time(text)
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from lipsync_cli.errors import InputError, OutputError, UsageError
+from lipsync_cli.core.errors import InputError, OutputError, UsageError
 from lipsync_cli.media.containers import BY_SUFFIX
 
 STDOUT = Path("-")

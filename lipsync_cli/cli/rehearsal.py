@@ -41,7 +41,7 @@ def codecs() -> Row:
 def rehearsal() -> Row:
     """A whole dub of two synthetic seconds: a drawn head, a voice-like tone, no model."""
     from lipsync_cli import pipeline
-    from lipsync_cli.pictures import save_png
+    from lipsync_cli.core.contact_sheets import save_png
     from lipsync_cli.synthetic import draw_head, write_voice
 
     began = time.perf_counter()

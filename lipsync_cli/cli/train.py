@@ -11,7 +11,7 @@ import typer
 
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_table, stderr
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from lipsync_cli.train.runtime import Runtime

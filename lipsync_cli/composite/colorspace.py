@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.errors import InputError
-from lipsync_cli.pixel_formats import PixelFormat, Siting
-from lipsync_cli.types import ColorInfo, Float32, Float64, Plane
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.pixel_formats import PixelFormat, Siting
+from lipsync_cli.core.types import ColorInfo, Float32, Float64, Plane
 
 LEFT_SITED_CODECS = frozenset({"h264", "hevc", "mpeg2video", "mpeg4"})
 """Codecs whose decoders declare left-sited chroma unless the stream says otherwise (measured with ffmpeg 8)."""

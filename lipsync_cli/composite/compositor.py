@@ -16,10 +16,10 @@ from lipsync_cli.composite.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.composite.mask import FEATHER
 from lipsync_cli.composite.painter import CpuPainter, Painter, PainterOptions, Target
 from lipsync_cli.composite.warp import Window, covering_window
-from lipsync_cli.geometry import compose_affine, transform_points
-from lipsync_cli.pixel_formats import PixelFormat, pixel_format
-from lipsync_cli.region import LOWER_FACE_REGION, Region
-from lipsync_cli.types import Alignment, Float64, Frame, Patch, Plane, VideoInfo
+from lipsync_cli.core.geometry import compose_affine, transform_points
+from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region
+from lipsync_cli.core.pixel_formats import PixelFormat, pixel_format
+from lipsync_cli.core.types import Alignment, Float64, Frame, Patch, Plane, VideoInfo
 
 
 class Compositor:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.landmarks import JAW
-from lipsync_cli.region import LOWER_FACE_REGION, Region, region_depth, unit_grid
-from lipsync_cli.types import Float32, Float64
+from lipsync_cli.core.landmarks68 import JAW
+from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region, region_depth, unit_grid
+from lipsync_cli.core.types import Float32, Float64
 
 FEATHER = 0.075
 """Width of the soft edge in crop widths: as soft as a short upper lip, close below the nose, allows."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lipsync_cli.geometry import of_each_channel
-from lipsync_cli.types import Float32
+from lipsync_cli.core.geometry import of_each_channel
+from lipsync_cli.core.types import Float32
 
 FIELD_CELLS = 24
 """The colour field is worked out on about this many cells per side."""

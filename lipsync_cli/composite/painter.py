@@ -14,10 +14,10 @@ from lipsync_cli.composite.colorspace import RgbToPlanes, to_codes
 from lipsync_cli.composite.mask import face_outline, mask_within
 from lipsync_cli.composite.match import color_field, with_detail
 from lipsync_cli.composite.warp import Window, sample_layer
-from lipsync_cli.geometry import of_each_channel
-from lipsync_cli.pixel_formats import PixelFormat
-from lipsync_cli.region import Region
-from lipsync_cli.types import Float32, Float64, Patch, Plane
+from lipsync_cli.core.geometry import of_each_channel
+from lipsync_cli.core.mouth_region import Region
+from lipsync_cli.core.pixel_formats import PixelFormat
+from lipsync_cli.core.types import Float32, Float64, Patch, Plane
 
 NOT_FINITE = "a patch must hold finite pixels"
 

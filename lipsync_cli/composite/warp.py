@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from lipsync_cli.geometry import compose_affine, invert_affine, transform_points
-from lipsync_cli.types import Float32, Float64
+from lipsync_cli.core.geometry import compose_affine, invert_affine, transform_points
+from lipsync_cli.core.types import Float32, Float64
 
 MAX_OVERSAMPLING = 16
 

@@ -26,8 +26,8 @@ from lipsync_cli.composite.match import (
     axis_operators,
 )
 from lipsync_cli.composite.painter import PainterOptions
-from lipsync_cli.region import Region
-from lipsync_cli.types import Patch
+from lipsync_cli.core.mouth_region import Region
+from lipsync_cli.core.types import Patch
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from lipsync_cli.composite.colorspace import RgbToPlanes
 from lipsync_cli.composite.painter import NOT_FINITE, PainterOptions, Target, of_one_grid
 from lipsync_cli.composite_torch.layers import CropSpace
 from lipsync_cli.composite_torch.sampling import sample_layers
-from lipsync_cli.pixel_formats import PixelFormat
-from lipsync_cli.types import Patch, Plane
+from lipsync_cli.core.pixel_formats import PixelFormat
+from lipsync_cli.core.types import Patch, Plane
 
 
 class TorchPainter:

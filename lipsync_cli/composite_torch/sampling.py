@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lipsync_cli.composite.warp import Window, oversampling
-from lipsync_cli.geometry import compose_affine, invert_affine
-from lipsync_cli.types import Float64
+from lipsync_cli.core.geometry import compose_affine, invert_affine
+from lipsync_cli.core.types import Float64
 
 
 def sample_layers(layers: Tensor, to_crop: Float64, window: Window) -> Tensor:

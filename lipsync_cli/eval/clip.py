@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipsync_cli.audio.stream import SpeechTrack
-from lipsync_cli.errors import InputError, NoFaceError
+from lipsync_cli.core.errors import InputError, NoFaceError
 from lipsync_cli.eval.expert import ExpertMeter, Run, score_runs
 from lipsync_cli.eval.judges import Judges
 from lipsync_cli.eval.lips import silent_aperture

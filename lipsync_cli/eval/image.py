@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.types import Float64, UInt8
+from lipsync_cli.core.types import Float64, UInt8
 
 PEAK = 255.0
 # Wang, Bovik, Sheikh and Simoncelli 2004, "Image quality assessment", section III-C.

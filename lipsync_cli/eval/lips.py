@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.landmarks import MOUTH, interocular_px
-from lipsync_cli.types import Float64
+from lipsync_cli.core.landmarks68 import MOUTH, interocular_px
+from lipsync_cli.core.types import Float64
 
 MAX_OFFSET = 4
 # Below this many frames a correlation is noise.

@@ -9,6 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from lipsync_cli.core.geometry import transform_points, warp_to_crop
+from lipsync_cli.core.mouth_region import LOWER_FACE_REGION
+from lipsync_cli.core.types import Crop, Float64, UInt8
 from lipsync_cli.eval import perceptual
 from lipsync_cli.eval.identity import cosine_similarity
 from lipsync_cli.eval.image import border_error, flicker, psnr, sharpness, squared_error, ssim
@@ -16,9 +19,6 @@ from lipsync_cli.eval.lips import aperture_correlation, mouth_distance
 from lipsync_cli.eval.reading import Reading
 from lipsync_cli.face.identity import DlibRecogniser, FaceRecogniser
 from lipsync_cli.face.landmarks import cut_patch, pose_of_landmarks
-from lipsync_cli.geometry import transform_points, warp_to_crop
-from lipsync_cli.region import LOWER_FACE_REGION
-from lipsync_cli.types import Crop, Float64, UInt8
 
 EMBED_EVERY = 10
 # The mouth in a lower-face crop, in sixteenths: the same window that the sync expert looks at.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.types import Float64
+from lipsync_cli.core.types import Float64
 
 Embeddings = npt.NDArray[np.float32]
 MAX_OFFSET = 15

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.errors import ModelError
-from lipsync_cli.types import Float32, UInt8
+from lipsync_cli.core.errors import ModelError
+from lipsync_cli.core.types import Float32, UInt8
 
 FILES = {"lpips": "vgg16.pt", "fid": "inception-2015-12-05.pt", "fvd": "i3d_torchscript.pt"}
 FVD_FRAMES, FVD_SIZE = 16, 224

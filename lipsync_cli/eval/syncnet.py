@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.audio.mfcc import mfcc
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
+from lipsync_cli.core.geometry import compose_affine
+from lipsync_cli.core.types import Float64, UInt8
 from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, SyncScore, offset_sums, score_curve
-from lipsync_cli.geometry import compose_affine
 from lipsync_cli.nn.checking import check_state_dict
-from lipsync_cli.types import Float64, UInt8
 
 if TYPE_CHECKING:
     from lipsync_cli.nn.syncnet_v2 import SyncNetV2

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lipsync_cli.core.types import Float64
 from lipsync_cli.eval import syncnet
 from lipsync_cli.eval.offset import Embeddings, SyncScore
 from lipsync_cli.eval.reading import GRID_RATE, Reading
 from lipsync_cli.media.audio import open_speech
-from lipsync_cli.types import Float64
 
 if TYPE_CHECKING:
     from lipsync_cli.nn.syncnet_v2 import SyncNetV2

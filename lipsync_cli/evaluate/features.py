@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from lipsync_cli.core.types import Float32, UInt8
 from lipsync_cli.eval import perceptual
 from lipsync_cli.eval.frechet import frechet_distance
 from lipsync_cli.eval.judges import Judges
 from lipsync_cli.eval.meters import recut
 from lipsync_cli.eval.reading import Reading
-from lipsync_cli.types import Float32, UInt8
 
 EVERY = 5
 METRICS = ("fid", "fvd")

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli.errors import OutputError
+from lipsync_cli.core.errors import OutputError
 from lipsync_cli.eval.metrics import METRICS, format_value
 from lipsync_cli.evaluate.plots import aperture_plot, curve_plot, histogram
 from lipsync_cli.evaluate.protocol import ItemResult

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 
 _COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lipsync_cli import __version__, hub, pipeline
-from lipsync_cli.errors import InputError, NoFaceError, OutputError
+from lipsync_cli.core.errors import InputError, NoFaceError, OutputError
 from lipsync_cli.eval.clip import (
     ClipScore,
     Comparison,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_cli import __version__
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
 from lipsync_cli.eval.bootstrap import PairedDifference, paired_bootstrap
 from lipsync_cli.eval.metrics import METRICS, format_value
 from lipsync_cli.evaluate.protocol import ItemResult

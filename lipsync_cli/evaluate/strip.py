@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_cli.errors import OutputError
+from lipsync_cli.core.contact_sheets import ContactSheet
+from lipsync_cli.core.errors import OutputError
+from lipsync_cli.core.types import UInt8
 from lipsync_cli.eval.meters import recut
 from lipsync_cli.eval.reading import CROP_SIZE, Reading
-from lipsync_cli.pictures import ContactSheet
-from lipsync_cli.types import UInt8
 
 COLUMNS = 10
 HEIGHT = 140

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.geometry import Array, similarity_from_points
-from lipsync_cli.landmarks import LEFT_BROW, LEFT_EYE, NOSE, NOSE_BASE, RIGHT_BROW, RIGHT_EYE
+from lipsync_cli.core.geometry import Array, similarity_from_points
+from lipsync_cli.core.landmarks68 import LEFT_BROW, LEFT_EYE, NOSE, NOSE_BASE, RIGHT_BROW, RIGHT_EYE
 
 
 @dataclass(frozen=True, slots=True)

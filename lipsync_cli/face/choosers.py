@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from lipsync_cli.errors import NoFaceError
+from lipsync_cli.core.errors import NoFaceError
+from lipsync_cli.core.types import Face, FaceState, Float64, TrackedFrame
 from lipsync_cli.face.identity import Identities
 from lipsync_cli.face.numbering import Numbering, centre_x
-from lipsync_cli.types import Face, FaceState, Float64, TrackedFrame
 
 Rank = Literal["largest", "left", "right"]
 # Another face takes over inside a shot only when it has been this much better, or the only one, for this long.

@@ -19,7 +19,7 @@ from typing import cast
 import cv2
 import numpy as np
 
-from lipsync_cli.types import Float32, RgbView, UInt8
+from lipsync_cli.core.types import Float32, RgbView, UInt8
 
 _WIDTH, _HEIGHT = 32, 18
 _HISTORY = 12

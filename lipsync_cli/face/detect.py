@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 import cv2
 import numpy as np
 
-from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.core.types import Float64, Frame, RgbView, UInt8, VideoInfo
 from lipsync_cli.face.landmarks import model_file
-from lipsync_cli.types import Float64, Frame, RgbView, UInt8, VideoInfo
 
 DETECTORS = ("dlib", "dlib-mmod", "face-alignment")
 Box = tuple[float, float, float, float]

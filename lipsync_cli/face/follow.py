@@ -9,12 +9,12 @@ from typing import cast
 import cv2
 import numpy as np
 
+from lipsync_cli.core.geometry import invert_affine, transform_points
+from lipsync_cli.core.types import FaceState, Float32, Float64, Frame, UInt8, VideoInfo
 from lipsync_cli.face.cover import MouthMemory
 from lipsync_cli.face.detect import Box, view_of
 from lipsync_cli.face.head_pose import HeadPose, head_pose
 from lipsync_cli.face.landmarks import FacePatch, LandmarkPredictor, cut_patch, pose_of_landmarks, shape_residual
-from lipsync_cli.geometry import invert_affine, transform_points
-from lipsync_cli.types import FaceState, Float32, Float64, Frame, UInt8, VideoInfo
 
 _LOOK_PX = 24
 _MARGIN_PX, _FACE_PX = 30, 100

@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from lipsync_cli.core.types import Float64, UInt8
 from lipsync_cli.face.landmarks import model_file
-from lipsync_cli.types import Float64, UInt8
 
 SAME_PERSON = 0.55
 _CHIPS_PER_TRACK = 2

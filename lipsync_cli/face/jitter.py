@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lipsync_cli.core.geometry import invert_affine, transform_points
+from lipsync_cli.core.types import Float64
 from lipsync_cli.face.align import AlignmentTemplate
-from lipsync_cli.geometry import invert_affine, transform_points
-from lipsync_cli.types import Float64
 
 
 def corner_jitter(landmarks: Sequence[Float64], template: AlignmentTemplate) -> float:

@@ -17,10 +17,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
+from lipsync_cli.core.geometry import (
+    compose_affine,
+    cut_from,
+    invert_affine,
+    similarity_from_points,
+    transform_points,
+)
+from lipsync_cli.core.types import Float64, RgbView, UInt8
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.geometry import compose_affine, cut_from, invert_affine, similarity_from_points, transform_points
-from lipsync_cli.types import Float64, RgbView, UInt8
 
 PATCH_PX = 160
 PATCH_FACE_PX = 100

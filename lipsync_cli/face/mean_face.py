@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync_cli.types import Float64
+from lipsync_cli.core.types import Float64
 
 # fmt: off
 MEAN_FACE: Float64 = np.array(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lipsync_cli.core.types import Face, TrackedFrame
 from lipsync_cli.face.identity import Identities
-from lipsync_cli.types import Face, TrackedFrame
 
 
 class Numbering:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from lipsync_cli.core.geometry import transform_points
+from lipsync_cli.core.types import FaceState, Float32, Float64, Frame, VideoInfo
 from lipsync_cli.face.cover import lower_face
 from lipsync_cli.face.detect import Box, Detection, FaceDetector, analysis_picture, iou
 from lipsync_cli.face.follow import LIKE, Reader, Reading, Sighting, Track, box_of_pose, plausible
@@ -16,8 +18,6 @@ from lipsync_cli.face.landmarks import PATCH_PX, UNIT_TO_PATCH, pose_of_box
 from lipsync_cli.face.options import TrackOptions
 from lipsync_cli.face.quality import hindrance
 from lipsync_cli.face.surroundings import Surroundings
-from lipsync_cli.geometry import transform_points
-from lipsync_cli.types import FaceState, Float32, Float64, Frame, VideoInfo
 
 _MATCH_IOU = 0.3
 # Below this overlap with its detection, landmarks have slipped and are read anew from the detection.

@@ -10,10 +10,10 @@ from typing import Literal, cast
 import cv2
 import numpy as np
 
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.core.types import FaceState, Float64, TrackedFrame, UInt8
 from lipsync_cli.face.choosers import ByNumber, ByRank, ByReference, Chooser
 from lipsync_cli.face.track import Tracker
-from lipsync_cli.types import FaceState, Float64, TrackedFrame, UInt8
 
 Kind = Literal["largest", "all", "left", "right", "index", "reference"]
 _WORDS: tuple[Kind, ...] = ("largest", "all", "left", "right")

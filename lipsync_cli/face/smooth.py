@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lipsync_cli.geometry import transform_points
-from lipsync_cli.types import Float64
+from lipsync_cli.core.geometry import transform_points
+from lipsync_cli.core.types import Float64
 
 POSE_SIGMA_S = 0.08
 SHAPE_SIGMA_S = 0.10

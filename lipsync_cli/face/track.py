@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from lipsync_cli.core.types import Face, FaceState, Float32, Float64, Frame, TrackedFrame, UInt8, VideoInfo
 from lipsync_cli.face.cuts import CutDetector, Signature, same_shot, signature
 from lipsync_cli.face.detect import FaceDetector, analysis_picture, view_of
 from lipsync_cli.face.follow import Reader, Sighting, Track, box_of_pose
@@ -24,7 +25,6 @@ from lipsync_cli.face.options import QualityOptions, TrackOptions
 from lipsync_cli.face.quality import settle
 from lipsync_cli.face.scene import Scene, SceneState
 from lipsync_cli.face.smooth import smooth
-from lipsync_cli.types import Face, FaceState, Float32, Float64, Frame, TrackedFrame, UInt8, VideoInfo
 
 __all__ = ["QualityOptions", "TrackOptions", "Tracker", "track"]
 

@@ -18,10 +18,10 @@ from typing import IO, Any, Self, cast
 
 import numpy as np
 
+from lipsync_cli.core.concurrency import cores
+from lipsync_cli.core.types import Float64, UInt8
 from lipsync_cli.face.detect import Detection, create_detector
 from lipsync_cli.face.landmarks import PATCH_PX, DlibLandmarks
-from lipsync_cli.stage import cores
-from lipsync_cli.types import Float64, UInt8
 
 WORKER_DETECTORS = ("dlib", "dlib-mmod")
 

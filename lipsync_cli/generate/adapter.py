@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError, OutputError, UsageError
+from lipsync_cli.core.errors import ModelError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

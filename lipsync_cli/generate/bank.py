@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import Float32
 from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.generate.pose import Pose
 from lipsync_cli.nn.calibration import Calibration
 from lipsync_cli.nn.landmark_flow import JAW_LINE, LIPS, squared_lip_distance
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import References, Renderer
-from lipsync_cli.types import Float32
 
 # Root mean square difference of the lips, and a part of the outline's, in crop widths, from which on a crop is new.
 NOVEL = 0.005

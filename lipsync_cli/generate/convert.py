@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError, OutputError
+from lipsync_cli.core.errors import ModelError, OutputError
 from lipsync_cli.model_files import digest
 
 

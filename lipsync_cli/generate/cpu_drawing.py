@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.geometry import of_each_channel
+from lipsync_cli.core.geometry import of_each_channel
+from lipsync_cli.core.mouth_region import generation_region
+from lipsync_cli.core.types import Crop, Float32
 from lipsync_cli.nn.drawing import DETAIL_POWER, Fields, Paint, RegionWindow
 from lipsync_cli.nn.renderer import Chosen, References, Renderer
-from lipsync_cli.region import generation_region
-from lipsync_cli.types import Crop, Float32
 
 
 def pictures(pixels: Tensor) -> tuple[Float32, ...]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lipsync_cli.types import Float32
+from lipsync_cli.core.types import Float32
 
 # In crop widths: what is finer is detail.
 DETAIL = 1 / 160

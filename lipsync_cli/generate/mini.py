@@ -19,7 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
+from lipsync_cli.core.landmarks68 import from_closed_to_open, mouth_aperture
+from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Float32, Float64, GeneratorSpec
 from lipsync_cli.generate.bank import EASE, ReferenceBank
 from lipsync_cli.generate.cpu_drawing import Shot
 from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig, read_config
@@ -28,7 +30,6 @@ from lipsync_cli.generate.pose import Pose
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
 from lipsync_cli.hub import ModelCard, require_version, resolve_weights
-from lipsync_cli.landmarks import from_closed_to_open, mouth_aperture
 from lipsync_cli.nn.calibration import Calibration, calibrate
 from lipsync_cli.nn.causal_flow import CausalFlow, FlowCache
 from lipsync_cli.nn.checking import check_state_dict
@@ -36,7 +37,6 @@ from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.nn.renderer import Renderer
-from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, Float64, GeneratorSpec
 
 LATENT_RATE = 25
 # Time constant in steps of the grid of what chooses references.

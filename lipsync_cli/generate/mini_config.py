@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lipsync_cli import hub
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.nn.flow_backbone import FlowConfig
 
 KIND, VERSION = "lip-forcing-mini", 1

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import Crop, Float32
 from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.generate.cpu_drawing import Shot
 from lipsync_cli.generate.drawings import detail_sigma, finished, sharpened, sharpened_images
 from lipsync_cli.nn.renderer import Renderer
-from lipsync_cli.types import Crop, Float32
 
 
 class Drawer:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from lipsync_cli.types import Float32, UInt8
+from lipsync_cli.core.types import Float32, UInt8
 
 SIZE = 256
 TOP, NOSE_END = 95, 128

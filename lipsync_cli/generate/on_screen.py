@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from lipsync_cli.types import Crop
+from lipsync_cli.core.types import Crop
 
 ON_TIME = Fraction(1, 16)
 """A crop this share of a frame after a point of the clock is on screen there; containers round their times."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from lipsync_cli.core.types import Crop, Drawing, GeneratorSpec
 from lipsync_cli.generate.protocol import CropChunk
-from lipsync_cli.types import Crop, Drawing, GeneratorSpec
 
 
 class Passthrough:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lipsync_cli.landmarks import JAW
-from lipsync_cli.types import Float32, Float64
+from lipsync_cli.core.landmarks68 import JAW
+from lipsync_cli.core.types import Float32, Float64
 
 # Of the 68 landmarks: the outline above the mouth's height, which speech does not move, and the foot of the nose.
 OUTLINE, NOSE_FOOT = (1, 2, 3, 13, 14, 15), tuple(range(31, 36))

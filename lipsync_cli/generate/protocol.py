@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
+from lipsync_cli.core.types import Crop, Drawing, Float32, GeneratorSpec
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lipsync_cli import hub
-from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.generate.passthrough import Passthrough
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.core.types import AudioSpan, Float32
 from lipsync_cli.media.probe import opened, probe, readable_packets, require_audio, second_zero
-from lipsync_cli.types import AudioSpan, Float32
 
 SPEECH_RATE = 16_000
 # Containers with coarse stamps (1 ms) jitter around the true sample count; only a real gap is larger than this.

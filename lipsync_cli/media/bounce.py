@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from lipsync_cli.core.pixel_formats import pixel_format
 from lipsync_cli.media.decode import Decoder, Picture
 from lipsync_cli.media.pixels import decoded_format
-from lipsync_cli.pixel_formats import pixel_format
 
 _MOST_BYTES = 256 << 20
 _MOST_FRAMES = 32

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS
+from lipsync_cli.core.types import ColorInfo, UInt8
 from lipsync_cli.media.pixels import packed_rgb, planes_of
-from lipsync_cli.pixel_formats import PIXEL_FORMATS
-from lipsync_cli.types import ColorInfo, UInt8
 
 _MATRICES = {
     0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",

@@ -8,10 +8,10 @@ from fractions import Fraction
 
 import ffmpeg as graph
 
+from lipsync_cli.core.types import VideoInfo
 from lipsync_cli.media.containers import Container
 from lipsync_cli.media.encode import Arguments, VideoEncoding, color_arguments
 from lipsync_cli.media.tracks import TrackPlan
-from lipsync_cli.types import VideoInfo
 
 # Keys that MP4 has a place of its own for; any other needs the free-form list, which fewer players read.
 _MP4_KEYS = {

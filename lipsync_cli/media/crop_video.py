@@ -11,8 +11,8 @@ from pathlib import Path
 
 import ffmpeg as graph
 
+from lipsync_cli.core.types import UInt8
 from lipsync_cli.media.ffmpeg import FfmpegProcess, find_ffmpeg
-from lipsync_cli.types import UInt8
 
 CRF = 16
 

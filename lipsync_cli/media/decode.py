@@ -12,10 +12,10 @@ from typing import Any, Self
 import av
 import av.error
 
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.types import VideoInfo
 from lipsync_cli.media.pixels import nearest_supported, without_j
 from lipsync_cli.media.probe import opened, readable_packets
-from lipsync_cli.types import VideoInfo
 
 
 @dataclass(frozen=True, slots=True)

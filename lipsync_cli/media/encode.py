@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, PixelFormat, pixel_format
+from lipsync_cli.core.types import ColorInfo, VideoInfo
 from lipsync_cli.media.containers import Container
 from lipsync_cli.media.ffmpeg import Ffmpeg
 from lipsync_cli.media.pixels import decoded_format, without_j
-from lipsync_cli.pixel_formats import PIXEL_FORMATS, PixelFormat, pixel_format
-from lipsync_cli.types import ColorInfo, VideoInfo
 
 Arguments = dict[str, str]
 PRESETS = (

@@ -15,7 +15,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from lipsync_cli.errors import EnvironmentProblem, OutputError
+from lipsync_cli.core.errors import EnvironmentProblem, OutputError
 
 OLDEST = (4, 4)
 _INSTALL = "Install ffmpeg (https://ffmpeg.org) or the Python package imageio-ffmpeg, which carries one."

@@ -10,10 +10,10 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, PixelFormat
+from lipsync_cli.core.types import ColorInfo, UInt8
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.pixels import sample_rows
-from lipsync_cli.pixel_formats import PIXEL_FORMATS, PixelFormat
-from lipsync_cli.types import ColorInfo, UInt8
 
 # Conversion is set up anew for every size, so sizes are rounded up to multiples of about this, and a few are kept.
 _GRID = 24

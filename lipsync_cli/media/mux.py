@@ -9,7 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lipsync_cli.errors import OutputError
+from lipsync_cli.core.errors import OutputError
+from lipsync_cli.core.pixel_formats import pixel_format
+from lipsync_cli.core.types import Frame, MediaInfo, Plane
 from lipsync_cli.media.command import MuxCommand
 from lipsync_cli.media.containers import container_for
 from lipsync_cli.media.encode import EncodeOptions, choose_encoding
@@ -20,8 +22,6 @@ from lipsync_cli.media.pixels import decoded_format, doubled_chroma
 from lipsync_cli.media.probe import require_video
 from lipsync_cli.media.rotation import write_rotation
 from lipsync_cli.media.tracks import DubTrack, KeptTracks, TrackPlan, harmless_metadata, plan_dub, plan_kept
-from lipsync_cli.pixel_formats import pixel_format
-from lipsync_cli.types import Frame, MediaInfo, Plane
 
 _CAN_ROTATE = ("mp4", "mov", "mkv", "webm")
 

@@ -8,7 +8,7 @@ from typing import Self
 import av
 import numpy as np
 
-from lipsync_cli.types import Plane
+from lipsync_cli.core.types import Plane
 
 
 class NutWriter:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.media.containers import Container, container_for
 
 STDOUT = "-"

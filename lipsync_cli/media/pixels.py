@@ -8,8 +8,8 @@ from typing import Any
 import av
 import numpy as np
 
-from lipsync_cli.pixel_formats import PIXEL_FORMATS, PixelFormat
-from lipsync_cli.types import Plane, UInt8, VideoInfo
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, PixelFormat
+from lipsync_cli.core.types import Plane, UInt8, VideoInfo
 
 
 @cache

@@ -12,10 +12,10 @@ from typing import Any
 import av
 import av.error
 
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.timeline import exact_rate
+from lipsync_cli.core.types import AudioInfo, MediaInfo, VideoInfo
 from lipsync_cli.media.color import STILL_COLOR, color_info
-from lipsync_cli.timeline import exact_rate
-from lipsync_cli.types import AudioInfo, MediaInfo, VideoInfo
 
 _NOT_MEDIA = {"tty", "txt", "subviewer", "srt", "microdvd", "lrc", "ffmetadata", "concat"}
 _STILL_BRANDS = {"avif", "avis", "heic", "heix", "mif1"}

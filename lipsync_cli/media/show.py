@@ -5,8 +5,8 @@ from __future__ import annotations
 import av
 import numpy as np
 
+from lipsync_cli.core.types import ColorInfo, Frame, UInt8
 from lipsync_cli.media.color import RgbConverter
-from lipsync_cli.types import ColorInfo, Frame, UInt8
 
 
 def frame_rgb(frame: Frame, color: ColorInfo) -> UInt8:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lipsync_cli.region import LOWER_FACE_REGION, generation_region
+from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, generation_region
 
 
 class Fields(NamedTuple):

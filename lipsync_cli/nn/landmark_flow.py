@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lipsync_cli.landmarks import JAW, MOUTH
+from lipsync_cli.core.landmarks68 import JAW, MOUTH
 
 LIPS = MOUTH
 POINTS = (*LIPS, *JAW)

@@ -10,7 +10,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.nn.checkpoints import load_strictly, read_note, read_tensors
 from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet
 

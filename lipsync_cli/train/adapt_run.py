@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError, UsageError
+from lipsync_cli.core.contact_sheets import label, save_png, scale_to
+from lipsync_cli.core.errors import ModelError, UsageError
+from lipsync_cli.core.types import UInt8
 from lipsync_cli.generate.adapter import AdapterInfo, require_adaptable, write_adapter
 from lipsync_cli.generate.mini import LipForcingMini
 from lipsync_cli.generate.registry import choose_device, load_generator
 from lipsync_cli.media.output import PartialFile, check_place
-from lipsync_cli.pictures import label, save_png, scale_to
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.train.adapt import Adapted, AdaptRecipe, Check, Course, adapt
 from lipsync_cli.train.footage import OnFrame, collect
-from lipsync_cli.types import UInt8
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
@@ -85,7 +85,7 @@ def adapt_video(
 ) -> AdaptReport:
     """Fit the model to a video and write the adapter, and a sheet if wanted; ``on_check`` gets seconds of training.
 
-    Raises the errors of ``lipsync_cli.errors``, ModelError when held-out frames gained nothing; then no adapter is
+    Raises the errors of ``lipsync_cli.core.errors``, ModelError when held-out frames gained nothing; then no adapter is
     written, and one that was there stays.
     """
     generator, card = _prepare(request)

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.landmarks import JAW
-from lipsync_cli.types import Float32, UInt8
+from lipsync_cli.core.landmarks68 import JAW
+from lipsync_cli.core.types import Float32, UInt8
 
 TURN, SCALE, STRETCH = 5.0, 0.06, 0.05
 """Largest turn in degrees, and largest change of size and of height against width."""

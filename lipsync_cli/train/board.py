@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lipsync_cli.errors import EnvironmentProblem
-from lipsync_cli.types import UInt8
+from lipsync_cli.core.errors import EnvironmentProblem
+from lipsync_cli.core.types import UInt8
 
 
 class Board:

@@ -18,7 +18,9 @@ import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.stream import SpeechTrack
-from lipsync_cli.errors import LipsyncError
+from lipsync_cli.core.errors import LipsyncError
+from lipsync_cli.core.geometry import affine_scale, invert_affine, transform_points
+from lipsync_cli.core.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
 from lipsync_cli.eval.expert import ExpertMeter, load_expert, score_runs
 from lipsync_cli.eval.reading import on_grid, sound_origin
 from lipsync_cli.face.align import LOWER_FACE
@@ -28,7 +30,6 @@ from lipsync_cli.face.head_pose import head_pose
 from lipsync_cli.face.options import track_options
 from lipsync_cli.face.select import parse_face_choice, select
 from lipsync_cli.face.track import Tracker
-from lipsync_cli.geometry import affine_scale, invert_affine, transform_points
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.crop_video import write_crops
 from lipsync_cli.media.probe import probe, require_audio, require_video
@@ -50,7 +51,6 @@ from lipsync_cli.train.prepared import (
     write_arrays,
 )
 from lipsync_cli.train.sources import Source
-from lipsync_cli.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
 
 # Longer stretches are cut in parts, so that memory has a bound and clips are alike.
 LONGEST = 250

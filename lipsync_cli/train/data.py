@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.composite.mask import blend_mask
-from lipsync_cli.landmarks import JAW, lip_gap
+from lipsync_cli.core.landmarks68 import JAW, lip_gap
+from lipsync_cli.core.types import Float32, UInt8
 from lipsync_cli.nn.landmark_flow import POINTS
 from lipsync_cli.train.augment import AugmentRecipe, Pictures, augment
 from lipsync_cli.train.prepared import (
@@ -30,7 +31,6 @@ from lipsync_cli.train.prepared import (
     read_index,
     video_path,
 )
-from lipsync_cli.types import Float32, UInt8
 
 # A clip whose source is no larger than the crop shows true detail; upsampled ones teach blur and are drawn less.
 SHARP_SCALE = 0.75

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
-from lipsync_cli.errors import EnvironmentProblem
-from lipsync_cli.types import Float32
+from lipsync_cli.core.errors import EnvironmentProblem
+from lipsync_cli.core.types import Float32
 
 LANGUAGES = ("en-us", "en", "de", "fr", "es", "it", "pt-br", "nl", "sv", "fi", "tr", "pl", "cs", "id")
 ENGLISH_SHARE = 0.4

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.errors import InputError, NoFaceError
+from lipsync_cli.core.concurrency import in_background
+from lipsync_cli.core.errors import InputError, NoFaceError
+from lipsync_cli.core.types import Face, FaceState, Float32, Float64, Frame, UInt8, VideoInfo
 from lipsync_cli.face.align import TEMPLATES
 from lipsync_cli.face.crop import cut_crop
 from lipsync_cli.face.detect import create_detector
@@ -22,8 +24,6 @@ from lipsync_cli.face.track import Tracker
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.stage import in_background
-from lipsync_cli.types import Face, FaceState, Float32, Float64, Frame, UInt8, VideoInfo
 
 Indices = npt.NDArray[np.int64]
 OnFrame = Callable[[int, int | None], None]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 
+from lipsync_cli.core.types import Float32
 from lipsync_cli.train import sound
 from lipsync_cli.train.prepared import CLIP_MARGIN, MEL_MARGIN, SAMPLES_PER_FRAME, mel_rows
-from lipsync_cli.types import Float32
 
 
 @checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -14,11 +14,11 @@ from pathlib import PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from lipsync_cli.core.types import Float64
 from lipsync_cli.eval.offset import MAX_OFFSET
 from lipsync_cli.train.cutting import Cut
 from lipsync_cli.train.limits import Limits
 from lipsync_cli.train.sources import Source
-from lipsync_cli.types import Float64
 
 UNKNOWN, TOO_LATE, OUT_OF_SYNC = "sync unknown", "lag too large", "out of sync"
 

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.audio.mel import LOG_MEAN, LOG_SPREAD, band_edges
+from lipsync_cli.core.types import Float32, Float64
 from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
 from lipsync_cli.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import ClipData, choose_references
 from lipsync_cli.train.hearing import Heard, HearingRecipe, hear
 from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.runtime import ALONE, Runtime, device_of
-from lipsync_cli.types import Float32, Float64
 
 ROWS_PER_FRAME = 4
 THROATS = (0.88, 1.14)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.types import Float32, UInt8
+from lipsync_cli.core.types import Float32, UInt8
 
 # Rows and columns of a lower-face crop that are face in nearly every picture.
 _FACE = (slice(0.25, 0.9), slice(0.2, 0.8))

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.core.types import MEL_RATE
 from lipsync_cli.generate.lip_forcing.generator import Codec
 from lipsync_cli.generate.omnisync.config import OmniSyncConfig
 from lipsync_cli.generate.omnisync.guidance import by_latent
@@ -24,7 +25,6 @@ from lipsync_cli.nn.omnisync.whisper import WhisperEars
 from lipsync_cli.train.data import ClipData
 from lipsync_cli.train.pairing import Dropout, PairClip, Pairs, SigmaDensity
 from lipsync_cli.train.prepared import CLIP_MARGIN, LATENT_RATE, MEL_MARGIN
-from lipsync_cli.types import MEL_RATE
 
 Half = npt.NDArray[np.float16]
 PREPARED_TEMPLATE = "lower-face"

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from lipsync_cli import hub
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.core.types import UInt8
 from lipsync_cli.generate.omnisync.config import KIND, VERSION, OmniSyncConfig, read_config
 from lipsync_cli.generate.omnisync.load import TRANSFORMER, load_surroundings
 from lipsync_cli.generate.omnisync.sampler import Sampler
@@ -26,7 +27,6 @@ from lipsync_cli.train.omnisync import OmniSyncRecipe, train_transformer
 from lipsync_cli.train.omnisync_data import EditBatch, EncodedClip, Surroundings, edit_batch, encode_clips, read_clips
 from lipsync_cli.train.pairing import Dropout, Pairs
 from lipsync_cli.train.runtime import ALONE, Runtime
-from lipsync_cli.types import UInt8
 
 PREVIEWS = 4
 Say = Callable[[str], None]

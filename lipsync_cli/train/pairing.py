@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.errors import InputError
-from lipsync_cli.landmarks import LEFT_EYE, RIGHT_EYE, lip_gap
-from lipsync_cli.types import Float32, Float64
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.landmarks68 import LEFT_EYE, RIGHT_EYE, lip_gap
+from lipsync_cli.core.types import Float32, Float64
 
 RIGID = (36, 39, 42, 45, 27, 28, 29, 30)
 """Corners of the eyes and the bridge of the nose: what speech does not move."""

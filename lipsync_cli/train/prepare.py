@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.train.choosing import Choice, choose
 from lipsync_cli.train.cutting import Cut, Stretch, cut_source
 from lipsync_cli.train.limits import Limits

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from lipsync_cli.pictures import INK, PAPER, Thumbnail, face_sheet, label, padded, save_png
+from lipsync_cli.core.contact_sheets import INK, PAPER, Thumbnail, face_sheet, label, padded, save_png
+from lipsync_cli.core.types import UInt8
 from lipsync_cli.train.prepared import LATENT_RATE, Prepared, arrays_path, decode_crops, read_arrays, video_path
-from lipsync_cli.types import UInt8
 
 COLUMNS, SAMPLE_PX = 8, 150
 CHART_PX = (420, 200)

@@ -29,8 +29,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.audio import mel as mel_module
-from lipsync_cli.errors import InputError, OutputError
-from lipsync_cli.types import MEL_RATE, Float32, UInt8
+from lipsync_cli.core.errors import InputError, OutputError
+from lipsync_cli.core.types import MEL_RATE, Float32, UInt8
 
 LATENT_RATE = 25
 MIN_FRAMES = 20

@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import torch
 
+from lipsync_cli.core.types import UInt8
 from lipsync_cli.nn.drawing import region_keep
 from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.losses import weighted_l1
 from lipsync_cli.train.runtime import device_of
-from lipsync_cli.types import UInt8
 
 ROWS = 6
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.presets import presets_dir
 from lipsync_cli.train.autoencoder import AutoencoderRecipe

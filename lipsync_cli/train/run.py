@@ -10,7 +10,7 @@ from typing import TypedDict
 import torch
 
 from lipsync_cli import hub
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
 from lipsync_cli.generate.mini import MiniNetworks, load_model
 from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig
 from lipsync_cli.nn.causal_flow import CausalFlow

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.train.noise import Noise, part_seed
 
 if TYPE_CHECKING:

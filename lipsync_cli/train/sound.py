@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.audio.mel import SAMPLE_RATE as RATE
-from lipsync_cli.types import Float32, Float64
+from lipsync_cli.core.types import Float32, Float64
 
 _FFT, _HOP = 512, 128
 _MU = 255.0

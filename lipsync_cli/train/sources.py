@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from lipsync_cli.errors import InputError, LipsyncError
+from lipsync_cli.core.errors import InputError, LipsyncError
 from lipsync_cli.media.probe import probe
 
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"}

@@ -1,4 +1,4 @@
-"""StableSyncNet's own stage, as LatentSync §4 trains it: −log cos for windows that belong together, −log (1 − cos)
+"""StableSyncNet's own stage, as LatentSync 4 trains it: −log cos for windows that belong together, −log (1 − cos)
 for windows of the same clip that do not.
 
 That loss says ln 2 = 0.693 as long as nothing is learnt, which with small batches can be for ever (batches of 128

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.errors import InputError, OutputError
+from lipsync_cli.core.errors import InputError, OutputError
+from lipsync_cli.core.types import Float32, UInt8
 from lipsync_cli.eval.stable_sync import aligned_half, frame_major, mel_windows
 from lipsync_cli.nn.stable_syncnet import StableSyncConfig
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.prepared import CLIP_MARGIN
-from lipsync_cli.types import Float32, UInt8
 
 _UPRIGHT = np.eye(2, 3)
 

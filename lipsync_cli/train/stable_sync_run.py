@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig
 from lipsync_cli.nn.stable_syncnet_file import save_stable_syncnet
 from lipsync_cli.train.loop import deadline_in, with_weights

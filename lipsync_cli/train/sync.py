@@ -1,7 +1,7 @@
 """The sync expert's stage: pictures and sound of one moment against those of other moments.
 
 StableSyncNet's loss, −log cos for what belongs together and −log (1 − cos) for what does not, half and half. At the
-few dozen clips a step that two cores can do, that loss alone stays at ln 2 for long (LatentSync §4 saw the same below
+few dozen clips a step that two cores can do, that loss alone stays at ln 2 for long (LatentSync 4 saw the same below
 256 pairs). So each step compares every window of a stretch with every other, hard negatives two frames apart and up,
 and adds a choice among all shifts (the multi-way matching of Chung, Chung and Kang 2019, "Perfect match").
 """

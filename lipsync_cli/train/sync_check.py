@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lipsync_cli.core.types import Float64
 from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, offset_sums, score_curve
 from lipsync_cli.nn.sync_net import SyncMini
 from lipsync_cli.train.runtime import device_of
 from lipsync_cli.train.sync_data import SyncClip, plain_mouths
-from lipsync_cli.types import Float64
 
 SHIFTS = range(-12, 13)
 APART = 4

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lipsync_cli.core.types import Float32, UInt8
 from lipsync_cli.nn.sync_net import MOUTH_SIZE, ROWS_PER_FRAME, mouth_windows
 from lipsync_cli.train.data import ClipData
 from lipsync_cli.train.latents import disturb_mel
 from lipsync_cli.train.prepared import MEL_MARGIN
-from lipsync_cli.types import Float32, UInt8
 
 # Sixteenths of the crop kept around the mouth, so that a turned or shifted window still has pixels.
 MARGIN = 1

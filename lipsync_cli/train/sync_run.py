@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lipsync_cli import hub
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
 from lipsync_cli.eval.expert import KIND, VERSION
 from lipsync_cli.nn.sync_net import SyncMini
 from lipsync_cli.train.data import load_clips

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 
 from lipsync_cli import hub
+from lipsync_cli.core.landmarks68 import interocular_px, mouth_aperture
 from lipsync_cli.generate.mini import MiniNetworks
 from lipsync_cli.generate.mini_config import MiniConfig
-from lipsync_cli.landmarks import interocular_px, mouth_aperture
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.state_sync import StateSync, confidence
 from lipsync_cli.nn.window_flow import WindowFlow

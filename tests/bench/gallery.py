@@ -24,7 +24,9 @@ import cv2
 import numpy as np
 
 from lipsync_cli import pipeline
-from lipsync_cli.errors import InputError, LipsyncError, NoFaceError, OutputError
+from lipsync_cli.core.contact_sheets import ContactSheet, label, padded, save_png
+from lipsync_cli.core.errors import InputError, LipsyncError, NoFaceError, OutputError
+from lipsync_cli.core.types import UInt8
 from lipsync_cli.eval.clip import ClipScore, Comparison, score_clip
 from lipsync_cli.eval.judges import Judges, load_judges
 from lipsync_cli.eval.meters import recut
@@ -37,11 +39,9 @@ from lipsync_cli.evaluate.result import document, summarise
 from lipsync_cli.evaluate.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.pictures import ContactSheet, label, padded, save_png
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
 from lipsync_cli.report import SpanEntry
 from lipsync_cli.request import DubRequest
-from lipsync_cli.types import UInt8
 from tests.bench import made_sounds
 from tests.bench.drift import piece
 from tests.bench.gallery_list import Person, read_people
@@ -224,7 +224,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns the exit code of ``lipsync_cli.errors``."""
+    """The command; returns the exit code of ``lipsync_cli.core.errors``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, metavar="CLIPS_DIR", help="folder with clips.csv")
     parser.add_argument("list", type=Path, metavar="LIST.toml")

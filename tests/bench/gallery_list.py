@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.presets import suggest
 
 ROOT = Path(__file__).resolve().parent.parent.parent

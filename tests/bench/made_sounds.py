@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import lfilter
 
-from lipsync_cli.types import Float64
+from lipsync_cli.core.types import Float64
 from tests.synthetic import run_ffmpeg
 
 RATE = 16_000

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from lipsync_cli import hub
+from lipsync_cli.core.types import MEL_RATE, Alignment, Crop
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.registry import load_generator
 from lipsync_cli.presets import resolve_settings
-from lipsync_cli.types import MEL_RATE, Alignment, Crop
 
 CHUNK, ROUNDS, WARM_UP = 4, 25, 3
 PARAMETERS, TOLERANCE = 36.3e6, 0.1e6

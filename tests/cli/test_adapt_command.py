@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
+from lipsync_cli.core.contact_sheets import save_png
 from lipsync_cli.generate.adapter import AdapterInfo, write_adapter
 from lipsync_cli.media.probe import probe
-from lipsync_cli.pictures import save_png
 from lipsync_cli.train import adapt_run
 from lipsync_cli.train.adapt import AdaptRecipe
 from tests.tiny_mini import make_folder

@@ -14,10 +14,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lipsync_cli import errors
 from lipsync_cli.cli import app as application
 from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.cli.failure import describe, wants
+from lipsync_cli.core import errors
 
 HEAVY = {"torch", "av", "cv2", "numpy", "scipy", "librosa", "pydantic", "dlib", "safetensors", "markdown_it"}
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from lipsync_cli.cli import checks, doctor, rehearsal
 from lipsync_cli.cli.app import app
 from lipsync_cli.cli.checks import Row, guarded_rows
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 
 
 def fails() -> Row:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from lipsync_cli.cli.app import app
 from lipsync_cli.cli.paths import resolve_output
 from lipsync_cli.cli.progress import progress, remaining, speed
-from lipsync_cli.errors import InputError, NoFaceError, UsageError
+from lipsync_cli.core.errors import InputError, NoFaceError, UsageError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
+from lipsync_cli.core.contact_sheets import save_png
 from lipsync_cli.media.probe import probe
-from lipsync_cli.pictures import save_png
 
 
 def lipsync(*args: str | Path, cwd: Path, text: bool = True) -> subprocess.CompletedProcess:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lipsync_cli import hub, model_files
-from lipsync_cli.errors import EnvironmentProblem, LipsyncError, ModelError
+from lipsync_cli.core.errors import EnvironmentProblem, LipsyncError, ModelError
 
 CONTENT = b"weights of a model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
 from lipsync_cli.cli.describe import media_document, media_lines
-from lipsync_cli.pictures import save_png
+from lipsync_cli.core.contact_sheets import save_png
+from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
 from lipsync_cli.synthetic import draw_head
-from lipsync_cli.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
 
 
 def inspect(*args: str | Path) -> Result:

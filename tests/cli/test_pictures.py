@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.errors import OutputError
-from lipsync_cli.pictures import ContactSheet, Thumbnail, face_sheet, save_png
+from lipsync_cli.core.contact_sheets import ContactSheet, Thumbnail, face_sheet, save_png
+from lipsync_cli.core.errors import OutputError
 from lipsync_cli.synthetic import draw_head, write_voice
 
 GREY = np.full((40, 64, 3), 128, np.uint8)

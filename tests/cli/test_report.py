@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.report import (
     DubReport,

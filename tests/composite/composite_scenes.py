@@ -9,9 +9,9 @@ import numpy as np
 
 from lipsync_cli.composite.colorspace import chroma_siting, planes_from_rgb
 from lipsync_cli.composite.compositor import touched_region
-from lipsync_cli.geometry import compose_affine, warp_to_crop
-from lipsync_cli.pixel_formats import pixel_format
-from lipsync_cli.types import Alignment, ColorInfo, Crop, Drawing, Float32, Float64, Frame, Patch, VideoInfo
+from lipsync_cli.core.geometry import compose_affine, warp_to_crop
+from lipsync_cli.core.pixel_formats import pixel_format
+from lipsync_cli.core.types import Alignment, ColorInfo, Crop, Drawing, Float32, Float64, Frame, Patch, VideoInfo
 
 FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "gray", "gray10le", "gbrp")
 SIDE = [

@@ -10,10 +10,10 @@ import pytest
 from composite_scenes import smooth_rgb
 
 from lipsync_cli.composite.colorspace import chroma_siting, planes_from_rgb, rgb_to_planes, subsample
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
+from lipsync_cli.core.types import ColorInfo, Plane
 from lipsync_cli.media.color import RgbConverter
-from lipsync_cli.pixel_formats import PIXEL_FORMATS, pixel_format
-from lipsync_cli.types import ColorInfo, Plane
 
 BT709, BT601, BT2020 = ColorInfo("bt709"), ColorInfo("bt601"), ColorInfo("bt2020")
 WHITE, BLACK, RED, GREEN, BLUE = (1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 
 from lipsync_cli.composite.colorspace import planes_from_rgb
 from lipsync_cli.composite.compositor import Compositor
-from lipsync_cli.errors import InputError
-from lipsync_cli.pixel_formats import pixel_format
-from lipsync_cli.types import Drawing, Patch
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.pixel_formats import pixel_format
+from lipsync_cli.core.types import Drawing, Patch
 
 
 @pytest.mark.parametrize("pix_fmt", FORMATS)

@@ -10,8 +10,8 @@ import pytest
 from composite_scenes import landmarks
 
 from lipsync_cli.composite.mask import FEATHER, blend_mask
+from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, REGIONS, generation_region, region_depth
 from lipsync_cli.face.align import TEMPLATES
-from lipsync_cli.region import LOWER_FACE_REGION, REGIONS, generation_region, region_depth
 
 
 def at(mask: np.ndarray, x: float, y: float) -> float:
@@ -40,7 +40,7 @@ def test_every_alignment_template_has_a_region() -> None:
 
 
 def test_importing_the_region_is_light() -> None:
-    program = "import sys, lipsync_cli.region; print(any(m in sys.modules for m in ('torch', 'cv2', 'av', 'scipy')))"
+    program = "import sys, lipsync_cli.core.mouth_region; print(any(m in sys.modules for m in ('torch', 'cv2', 'av', 'scipy')))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "False"
 
 

@@ -12,7 +12,7 @@ from test_torch_painter import PLACES, assert_same_picture, drawn
 
 from lipsync_cli.composite.compositor import Compositor
 from lipsync_cli.composite_torch.painter import TorchPainter
-from lipsync_cli.types import Drawing
+from lipsync_cli.core.types import Drawing
 from tests.composite.composite_scenes import FORMATS, alignment, assert_untouched_outside, frame_of, smooth_rgb, video
 
 pytestmark = pytest.mark.gpu

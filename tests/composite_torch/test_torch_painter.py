@@ -18,9 +18,9 @@ from lipsync_cli.composite.match import DETAIL_SIGMA, axis_operators, grow, shri
 from lipsync_cli.composite.warp import Window, sample_layer
 from lipsync_cli.composite_torch.painter import TorchPainter
 from lipsync_cli.composite_torch.sampling import sample_layers
-from lipsync_cli.landmarks import JAW
-from lipsync_cli.region import LATENTSYNC_REGION
-from lipsync_cli.types import Drawing, Frame, Patch, VideoInfo
+from lipsync_cli.core.landmarks68 import JAW
+from lipsync_cli.core.mouth_region import LATENTSYNC_REGION
+from lipsync_cli.core.types import Drawing, Frame, Patch, VideoInfo
 from tests.composite.composite_scenes import (
     FORMATS,
     ORIENTED,

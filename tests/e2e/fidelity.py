@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lipsync_cli.core.types import Plane
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.types import Plane
 
 # Rows and columns of luma in the 480 × 480 portrait; chroma planes are masked at their own scale.
 TOP, BOTTOM, LEFT, RIGHT = 150, 345, 140, 350

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
 from lipsync_cli.composite_torch.painter import TorchPainter
+from lipsync_cli.core.types import Patch
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.types import Patch
 from tests.e2e.conftest import SPEECH, portrait_variant
 from tests.tiny_mini import make_folder
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lipsync_cli import pipeline
+from lipsync_cli.core.types import Frame
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.types import Frame
 from tests.e2e.conftest import PORTRAIT, SPEECH, dub_to, portrait_variant
 from tests.e2e.fidelity import psnr_outside
 from tests.synthetic import make_rotated, passthrough, run_ffmpeg

@@ -11,6 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipsync_cli.core.timeline import nearest_frames
+from lipsync_cli.core.types import Alignment, Crop, Face, FaceState
 from lipsync_cli.eval.clip import Comparison, measure_clip, score_measured
 from lipsync_cli.eval.expert import ExpertMeter
 from lipsync_cli.eval.judges import Judges, load_judges
@@ -21,8 +23,6 @@ from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.nn.sync_net import SyncConfig, SyncMini
 from lipsync_cli.nn.syncnet_v2 import SyncNetV2
 from lipsync_cli.synthetic import write_voice
-from lipsync_cli.timeline import nearest_frames
-from lipsync_cli.types import Alignment, Crop, Face, FaceState
 
 UPRIGHT = np.array([[1.0, 0, 0], [0, 1, 0]])
 

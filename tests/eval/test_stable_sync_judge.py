@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.audio.wav2lip_mel import column_samples, first_column, wav2lip_mel
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
+from lipsync_cli.core.types import Face, FaceState
 from lipsync_cli.eval import stable_sync
 from lipsync_cli.eval.reading import Reading
 from lipsync_cli.eval.stable_sync import STRIDE, StableSyncMeter, aligned_half, frame_major, load_judge, mel_windows
@@ -21,7 +22,6 @@ from lipsync_cli.media.audio import open_speech
 from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet, TowerConfig, lower_halves
 from lipsync_cli.nn.stable_syncnet_file import save_stable_syncnet
 from lipsync_cli.synthetic import write_voice
-from lipsync_cli.types import Face, FaceState
 
 UPRIGHT = np.array([[1.0, 0, 0], [0, 1, 0]])
 LANDMARKS = MEAN_FACE[:, :2] * 64 + 16

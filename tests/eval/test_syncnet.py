@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lipsync_cli.audio.mfcc import mfcc
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.eval import syncnet
 from lipsync_cli.nn.syncnet_v2 import SyncNetV2
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.eval import perceptual
 from lipsync_cli.eval.frechet import frechet_distance
 from lipsync_cli.evaluate.features import distances

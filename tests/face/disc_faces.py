@@ -12,11 +12,11 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
+from lipsync_cli.core.geometry import similarity_from_points, transform_points
+from lipsync_cli.core.types import Frame, VideoInfo
 from lipsync_cli.face.align import LEFT_EYE, NOSE_BASE, RIGHT_EYE
 from lipsync_cli.face.detect import Detection
 from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.geometry import similarity_from_points, transform_points
-from lipsync_cli.types import Frame, VideoInfo
 
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 ANCHORS = np.stack([MEAN_FACE[list(group), :2].mean(0) for group in (LEFT_EYE, RIGHT_EYE, NOSE_BASE)])

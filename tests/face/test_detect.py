@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from disc_faces import DiscDetector, disc_centres, frame, paint_face, pose, scene, video_info
 
-from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.core.geometry import invert_affine, transform_points
 from lipsync_cli.face import landmarks
 from lipsync_cli.face.detect import (
     DETECTORS,
@@ -25,7 +26,6 @@ from lipsync_cli.face.detect import (
     iou,
 )
 from lipsync_cli.face.landmarks import DlibLandmarks, cut_patch, pose_of_landmarks
-from lipsync_cli.geometry import invert_affine, transform_points
 from lipsync_cli.synthetic import draw_head
 
 

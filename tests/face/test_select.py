@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from disc_faces import DiscDetector, DiscPredictor, SkinRecogniser, frame, paint_face, pose, scene, video_info
 
-from lipsync_cli.errors import InputError, NoFaceError, UsageError
+from lipsync_cli.core.errors import InputError, NoFaceError, UsageError
+from lipsync_cli.core.types import FaceState, TrackedFrame
 from lipsync_cli.face.select import FaceChoice, parse_face_choice, select
 from lipsync_cli.face.track import Tracker
-from lipsync_cli.types import FaceState, TrackedFrame
 
 WIDTH, HEIGHT = 480, 270
 Person = tuple[float, float, int]  # x, box width, grey of the skin

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from disc_faces import DiscDetector, DiscPredictor, SkinRecogniser, frame, paint_face, pose, scene, video_info
 
+from lipsync_cli.core.geometry import transform_points
+from lipsync_cli.core.types import FaceState, Frame, TrackedFrame
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.face.track import Tracker, TrackOptions
-from lipsync_cli.geometry import transform_points
-from lipsync_cli.types import FaceState, Frame, TrackedFrame
 
 WIDTH, HEIGHT = 480, 270
 

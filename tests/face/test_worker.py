@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.face.detect import FaceDetector, create_detector
 from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, cut_patch, pose_of_box
 from lipsync_cli.face.worker import FaceWorker

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.generate import cpu_drawing
 from lipsync_cli.nn.drawing import RegionWindow
 from lipsync_cli.nn.renderer import Renderer
-from lipsync_cli.types import Alignment, Crop
 
 
 def picture(size: int, seed: int) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.generate.drawings import detail_sigma, sharpened
-from lipsync_cli.types import Alignment, Crop
 
 
 def crop(matrix: list[list[float]]) -> Crop:

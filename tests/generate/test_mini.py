@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError, UsageError
+from lipsync_cli.core.errors import ModelError, UsageError
+from lipsync_cli.core.landmarks68 import JAW
+from lipsync_cli.core.types import MEL_RATE, Alignment, Crop
 from lipsync_cli.generate.mini import LipForcingMini, MiniNetworks, load_networks
 from lipsync_cli.generate.mini_config import MiniConfig, read_config
 from lipsync_cli.generate.protocol import CropChunk, Generator, MelSpan
 from lipsync_cli.generate.registry import load_generator
-from lipsync_cli.landmarks import JAW
-from lipsync_cli.types import MEL_RATE, Alignment, Crop
 
 CONFIG = read_config({"crop_size": 64, "latent": 6, "width": 16, "layers": 2, "heads": 2, "window": 8}, model="test")
 RNG = np.random.default_rng(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from tests.synthetic import H264, make_rotated, make_tone, make_vfr, make_video, run_ffmpeg
 

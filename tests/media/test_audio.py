@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.media.audio import SPEECH_RATE, duration_of, open_speech
 from tests.synthetic import make_tone, run_ffmpeg
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_cli.errors import EnvironmentProblem, UsageError
+from lipsync_cli.core.errors import EnvironmentProblem, UsageError
+from lipsync_cli.core.types import ColorInfo, VideoInfo
 from lipsync_cli.media.command import MuxCommand
 from lipsync_cli.media.containers import BY_NAME, container_for
 from lipsync_cli.media.encode import EncodeOptions, choose_encoding, nearest_taken
 from lipsync_cli.media.ffmpeg import Ffmpeg
 from lipsync_cli.media.tracks import TrackPlan, harmless_metadata
-from lipsync_cli.types import ColorInfo, VideoInfo
 
 X264 = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le", "gray", "gray10le")
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lipsync_cli.errors import EnvironmentProblem, OutputError
+from lipsync_cli.core.errors import EnvironmentProblem, OutputError
 from lipsync_cli.media import ffmpeg as module
 from lipsync_cli.media.ffmpeg import FfmpegProcess, find_ffmpeg, last_words, parse_version
 

@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
+from lipsync_cli.core.geometry import cut_from
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS
+from lipsync_cli.core.types import ColorInfo, UInt8
 from lipsync_cli.face.cuts import color_distance, signature
-from lipsync_cli.geometry import cut_from
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.lazy_rgb import LazyRgb, LazyRgbConverter
-from lipsync_cli.pixel_formats import PIXEL_FORMATS
-from lipsync_cli.types import ColorInfo, UInt8
 
 WIDTH, HEIGHT = 480, 270
 

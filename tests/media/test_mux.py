@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_cli.errors import OutputError
+from lipsync_cli.core.errors import OutputError
 from lipsync_cli.media.encode import EncodeOptions
 from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.probe import probe

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lipsync_cli.errors import OutputError, UsageError
+from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.media.output import PartialFile, check_output
 from tests.media.conftest import is_root
 

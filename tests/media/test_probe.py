@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.media.video import open_frames
 from tests.media.conftest import is_root

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.stage import in_background, in_threads, rechunk
+from lipsync_cli.core.concurrency import in_background, in_threads, rechunk
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 5))

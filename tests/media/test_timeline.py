@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.errors import UsageError
-from lipsync_cli.timeline import (
+from lipsync_cli.core.errors import UsageError
+from lipsync_cli.core.timeline import (
     LengthPolicy,
     bounce_index,
     exact_rate,

@@ -8,16 +8,16 @@ import av
 import numpy as np
 import pytest
 
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
+from lipsync_cli.core.timeline import bounce_index
+from lipsync_cli.core.types import ColorInfo
 from lipsync_cli.media import bounce
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.pixels import doubled_chroma, nearest_supported, packed_rgb
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.pixel_formats import PIXEL_FORMATS, pixel_format
-from lipsync_cli.timeline import bounce_index
-from lipsync_cli.types import ColorInfo
 from tests.synthetic import make_video, run_ffmpeg, time_stamps
 
 MOVING = (

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lipsync_cli.core.types import Frame
 from lipsync_cli.media.encode import EncodeOptions
 from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.types import Frame
 
 LOSSLESS = EncodeOptions(lossless=True, preset="ultrafast")
 QUICK = EncodeOptions(preset="ultrafast")

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.nn.checkpoints import load_strictly, read_tensors
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.nn.stable_syncnet import (
     CONFIGS,
     StableSyncConfig,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.nn.video_mae import VideoMae, VideoMaeConfig, load_video_mae, sinusoid_positions
 
 SMALL = VideoMaeConfig(width=24, depth=2, heads=3, hidden=40, patch=4, frames=4, size=12)

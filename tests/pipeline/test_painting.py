@@ -7,7 +7,7 @@ import torch
 
 from lipsync_cli.composite.painter import CpuPainter
 from lipsync_cli.composite_torch.painter import TorchPainter
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.generate.mini import LipForcingMini
 from lipsync_cli.generate.passthrough import Passthrough
 from lipsync_cli.generate.protocol import DrawsOnDevice

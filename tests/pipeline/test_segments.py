@@ -14,11 +14,21 @@ from hypothesis import strategies as st
 
 from lipsync_cli.audio.stream import SpeechTrack
 from lipsync_cli.chunking import MIN_SEGMENT_FRAMES
+from lipsync_cli.core.types import (
+    Alignment,
+    AudioSpan,
+    Crop,
+    Drawing,
+    Face,
+    FaceState,
+    Frame,
+    GeneratorSpec,
+    TrackedFrame,
+)
 from lipsync_cli.generate.passthrough import Passthrough
 from lipsync_cli.report import StageClock
 from lipsync_cli.segments import SegmentOptions, dub_segments, hold_frames
 from lipsync_cli.tally import Tally
-from lipsync_cli.types import Alignment, AudioSpan, Crop, Drawing, Face, FaceState, Frame, GeneratorSpec, TrackedFrame
 
 SIZE = 8
 RATE = Fraction(25)

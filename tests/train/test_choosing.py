@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.train.choosing import DUPLICATE, ENOUGH, NO_ROOM, choose
 from lipsync_cli.train.cutting import Cut, Stretch
 from lipsync_cli.train.lags import OUT_OF_SYNC, TOO_LATE, UNKNOWN, Lag, decide_lags

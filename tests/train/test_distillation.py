@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.generate.mini_config import read_config
 from lipsync_cli.generate.rollout import roll_chunk
 from lipsync_cli.hub import load_card

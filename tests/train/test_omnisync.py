@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
-from lipsync_cli.errors import InputError, ModelError, UsageError
+from lipsync_cli.core.errors import InputError, ModelError, UsageError
 from lipsync_cli.generate.omnisync.config import OmniSyncConfig, read_config
 from lipsync_cli.generate.omnisync.hearing import by_latent_frame, frame_features
 from lipsync_cli.generate.protocol import CropChunk, MelSpan

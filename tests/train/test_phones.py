@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.nn.flow_backbone import AudioWindowEncoder
 from lipsync_cli.train.espeak import CLASSES, LANGUAGES, Espeak, Utterance, nonsense, phone_class
 from lipsync_cli.train.latents import warp_throat

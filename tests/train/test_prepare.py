@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.eval.reading import read_clip
 from lipsync_cli.train import prepare as module
 from lipsync_cli.train.data import load_clips

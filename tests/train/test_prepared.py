@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.errors import InputError
+from lipsync_cli.core.errors import InputError
 from lipsync_cli.media.crop_video import write_crops
 from lipsync_cli.train.data import is_open, load_clips
 from lipsync_cli.train.prepared import (

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lipsync_cli import hub
+from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.generate.mini_config import read_config
 from lipsync_cli.generate.protocol import CropChunk, MelSpan
 from lipsync_cli.generate.registry import load_generator
@@ -20,7 +21,6 @@ from lipsync_cli.train.causal import CausalRecipe, flow_loss
 from lipsync_cli.train.latents import FlowBatch, LatentClip
 from lipsync_cli.train.prepared import MEL_MARGIN
 from lipsync_cli.train.runtime import ALONE
-from lipsync_cli.types import Alignment, Crop
 from tests.bench.ablations import Speaker, write_model
 from tests.tiny_mini import CONFIG, make_folder, make_networks
 

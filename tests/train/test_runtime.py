@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.errors import EnvironmentProblem, UsageError
+from lipsync_cli.core.errors import EnvironmentProblem, UsageError
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.drawing import Fields, RegionWindow, take
 from lipsync_cli.train.autoencoder import AutoencoderRecipe

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from lipsync_cli import hub
-from lipsync_cli.errors import InputError, UsageError
+from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.core.geometry import invert_affine, transform_points
+from lipsync_cli.core.types import Alignment
 from lipsync_cli.face.align import LOWER_FACE
 from lipsync_cli.face.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import load_networks
 from lipsync_cli.generate.mini_config import MiniConfig, read_config
-from lipsync_cli.geometry import invert_affine, transform_points
 from lipsync_cli.nn.causal_flow import CausalFlow
 from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.train import autoencoder, causal
@@ -38,7 +39,6 @@ from lipsync_cli.train.student import StudentRecipe
 from lipsync_cli.train.teacher import TeacherRecipe
 from lipsync_cli.train.trajectory import analyse
 from lipsync_cli.train.wall_times import StageTime, stage_times
-from lipsync_cli.types import Alignment
 from tests.train.prepared_folder import write_prepared
 
 FRAMES = 32

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lipsync_cli import hub
-from lipsync_cli.errors import InputError, ModelError
+from lipsync_cli.core.errors import InputError, ModelError
 from lipsync_cli.eval.expert import ExpertMeter, load_expert
 from lipsync_cli.nn.sync_net import SyncConfig, SyncMini, mouth_windows
 from lipsync_cli.train import sync

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import Crop, Drawing, Float32, GeneratorSpec
 from lipsync_cli.generate import mouth_mask
 from lipsync_cli.generate.drawings import finished
 from lipsync_cli.generate.latentsync import parity
@@ -29,7 +30,6 @@ from lipsync_cli.generate.protocol import CropChunk, WaveSpan
 from lipsync_cli.nn.latentsync.frame_vae import FrameVae
 from lipsync_cli.nn.latentsync.speech import SpeechEncoder
 from lipsync_cli.nn.latentsync.unet import LATENT_CHANNELS, LatentSyncUNet
-from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
 
 GREY = 0.5
 

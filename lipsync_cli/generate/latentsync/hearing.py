@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import Float32
 from lipsync_cli.generate.latentsync.config import POSITIONS_PER_FRAME, LatentSyncConfig
 from lipsync_cli.generate.protocol import WaveSpan
 from lipsync_cli.nn.latentsync.speech import SpeechEncoder, frame_tokens, log_mel, normalised
 from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION, SAMPLE_RATE, SAMPLES_PER_POSITION
-from lipsync_cli.types import Float32
 
 SAMPLES_PER_FRAME = POSITIONS_PER_FRAME * SAMPLES_PER_POSITION
 LOUDEST_AT_LEAST = 0.0

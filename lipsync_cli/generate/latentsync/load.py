@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lipsync_cli import hub
-from lipsync_cli.errors import EnvironmentProblem, ModelError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError
 from lipsync_cli.generate.latentsync.config import LatentSyncConfig
 from lipsync_cli.generate.latentsync.generator import LatentSyncNetworks
 from lipsync_cli.generate.lip_forcing.room import free_bytes

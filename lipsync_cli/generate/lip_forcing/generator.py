@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import Crop, Drawing, Float32, GeneratorSpec
 from lipsync_cli.generate import mouth_mask
 from lipsync_cli.generate.drawings import finished
 from lipsync_cli.generate.lip_forcing import parity
@@ -30,7 +31,6 @@ from lipsync_cli.nn.lip_forcing.cache import StreamCache, TextKeysValues
 from lipsync_cli.nn.lip_forcing.config import FRAMES_PER_LATENT, LATENT_CHANNELS
 from lipsync_cli.nn.lip_forcing.speech import SpeechEncoder
 from lipsync_cli.nn.lip_forcing.transformer import ChunkCondition
-from lipsync_cli.types import Crop, Drawing, Float32, GeneratorSpec
 
 GREY = 0.5
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import Float32
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 from lipsync_cli.generate.protocol import WaveSpan
 from lipsync_cli.nn.lip_forcing.speech import FEATURE_EXTRACTOR_VARIANCE, SAMPLES_PER_FRAME, SpeechEncoder
-from lipsync_cli.types import Float32
 
 SAMPLE_RATE = 16_000
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError, UsageError
+from lipsync_cli.core.errors import ModelError, UsageError
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 from lipsync_cli.generate.lip_forcing.generator import Codec, LipForcingNetworks
 from lipsync_cli.generate.lip_forcing.ranks import SharedTransformer

@@ -26,7 +26,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.nn.lip_forcing.cache import StreamCache, TextKeysValues
 from lipsync_cli.nn.lip_forcing.token_split import TokenSplit
 from lipsync_cli.nn.lip_forcing.transformer import ChunkCondition, LipForcingTransformer

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 from lipsync_cli.nn.checkpoints import load_strictly
 from lipsync_cli.nn.lip_forcing.speech import create_wav2vec2, wav2vec2_tensors

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.generate.lip_forcing.arithmetic import memory_bytes
 from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
 

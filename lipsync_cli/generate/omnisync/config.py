@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lipsync_cli import hub
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
 from lipsync_cli.generate.omnisync.guidance import Guidance, parse_window
 from lipsync_cli.generate.omnisync.noise_start import NoiseStart
 from lipsync_cli.generate.omnisync.sampler import FROM_NOISE, Sampler

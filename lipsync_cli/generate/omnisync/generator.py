@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.mouth_region import REGIONS, generation_region
+from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 from lipsync_cli.generate.drawings import finished
 from lipsync_cli.generate.lip_forcing.generator import Codec
 from lipsync_cli.generate.omnisync.config import KIND, OmniSyncConfig
@@ -31,8 +33,6 @@ from lipsync_cli.generate.on_screen import ON_TIME, crop_at
 from lipsync_cli.generate.protocol import CropChunk
 from lipsync_cli.nn.omnisync.transformer import OmniCondition, OmniSyncTransformer
 from lipsync_cli.nn.omnisync.whisper import WhisperEars
-from lipsync_cli.region import REGIONS, generation_region
-from lipsync_cli.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
 
 SLACK_FRAMES = 2
 """Video frames of sound asked for beyond what is heard: times of frames are rounded."""

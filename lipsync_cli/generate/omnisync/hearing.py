@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import MEL_RATE, Float32
 from lipsync_cli.generate.omnisync.config import FEATURES_PER_FRAME, MEL_WIDTH, OmniSyncConfig
 from lipsync_cli.generate.protocol import CropChunk
 from lipsync_cli.nn.omnisync.whisper import WhisperEars
 from lipsync_cli.nn.whisper import SAMPLE_RATE
-from lipsync_cli.types import MEL_RATE, Float32
 
 ROWS_BEFORE = 2
 """Log-mel rows of a video frame that lie before its own time."""

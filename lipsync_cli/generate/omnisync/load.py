@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lipsync_cli import hub
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.generate.lip_forcing.generator import Codec
 from lipsync_cli.generate.lip_forcing.load import text_context
 from lipsync_cli.generate.lip_forcing.roles import ROLES as LIP_FORCING_ROLES

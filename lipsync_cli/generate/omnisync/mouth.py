@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.landmarks68 import MOUTH
+from lipsync_cli.core.types import Crop
 from lipsync_cli.generate.omnisync.config import ASPECTS, OmniSyncConfig
 from lipsync_cli.generate.omnisync.guidance import by_latent, mouth_map, smooth_centres
-from lipsync_cli.landmarks import MOUTH
-from lipsync_cli.types import Crop
 
 FACE_EDGES = (0, 16)
 SMOOTHED = 2

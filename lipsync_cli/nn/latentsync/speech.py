@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lipsync_cli.core.types import Float32
 from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION, SAMPLE_RATE
-from lipsync_cli.types import Float32
 
 HOP, N_FFT, N_MELS = 160, 400, 80
 MEL_FLOOR = 1e-10

@@ -9,7 +9,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 
 # Within motion modules: the checkpoint's name → diffusers'.
 _MOTION = {

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 
 PROMPT = "a person talking"
 TOKENS = 512

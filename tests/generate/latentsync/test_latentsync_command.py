@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
-from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.generate.latentsync import load
 from lipsync_cli.generate.latentsync.config import LatentSyncConfig, read_config
 from lipsync_cli.generate.registry import Sampling, load_generator

@@ -12,7 +12,7 @@ from narrow_model import CONFIG, CPU, TABLE, make_folder, make_networks
 from test_generator import at_rate, make_crops, run
 
 from lipsync_cli import hub
-from lipsync_cli.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.generate.convert import convert
 from lipsync_cli.generate.lip_forcing import load
 from lipsync_cli.generate.lip_forcing.config import read_config

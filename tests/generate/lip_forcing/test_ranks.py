@@ -10,7 +10,7 @@ import pytest
 from narrow_model import CONFIG, make_folder, make_networks
 from test_generator import at_rate, make_crops, run
 
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.generate.lip_forcing.generator import LipForcing
 from lipsync_cli.generate.lip_forcing.load import Speed, accelerate
 from lipsync_cli.generate.lip_forcing.ranks import Helpers, SharedTransformer

@@ -7,7 +7,7 @@ import torch
 from narrow_model import CONFIG, CPU
 
 from lipsync_cli import hub
-from lipsync_cli.errors import EnvironmentProblem
+from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.generate.lip_forcing import room
 from lipsync_cli.generate.lip_forcing.config import read_config
 from lipsync_cli.generate.lip_forcing.load import random_networks

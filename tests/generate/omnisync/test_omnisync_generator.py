@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from narrow_omnisync import PIXELS, WAN, config, make_networks
 
 from lipsync_cli.chunking import chunk_end
-from lipsync_cli.errors import UsageError
+from lipsync_cli.core.errors import UsageError
+from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.face.align import TEMPLATES
 from lipsync_cli.generate.omnisync.arithmetic import codec_flops
 from lipsync_cli.generate.omnisync.config import ASPECTS, OmniSyncConfig, with_sampling
@@ -20,7 +21,6 @@ from lipsync_cli.generate.omnisync.generator import OmniSync, faded
 from lipsync_cli.generate.omnisync.hearing import by_latent_frame
 from lipsync_cli.generate.omnisync.mouth import MouthTrack
 from lipsync_cli.generate.protocol import CropChunk, Generator, Lagging, Measurable, MelSpan, WaveSpan
-from lipsync_cli.types import Alignment, Crop
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(0, 0.5, (100 * 8, 80)).astype(np.float32)

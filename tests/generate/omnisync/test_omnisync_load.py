@@ -11,7 +11,7 @@ from narrow_omnisync import CPU, PIXELS, WAN, config, make_folder, make_networks
 from safetensors.torch import load_file, save_file
 
 from lipsync_cli import hub
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.generate.omnisync.config import read_config
 from lipsync_cli.generate.omnisync.load import load_networks
 from lipsync_cli.generate.registry import Sampling, load_generator

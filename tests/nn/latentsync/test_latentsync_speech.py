@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from narrow_latentsync import openai_whisper
 from safetensors.torch import save_file
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.nn.checkpoints import load_strictly
 from lipsync_cli.nn.latentsync.speech import (
     SpeechEncoder,

@@ -9,7 +9,7 @@ import torch
 from narrow_latentsync import published_unet
 from reference_unet import ReferenceUNet
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.nn.checkpoints import load_strictly
 from lipsync_cli.nn.latentsync.unet import LatentSyncUNet, UNetSizes, create_unet
 from lipsync_cli.nn.latentsync.unet_keys import Family, family, unet_tensors

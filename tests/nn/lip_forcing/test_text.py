@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.errors import ModelError
+from lipsync_cli.core.errors import ModelError
 from lipsync_cli.nn.lip_forcing.text import (
     TextSizes,
     clean_prompt,

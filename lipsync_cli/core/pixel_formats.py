@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from lipsync_cli.errors import InputError
-from lipsync_cli.types import Float64
+from lipsync_cli.core.errors import InputError
+from lipsync_cli.core.types import Float64
 
 Siting = Literal["left", "center"]
 _SUBSAMPLING = {"420": (1, 1), "422": (1, 0), "444": (0, 0)}

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lipsync_cli.errors import OutputError
-from lipsync_cli.types import UInt8
+from lipsync_cli.core.errors import OutputError
+from lipsync_cli.core.types import UInt8
 
 Picture = UInt8 | Callable[[], UInt8]
 Box = tuple[float, float, float, float]

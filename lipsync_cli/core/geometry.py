@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.types import Float32, RgbView, UInt8
+from lipsync_cli.core.types import Float32, RgbView, UInt8
 
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
