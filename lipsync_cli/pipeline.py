@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_cli import hub
-from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.composite.compositor import Compositor
 from lipsync_cli.core.concurrency import cores, in_background
 from lipsync_cli.core.errors import NoFaceError

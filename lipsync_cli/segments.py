@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
-from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.chunking import (
     GRID_TOLERANCE,
     MIN_SEGMENT_FRAMES,

@@ -23,7 +23,7 @@ from lipsync_cli import __version__
 from lipsync_cli.core import errors
 from lipsync_cli.core.concurrency import cpu_name
 from lipsync_cli.core.errors import LipsyncError
-from lipsync_cli.media.variant import write_picture, write_sound
+from lipsync_cli.media.resize_clip import write_picture, write_sound
 from lipsync_cli.presets import DubSettings
 
 SCHEMA = 2

@@ -124,7 +124,7 @@ def _run(video: Path | None, audio: Path | None, settings: DubSettings, plan: Pl
 
 def _drawn(folder: Path) -> tuple[Path, Path]:
     """A drawn head and a voice-like tone, for a machine without any clip at hand."""
-    from lipsync_cli.media.variant import encode_pictures
+    from lipsync_cli.media.resize_clip import encode_pictures
     from lipsync_cli.synthetic import draw_head, write_voice
 
     video, sound = folder / "head.mp4", folder / "voice.wav"

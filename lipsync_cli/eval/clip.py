@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.errors import InputError, NoFaceError
 from lipsync_cli.eval.expert import ExpertMeter, Run, score_runs
 from lipsync_cli.eval.judges import Judges

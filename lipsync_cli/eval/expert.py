@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from lipsync_cli import hub
-from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.types import MEL_RATE, Float64, UInt8
 from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, OffsetSums, SyncScore, offset_sums, score_curve
 from lipsync_cli.eval.reading import GRID_RATE

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.audio.wav2lip_mel import HOP, column_samples, first_column, wav2lip_mel
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.types import Float32, Float64, UInt8

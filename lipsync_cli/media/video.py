@@ -12,10 +12,10 @@ import av
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.pixel_formats import pixel_format
 from lipsync_cli.core.types import Frame, MediaInfo
-from lipsync_cli.media.bounce import bounced
 from lipsync_cli.media.color import RGB_COLOR, RgbConverter, color_info
 from lipsync_cli.media.decode import Decoder, Picture
 from lipsync_cli.media.lazy_rgb import LazyRgbConverter
+from lipsync_cli.media.ping_pong import bounced
 from lipsync_cli.media.pixels import decoded_format, planes_of
 from lipsync_cli.media.probe import require_video
 

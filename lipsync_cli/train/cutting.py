@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
-from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.core.geometry import affine_scale, invert_affine, transform_points
 from lipsync_cli.core.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lipsync_cli.audio import mel
 from lipsync_cli.audio.mel import HOP, LOG_MEAN, LOG_SPREAD, N_FFT, SAMPLE_RATE, WINDOW, log_mel
-from lipsync_cli.audio.stream import KEEP_SECONDS, SpeechTrack
+from lipsync_cli.audio.speech_track import KEEP_SECONDS, SpeechTrack
 from lipsync_cli.core.types import AudioSpan
 
 

@@ -11,7 +11,7 @@ from test_end_to_end import in_this_process
 
 from lipsync_cli.bench.measure import Case, _figures, _Prepared
 from lipsync_cli.media.probe import probe, require_video
-from lipsync_cli.media.variant import write_picture, write_sound
+from lipsync_cli.media.resize_clip import write_picture, write_sound
 
 
 def test_a_short_bench_with_a_drawn_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

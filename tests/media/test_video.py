@@ -12,7 +12,7 @@ from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
 from lipsync_cli.core.timeline import bounce_index
 from lipsync_cli.core.types import ColorInfo
-from lipsync_cli.media import bounce
+from lipsync_cli.media import ping_pong as bounce
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.pixels import doubled_chroma, nearest_supported, packed_rgb

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.audio.stream import SpeechTrack
+from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.chunking import MIN_SEGMENT_FRAMES
 from lipsync_cli.core.types import (
     Alignment,
