@@ -24,13 +24,13 @@ from lipsync_cli.core.errors import NoFaceError
 from lipsync_cli.core.mouth_region import REGIONS
 from lipsync_cli.core.timeline import plan_length
 from lipsync_cli.core.types import Face, Frame
-from lipsync_cli.face.align import TEMPLATES
-from lipsync_cli.face.crop import cut_crop
-from lipsync_cli.face.detect import create_detector
-from lipsync_cli.face.options import track_options
-from lipsync_cli.face.select import parse_face_choice, select
-from lipsync_cli.face.track import Tracker
-from lipsync_cli.face.worker import WORKER_DETECTORS, FaceWorker, worth_it
+from lipsync_cli.faces.alignment import TEMPLATES
+from lipsync_cli.faces.crop import cut_crop
+from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.options import track_options
+from lipsync_cli.faces.selection import parse_face_choice, select
+from lipsync_cli.faces.tracking.tracker import Tracker
+from lipsync_cli.faces.worker import WORKER_DETECTORS, FaceWorker, worth_it
 from lipsync_cli.generate.adapter import read_adapter
 from lipsync_cli.generate.protocol import Generator
 from lipsync_cli.generate.registry import Sampling, choose_device, load_generator

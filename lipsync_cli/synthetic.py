@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.mean_face import MEAN_FACE
 
 Color = tuple[int, int, int]
 Int16 = npt.NDArray[np.int16]

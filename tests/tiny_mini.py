@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from lipsync_cli.core.geometry import transform_points, warp_to_crop
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import MiniNetworks
 from lipsync_cli.generate.mini_config import MiniConfig
 from lipsync_cli.synthetic import LOWER_LIP, draw_head

@@ -11,11 +11,11 @@ from lipsync_cli.cli.progress import OnProgress
 from lipsync_cli.core.contact_sheets import Thumbnail, face_sheet
 from lipsync_cli.core.timeline import format_time
 from lipsync_cli.core.types import FaceState, Frame, MediaInfo, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.face.detect import create_detector
-from lipsync_cli.face.numbering import Numbering
-from lipsync_cli.face.options import QualityOptions, TrackOptions
-from lipsync_cli.face.summary import ShotSummary, TrackSummary, summarise
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.numbering import Numbering
+from lipsync_cli.faces.options import QualityOptions, TrackOptions
+from lipsync_cli.faces.summary import ShotSummary, TrackSummary, summarise
+from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.presets import DubSettings
 

@@ -12,12 +12,12 @@ from typing import TypeVar
 from lipsync_cli.core.concurrency import in_background
 from lipsync_cli.core.landmarks68 import mouth_aperture
 from lipsync_cli.core.types import Crop, Face, FaceState, Float64, Frame, MediaInfo, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.face.crop import cut_crop
-from lipsync_cli.face.detect import create_detector, pixels
-from lipsync_cli.face.options import QualityOptions, TrackOptions
-from lipsync_cli.face.select import parse_face_choice, select
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.crop import cut_crop
+from lipsync_cli.faces.detection import create_detector, pixels
+from lipsync_cli.faces.options import QualityOptions, TrackOptions
+from lipsync_cli.faces.selection import parse_face_choice, select
+from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.media.probe import opened, probe, require_video, second_zero
 from lipsync_cli.media.video import open_frames
 

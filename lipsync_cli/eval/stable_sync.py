@@ -26,8 +26,8 @@ from lipsync_cli.core.types import Float32, Float64, UInt8
 from lipsync_cli.eval.expert import Run
 from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, OffsetSums, SyncScore, offset_sums, score_curve
 from lipsync_cli.eval.reading import GRID_RATE, Reading
-from lipsync_cli.face.align import LATENTSYNC
-from lipsync_cli.face.crop import cut_picture
+from lipsync_cli.faces.alignment import LATENTSYNC
+from lipsync_cli.faces.crop import cut_picture
 from lipsync_cli.media.audio import SPEECH_RATE, duration_of, open_speech
 
 if TYPE_CHECKING:

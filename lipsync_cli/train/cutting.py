@@ -23,13 +23,13 @@ from lipsync_cli.core.geometry import affine_scale, invert_affine, transform_poi
 from lipsync_cli.core.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
 from lipsync_cli.eval.expert import ExpertMeter, load_expert, score_runs
 from lipsync_cli.eval.reading import on_grid, sound_origin
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.face.crop import cut_crop
-from lipsync_cli.face.detect import create_detector
-from lipsync_cli.face.head_pose import head_pose
-from lipsync_cli.face.options import track_options
-from lipsync_cli.face.select import parse_face_choice, select
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.crop import cut_crop
+from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.head_pose import head_pose
+from lipsync_cli.faces.options import track_options
+from lipsync_cli.faces.selection import parse_face_choice, select
+from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.crop_video import write_crops
 from lipsync_cli.media.probe import probe, require_audio, require_video

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from lipsync_cli.core.concurrency import in_background
 from lipsync_cli.core.errors import InputError, NoFaceError
 from lipsync_cli.core.types import Face, FaceState, Float32, Float64, Frame, UInt8, VideoInfo
-from lipsync_cli.face.align import TEMPLATES
-from lipsync_cli.face.crop import cut_crop
-from lipsync_cli.face.detect import create_detector
-from lipsync_cli.face.options import track_options
-from lipsync_cli.face.select import parse_face_choice, select
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.alignment import TEMPLATES
+from lipsync_cli.faces.crop import cut_crop
+from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.options import track_options
+from lipsync_cli.faces.selection import parse_face_choice, select
+from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.presets import DubSettings

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from lipsync_cli.face.identity import SAME_PERSON
+from lipsync_cli.faces.identity import SAME_PERSON
 
 VAL_SHARE, TEST_SHARE = 0.08, 0.10
 

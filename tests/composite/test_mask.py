@@ -11,7 +11,7 @@ from composite_scenes import landmarks
 
 from lipsync_cli.composite.mask import FEATHER, blend_mask
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, REGIONS, generation_region, region_depth
-from lipsync_cli.face.align import TEMPLATES
+from lipsync_cli.faces.alignment import TEMPLATES
 
 
 def at(mask: np.ndarray, x: float, y: float) -> float:

@@ -14,9 +14,9 @@ import numpy as np
 
 from lipsync_cli.core.geometry import similarity_from_points, transform_points
 from lipsync_cli.core.types import Frame, VideoInfo
-from lipsync_cli.face.align import LEFT_EYE, NOSE_BASE, RIGHT_EYE
-from lipsync_cli.face.detect import Detection
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.alignment import LEFT_EYE, NOSE_BASE, RIGHT_EYE
+from lipsync_cli.faces.detection import Detection
+from lipsync_cli.faces.mean_face import MEAN_FACE
 
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 ANCHORS = np.stack([MEAN_FACE[list(group), :2].mean(0) for group in (LEFT_EYE, RIGHT_EYE, NOSE_BASE)])

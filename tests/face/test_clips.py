@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame, VideoInfo
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.face.detect import create_detector
-from lipsync_cli.face.jitter import corner_jitter
-from lipsync_cli.face.track import Tracker, TrackOptions
+from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.jitter import corner_jitter
+from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
 
 PORTRAIT = Path(__file__).resolve().parents[2] / "samples" / "portrait.mp4"
 TALKING = [

@@ -10,9 +10,9 @@ import pytest
 from disc_faces import DiscDetector, DiscPredictor, disc_centres, frame, paint_face, pose, scene, video_info
 
 from lipsync_cli.core.types import Crop, VideoInfo
-from lipsync_cli.face.align import LATENTSYNC, LOWER_FACE, AlignmentTemplate
-from lipsync_cli.face.crop import cut_crop
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.alignment import LATENTSYNC, LOWER_FACE, AlignmentTemplate
+from lipsync_cli.faces.crop import cut_crop
+from lipsync_cli.faces.tracking.tracker import Tracker
 
 WIDTH, HEIGHT, SIZE = 480, 270, 128
 SHOWN = cv2.GaussianBlur(paint_face(scene(WIDTH, HEIGHT), pose(230, 120, 120, degrees=7)), (0, 0), 1.5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from disc_faces import paint_face, pose, scene
 
-from lipsync_cli.face.cuts import CutDetector, color_distance, layout_difference, same_shot, signature
+from lipsync_cli.faces.tracking.cuts import CutDetector, color_distance, layout_difference, same_shot, signature
 
 SIZE = (320, 180)
 

@@ -12,8 +12,8 @@ from disc_faces import DiscDetector, disc_centres, frame, paint_face, pose, scen
 
 from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.core.geometry import invert_affine, transform_points
-from lipsync_cli.face import landmarks
-from lipsync_cli.face.detect import (
+from lipsync_cli.faces import landmark_predictor as landmarks
+from lipsync_cli.faces.detection import (
     DETECTORS,
     Detection,
     DlibDetector,
@@ -25,7 +25,7 @@ from lipsync_cli.face.detect import (
     distinct,
     iou,
 )
-from lipsync_cli.face.landmarks import DlibLandmarks, cut_patch, pose_of_landmarks
+from lipsync_cli.faces.landmark_predictor import DlibLandmarks, cut_patch, pose_of_landmarks
 from lipsync_cli.synthetic import draw_head
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from lipsync_cli.face.head_pose import head_pose
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.head_pose import head_pose
+from lipsync_cli.faces.mean_face import MEAN_FACE
 
 
 def projected(yaw: float, pitch: float, roll: float, scale: float = 180.0) -> np.ndarray:

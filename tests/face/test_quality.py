@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipsync_cli.core.types import FaceState
-from lipsync_cli.face.head_pose import HeadPose
-from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.face.options import QualityOptions, TrackOptions
-from lipsync_cli.face.quality import hindrance, settle
+from lipsync_cli.faces.head_pose import HeadPose
+from lipsync_cli.faces.mean_face import MEAN_FACE
+from lipsync_cli.faces.options import QualityOptions, TrackOptions
+from lipsync_cli.faces.usability import hindrance, settle
 
 OK, PROFILE, SMALL, CUT = FaceState.OK, FaceState.PROFILE, FaceState.TOO_SMALL, FaceState.CUT_OFF
 DISPLAY = (640, 360)

@@ -12,8 +12,8 @@ from disc_faces import DiscDetector, DiscPredictor, SkinRecogniser, frame, paint
 
 from lipsync_cli.core.errors import InputError, NoFaceError, UsageError
 from lipsync_cli.core.types import FaceState, TrackedFrame
-from lipsync_cli.face.select import FaceChoice, parse_face_choice, select
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.selection import FaceChoice, parse_face_choice, select
+from lipsync_cli.faces.tracking.tracker import Tracker
 
 WIDTH, HEIGHT = 480, 270
 Person = tuple[float, float, int]  # x, box width, grey of the skin

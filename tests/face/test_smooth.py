@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.face.jitter import corner_jitter
-from lipsync_cli.face.landmarks import pose_of_landmarks
-from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.face.smooth import smooth
+from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.jitter import corner_jitter
+from lipsync_cli.faces.landmark_predictor import pose_of_landmarks
+from lipsync_cli.faces.mean_face import MEAN_FACE
+from lipsync_cli.faces.tracking.smoothing import smooth
 
 RATE = 25.0
 SPAN = 3

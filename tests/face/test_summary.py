@@ -6,8 +6,8 @@ import pytest
 from disc_faces import DiscDetector, DiscPredictor, SkinRecogniser, frame, paint_face, pose, scene, video_info
 
 from lipsync_cli.core.types import FaceState
-from lipsync_cli.face.summary import ShotSummary, summarise
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.summary import ShotSummary, summarise
+from lipsync_cli.faces.tracking.tracker import Tracker
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from disc_faces import DiscDetector, DiscPredictor, SkinRecogniser, frame, paint_face, pose, scene, video_info
 
-from lipsync_cli.face.cuts import signature
-from lipsync_cli.face.options import TrackOptions
-from lipsync_cli.face.surroundings import Surroundings
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.options import TrackOptions
+from lipsync_cli.faces.tracking.background_change import Surroundings
+from lipsync_cli.faces.tracking.cuts import signature
+from lipsync_cli.faces.tracking.tracker import Tracker
 
 WIDTH, HEIGHT = 480, 270
 FACE = (160.0, 80.0, 250.0, 170.0)

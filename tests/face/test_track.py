@@ -11,8 +11,8 @@ from disc_faces import DiscDetector, DiscPredictor, SkinRecogniser, frame, paint
 
 from lipsync_cli.core.geometry import transform_points
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame
-from lipsync_cli.face.mean_face import MEAN_FACE
-from lipsync_cli.face.track import Tracker, TrackOptions
+from lipsync_cli.faces.mean_face import MEAN_FACE
+from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
 
 WIDTH, HEIGHT = 480, 270
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.face.detect import FaceDetector, create_detector
-from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, cut_patch, pose_of_box
-from lipsync_cli.face.worker import FaceWorker
+from lipsync_cli.faces.detection import FaceDetector, create_detector
+from lipsync_cli.faces.landmark_predictor import DlibLandmarks, LandmarkPredictor, cut_patch, pose_of_box
+from lipsync_cli.faces.worker import FaceWorker
 from lipsync_cli.synthetic import draw_head
 
 

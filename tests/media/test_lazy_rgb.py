@@ -11,7 +11,7 @@ import pytest
 from lipsync_cli.core.geometry import cut_from
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS
 from lipsync_cli.core.types import ColorInfo, UInt8
-from lipsync_cli.face.cuts import color_distance, signature
+from lipsync_cli.faces.tracking.cuts import color_distance, signature
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.lazy_rgb import LazyRgb, LazyRgbConverter
 

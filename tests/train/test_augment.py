@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.core.geometry import transform_points
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.train.augment import AugmentRecipe, Pictures, augment, cover, degrade, reshape
 from lipsync_cli.train.data import load_clips, render_batches
 from tests.train.prepared_folder import soft_noise, write_prepared

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.landmarks68 import interocular_px
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.train.pairing import (
     RIGID,
     Dropout,

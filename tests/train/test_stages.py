@@ -14,8 +14,8 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.geometry import invert_affine, transform_points
 from lipsync_cli.core.types import Alignment
-from lipsync_cli.face.align import LOWER_FACE
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.generate.mini import load_networks
 from lipsync_cli.generate.mini_config import MiniConfig, read_config
 from lipsync_cli.nn.causal_flow import CausalFlow

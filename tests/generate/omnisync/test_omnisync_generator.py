@@ -14,7 +14,7 @@ from narrow_omnisync import PIXELS, WAN, config, make_networks
 from lipsync_cli.chunking import chunk_end
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.types import Alignment, Crop
-from lipsync_cli.face.align import TEMPLATES
+from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.generate.omnisync.arithmetic import codec_flops
 from lipsync_cli.generate.omnisync.config import ASPECTS, OmniSyncConfig, with_sampling
 from lipsync_cli.generate.omnisync.generator import OmniSync, faded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lipsync_cli.core.types import Face, TrackedFrame
-from lipsync_cli.face.identity import Identities
+from lipsync_cli.faces.identity import Identities
 
 
 class Numbering:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.types import Float64
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.mean_face import MEAN_FACE
 
 # Contour landmarks slide along the cheek as a head turns and the mouth talks, so both count less.
 _WEIGHTS = np.r_[np.full(17, 0.3), np.full(31, 1.0), np.full(20, 0.3)]

@@ -12,8 +12,8 @@ import numpy as np
 
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import FaceState, Float64, TrackedFrame, UInt8
-from lipsync_cli.face.choosers import ByNumber, ByRank, ByReference, Chooser
-from lipsync_cli.face.track import Tracker
+from lipsync_cli.faces.selection_policies import ByNumber, ByRank, ByReference, Chooser
+from lipsync_cli.faces.tracking.tracker import Tracker
 
 Kind = Literal["largest", "all", "left", "right", "index", "reference"]
 _WORDS: tuple[Kind, ...] = ("largest", "all", "left", "right")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lipsync_cli.core.geometry import invert_affine, transform_points
 from lipsync_cli.core.types import Float64
-from lipsync_cli.face.align import AlignmentTemplate
+from lipsync_cli.faces.alignment import AlignmentTemplate
 
 
 def corner_jitter(landmarks: Sequence[Float64], template: AlignmentTemplate) -> float:

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from lipsync_cli.core.geometry import compose_affine, cut_from, transform_points
 from lipsync_cli.core.types import Alignment, Crop, Face, Float64, Frame, RgbView, UInt8, VideoInfo
-from lipsync_cli.face.align import AlignmentTemplate
-from lipsync_cli.face.detect import view_of
+from lipsync_cli.faces.alignment import AlignmentTemplate
+from lipsync_cli.faces.detection import view_of
 
 
 def cut_crop(frame: Frame, face: Face, info: VideoInfo, template: AlignmentTemplate, size: int) -> Crop:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lipsync_cli.core.types import FaceState, Float64
-from lipsync_cli.face.head_pose import HeadPose
-from lipsync_cli.face.options import QualityOptions
+from lipsync_cli.faces.head_pose import HeadPose
+from lipsync_cli.faces.options import QualityOptions
 
 _CHIN, _MOUTH = (7, 8, 9), tuple(range(48, 68))
 # In box widths: how near the lips may come to the edge, how far the chin may lie beyond it.

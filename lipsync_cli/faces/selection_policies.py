@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 from lipsync_cli.core.errors import NoFaceError
 from lipsync_cli.core.types import Face, FaceState, Float64, TrackedFrame
-from lipsync_cli.face.identity import Identities
-from lipsync_cli.face.numbering import Numbering, centre_x
+from lipsync_cli.faces.identity import Identities
+from lipsync_cli.faces.numbering import Numbering, centre_x
 
 Rank = Literal["largest", "left", "right"]
 # Another face takes over inside a shot only when it has been this much better, or the only one, for this long.

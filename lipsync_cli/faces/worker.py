@@ -1,7 +1,7 @@
 """dlib in a process of its own, so that faces are found and read while the networks draw.
 
 dlib keeps Python's lock while it works, which is most of what tracking costs; in the same process the generator's
-threads would wait for it. ``python -m lipsync_cli.face.worker`` serves one parent over its pipes, and ends with them.
+threads would wait for it. ``python -m lipsync_cli.faces.worker`` serves one parent over its pipes, and ends with them.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 
 from lipsync_cli.core.concurrency import cores
 from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.face.detect import Detection, create_detector
-from lipsync_cli.face.landmarks import PATCH_PX, DlibLandmarks
+from lipsync_cli.faces.detection import Detection, create_detector
+from lipsync_cli.faces.landmark_predictor import PATCH_PX, DlibLandmarks
 
 WORKER_DETECTORS = ("dlib", "dlib-mmod")
 
@@ -92,7 +92,7 @@ def worth_it() -> bool:
 
 
 def _start(setup: tuple[str, int]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "lipsync_cli.face.worker"]
+    command = [sys.executable, "-m", "lipsync_cli.faces.worker"]
     # The child must find this very package, wherever the parent was started from.
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)

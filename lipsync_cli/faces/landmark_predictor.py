@@ -26,7 +26,7 @@ from lipsync_cli.core.geometry import (
     transform_points,
 )
 from lipsync_cli.core.types import Float64, RgbView, UInt8
-from lipsync_cli.face.mean_face import MEAN_FACE
+from lipsync_cli.faces.mean_face import MEAN_FACE
 
 PATCH_PX = 160
 PATCH_FACE_PX = 100

@@ -16,15 +16,15 @@ from fractions import Fraction
 import numpy as np
 
 from lipsync_cli.core.types import Face, FaceState, Float32, Float64, Frame, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.face.cuts import CutDetector, Signature, same_shot, signature
-from lipsync_cli.face.detect import FaceDetector, analysis_picture, view_of
-from lipsync_cli.face.follow import Reader, Sighting, Track, box_of_pose
-from lipsync_cli.face.identity import FaceRecogniser, Identities
-from lipsync_cli.face.landmarks import DlibLandmarks, LandmarkPredictor, pose_of_box, pose_of_landmarks
-from lipsync_cli.face.options import QualityOptions, TrackOptions
-from lipsync_cli.face.quality import settle
-from lipsync_cli.face.scene import Scene, SceneState
-from lipsync_cli.face.smooth import smooth
+from lipsync_cli.faces.detection import FaceDetector, analysis_picture, view_of
+from lipsync_cli.faces.identity import FaceRecogniser, Identities
+from lipsync_cli.faces.landmark_predictor import DlibLandmarks, LandmarkPredictor, pose_of_box, pose_of_landmarks
+from lipsync_cli.faces.options import QualityOptions, TrackOptions
+from lipsync_cli.faces.tracking.cuts import CutDetector, Signature, same_shot, signature
+from lipsync_cli.faces.tracking.scene import Scene, SceneState
+from lipsync_cli.faces.tracking.smoothing import smooth
+from lipsync_cli.faces.tracking.track import Reader, Sighting, Track, box_of_pose
+from lipsync_cli.faces.usability import settle
 
 __all__ = ["QualityOptions", "TrackOptions", "Tracker", "track"]
 

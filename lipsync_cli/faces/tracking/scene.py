@@ -10,14 +10,14 @@ import numpy as np
 
 from lipsync_cli.core.geometry import transform_points
 from lipsync_cli.core.types import FaceState, Float32, Float64, Frame, VideoInfo
-from lipsync_cli.face.cover import lower_face
-from lipsync_cli.face.detect import Box, Detection, FaceDetector, analysis_picture, iou
-from lipsync_cli.face.follow import LIKE, Reader, Reading, Sighting, Track, box_of_pose, plausible
-from lipsync_cli.face.identity import SAME_PERSON, Identities
-from lipsync_cli.face.landmarks import PATCH_PX, UNIT_TO_PATCH, pose_of_box
-from lipsync_cli.face.options import TrackOptions
-from lipsync_cli.face.quality import hindrance
-from lipsync_cli.face.surroundings import Surroundings
+from lipsync_cli.faces.detection import Box, Detection, FaceDetector, analysis_picture, iou
+from lipsync_cli.faces.identity import SAME_PERSON, Identities
+from lipsync_cli.faces.landmark_predictor import PATCH_PX, UNIT_TO_PATCH, pose_of_box
+from lipsync_cli.faces.options import TrackOptions
+from lipsync_cli.faces.tracking.background_change import Surroundings
+from lipsync_cli.faces.tracking.occlusion import lower_face
+from lipsync_cli.faces.tracking.track import LIKE, Reader, Reading, Sighting, Track, box_of_pose, plausible
+from lipsync_cli.faces.usability import hindrance
 
 _MATCH_IOU = 0.3
 # Below this overlap with its detection, landmarks have slipped and are read anew from the detection.

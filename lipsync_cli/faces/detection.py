@@ -12,7 +12,7 @@ import numpy as np
 
 from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
 from lipsync_cli.core.types import Float64, Frame, RgbView, UInt8, VideoInfo
-from lipsync_cli.face.landmarks import model_file
+from lipsync_cli.faces.landmark_predictor import model_file
 
 DETECTORS = ("dlib", "dlib-mmod", "face-alignment")
 Box = tuple[float, float, float, float]
