@@ -18,7 +18,8 @@ from typing import Any
 
 from lipsync_cli import hub
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.composite.compositor import Compositor
+from lipsync_cli.compositing.backend import make_painter, paints_on_device
+from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.concurrency import cores, in_background
 from lipsync_cli.core.errors import NoFaceError
 from lipsync_cli.core.mouth_region import REGIONS
@@ -41,7 +42,6 @@ from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
-from lipsync_cli.painting import make_painter, paints_on_device
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.report import DubReport, StageClock
 from lipsync_cli.reporting import make_report

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lipsync_cli.composite.mask import blend_mask
+from lipsync_cli.compositing.mask import blend_mask
 from lipsync_cli.core.landmarks68 import JAW, lip_gap
 from lipsync_cli.core.types import Float32, UInt8
 from lipsync_cli.nn.landmark_flow import POINTS

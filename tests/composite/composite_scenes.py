@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from lipsync_cli.composite.colorspace import chroma_siting, planes_from_rgb
-from lipsync_cli.composite.compositor import touched_region
+from lipsync_cli.compositing.colorspace import chroma_siting, planes_from_rgb
+from lipsync_cli.compositing.compositor import touched_region
 from lipsync_cli.core.geometry import compose_affine, warp_to_crop
 from lipsync_cli.core.pixel_formats import pixel_format
 from lipsync_cli.core.types import Alignment, ColorInfo, Crop, Drawing, Float32, Float64, Frame, Patch, VideoInfo

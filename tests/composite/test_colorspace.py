@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from composite_scenes import smooth_rgb
 
-from lipsync_cli.composite.colorspace import chroma_siting, planes_from_rgb, rgb_to_planes, subsample
+from lipsync_cli.compositing.colorspace import chroma_siting, planes_from_rgb, rgb_to_planes, subsample
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
 from lipsync_cli.core.types import ColorInfo, Plane

@@ -21,8 +21,8 @@ from composite_scenes import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.composite.colorspace import planes_from_rgb
-from lipsync_cli.composite.compositor import Compositor
+from lipsync_cli.compositing.colorspace import planes_from_rgb
+from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import pixel_format
 from lipsync_cli.core.types import Drawing, Patch

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from composite_scenes import landmarks
 
-from lipsync_cli.composite.mask import FEATHER, blend_mask
+from lipsync_cli.compositing.mask import FEATHER, blend_mask
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, REGIONS, generation_region, region_depth
 from lipsync_cli.faces.alignment import TEMPLATES
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from test_torch_painter import PLACES, assert_same_picture, drawn
 
-from lipsync_cli.composite.compositor import Compositor
-from lipsync_cli.composite_torch.painter import TorchPainter
+from lipsync_cli.compositing.compositor import Compositor
+from lipsync_cli.compositing.torch_backend.backend import TorchPainter
 from lipsync_cli.core.types import Drawing
 from tests.composite.composite_scenes import FORMATS, alignment, assert_untouched_outside, frame_of, smooth_rgb, video
 

@@ -13,11 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.composite.compositor import Compositor
-from lipsync_cli.composite.match import DETAIL_SIGMA, axis_operators, grow, shrink, smooth
-from lipsync_cli.composite.warp import Window, sample_layer
-from lipsync_cli.composite_torch.painter import TorchPainter
-from lipsync_cli.composite_torch.sampling import sample_layers
+from lipsync_cli.compositing.color_match import DETAIL_SIGMA, axis_operators, grow, shrink, smooth
+from lipsync_cli.compositing.compositor import Compositor
+from lipsync_cli.compositing.torch_backend.backend import TorchPainter
+from lipsync_cli.compositing.torch_backend.sampling import sample_layers
+from lipsync_cli.compositing.warp import Window, sample_layer
 from lipsync_cli.core.landmarks68 import JAW
 from lipsync_cli.core.mouth_region import LATENTSYNC_REGION
 from lipsync_cli.core.types import Drawing, Frame, Patch, VideoInfo
@@ -225,8 +225,8 @@ def test_matrices_do_what_opencv_does(height, width, size):
 
 def test_the_cpus_painter_needs_no_torch():
     code = (
-        "import sys; from tests.composite.composite_scenes import *; from lipsync_cli.painting import make_painter;"
-        "from lipsync_cli.composite.compositor import Compositor; from lipsync_cli.generate.passthrough import *;"
+        "import sys; from tests.composite.composite_scenes import *; from lipsync_cli.compositing.backend import make_painter;"
+        "from lipsync_cli.compositing.compositor import Compositor; from lipsync_cli.generate.passthrough import *;"
         "info = video(); rgb = smooth_rgb(320, 240); patch = wild(unchanged(crop_of(rgb, alignment(info))));"
         "painter = make_painter('auto', 'cpu', Passthrough()); frame = frame_of(info, rgb);"
         "assert Compositor(info, painter=painter).blend(frame, [patch]) is not frame;"

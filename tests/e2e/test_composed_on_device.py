@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.composite_torch.painter import TorchPainter
+from lipsync_cli.compositing.torch_backend.backend import TorchPainter
 from lipsync_cli.core.types import Patch
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.composite.painter import CpuPainter
-from lipsync_cli.composite_torch.painter import TorchPainter
+from lipsync_cli.compositing.backend import make_painter, paints_on_device
+from lipsync_cli.compositing.numpy_backend import CpuPainter
+from lipsync_cli.compositing.torch_backend.backend import TorchPainter
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.generate.mini import LipForcingMini
 from lipsync_cli.generate.passthrough import Passthrough
 from lipsync_cli.generate.protocol import DrawsOnDevice
-from lipsync_cli.painting import make_painter, paints_on_device
 from tests.tiny_mini import CONFIG, make_networks
 
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.composite.colorspace import chroma_siting, rgb_to_planes
-from lipsync_cli.composite.mask import FEATHER
-from lipsync_cli.composite.painter import CpuPainter, Painter, PainterOptions, Target
-from lipsync_cli.composite.warp import Window, covering_window
+from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes
+from lipsync_cli.compositing.mask import FEATHER
+from lipsync_cli.compositing.numpy_backend import CpuPainter, Painter, PainterOptions, Target
+from lipsync_cli.compositing.warp import Window, covering_window
 from lipsync_cli.core.geometry import compose_affine, transform_points
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region
 from lipsync_cli.core.pixel_formats import PixelFormat, pixel_format

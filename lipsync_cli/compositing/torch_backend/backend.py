@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.composite.colorspace import RgbToPlanes
-from lipsync_cli.composite.painter import NOT_FINITE, PainterOptions, Target, of_one_grid
-from lipsync_cli.composite_torch.layers import CropSpace
-from lipsync_cli.composite_torch.sampling import sample_layers
+from lipsync_cli.compositing.colorspace import RgbToPlanes
+from lipsync_cli.compositing.numpy_backend import NOT_FINITE, PainterOptions, Target, of_one_grid
+from lipsync_cli.compositing.torch_backend.crop_space import CropSpace
+from lipsync_cli.compositing.torch_backend.sampling import sample_layers
 from lipsync_cli.core.pixel_formats import PixelFormat
 from lipsync_cli.core.types import Patch, Plane
 

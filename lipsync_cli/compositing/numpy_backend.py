@@ -10,10 +10,10 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from lipsync_cli.composite.colorspace import RgbToPlanes, to_codes
-from lipsync_cli.composite.mask import face_outline, mask_within
-from lipsync_cli.composite.match import color_field, with_detail
-from lipsync_cli.composite.warp import Window, sample_layer
+from lipsync_cli.compositing.color_match import color_field, with_detail
+from lipsync_cli.compositing.colorspace import RgbToPlanes, to_codes
+from lipsync_cli.compositing.mask import face_outline, mask_within
+from lipsync_cli.compositing.warp import Window, sample_layer
 from lipsync_cli.core.geometry import of_each_channel
 from lipsync_cli.core.mouth_region import Region
 from lipsync_cli.core.pixel_formats import PixelFormat

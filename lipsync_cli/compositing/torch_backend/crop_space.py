@@ -14,9 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lipsync_cli.composite.colorspace import RgbToPlanes
-from lipsync_cli.composite.mask import Outline, face_outline, inner_depth
-from lipsync_cli.composite.match import (
+from lipsync_cli.compositing.color_match import (
     DETAIL_TOLERANCE,
     DIFFUSION_FLOOR,
     MAX_SHIFT,
@@ -25,7 +23,9 @@ from lipsync_cli.composite.match import (
     RING_SEEN,
     axis_operators,
 )
-from lipsync_cli.composite.painter import PainterOptions
+from lipsync_cli.compositing.colorspace import RgbToPlanes
+from lipsync_cli.compositing.mask import Outline, face_outline, inner_depth
+from lipsync_cli.compositing.numpy_backend import PainterOptions
 from lipsync_cli.core.mouth_region import Region
 from lipsync_cli.core.types import Patch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lipsync_cli.composite.painter import CpuPainter, Painter
+from lipsync_cli.compositing.numpy_backend import CpuPainter, Painter
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.generate.protocol import DrawsOnDevice, Generator
 
@@ -33,6 +33,6 @@ def make_painter(compositor: str, device: str, generator: Generator[Any]) -> Pai
         return CpuPainter()
     import torch
 
-    from lipsync_cli.composite_torch.painter import TorchPainter
+    from lipsync_cli.compositing.torch_backend.backend import TorchPainter
 
     return TorchPainter(torch.device(device))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lipsync_cli.composite.warp import Window, oversampling
+from lipsync_cli.compositing.warp import Window, oversampling
 from lipsync_cli.core.geometry import compose_affine, invert_affine
 from lipsync_cli.core.types import Float64
 
