@@ -9,7 +9,7 @@ from typing import Any
 from lipsync_cli import __version__, hub
 from lipsync_cli.core.timeline import LengthPlan
 from lipsync_cli.core.types import MediaInfo, VideoInfo
-from lipsync_cli.generate.adapter import Adapter
+from lipsync_cli.engines.mini.adapter import Adapter
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.encode import EncodeOptions
 from lipsync_cli.media.mux import FrameSink

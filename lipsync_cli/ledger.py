@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from lipsync_cli.chunking import frames_per_chunk, frames_to_begin
-from lipsync_cli.generate.protocol import Generator
+from lipsync_cli.engines.protocol import Generator
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.report import LedgerEntry
 

@@ -25,6 +25,9 @@ from lipsync_cli.core.errors import NoFaceError
 from lipsync_cli.core.mouth_region import REGIONS
 from lipsync_cli.core.timeline import plan_length
 from lipsync_cli.core.types import Face, Frame
+from lipsync_cli.engines.mini.adapter import read_adapter
+from lipsync_cli.engines.protocol import Generator
+from lipsync_cli.engines.registry import Sampling, choose_device, load_generator
 from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.detection import create_detector
@@ -32,9 +35,6 @@ from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.faces.worker import WORKER_DETECTORS, FaceWorker, worth_it
-from lipsync_cli.generate.adapter import read_adapter
-from lipsync_cli.generate.protocol import Generator
-from lipsync_cli.generate.registry import Sampling, choose_device, load_generator
 from lipsync_cli.job import Job, open_sink, open_sound, open_source
 from lipsync_cli.ledger import STAGES, latency_ledger
 from lipsync_cli.media.audio import duration_of

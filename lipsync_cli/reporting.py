@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lipsync_cli import __version__
 from lipsync_cli.core.types import MediaInfo
-from lipsync_cli.generate.protocol import Generator
+from lipsync_cli.engines.protocol import Generator
 from lipsync_cli.ledger import latency_ledger
 from lipsync_cli.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
 from lipsync_cli.tally import Tally

@@ -27,7 +27,7 @@ from lipsync_cli.chunking import (
 )
 from lipsync_cli.core.concurrency import in_threads
 from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, Patch, TrackedFrame
-from lipsync_cli.generate.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
+from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
 from lipsync_cli.report import StageClock
 
 MAX_GAP_S = Fraction(1, 2)

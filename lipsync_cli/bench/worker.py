@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
-    from lipsync_cli.generate.protocol import Measurable
+    from lipsync_cli.engines.protocol import Measurable
     from lipsync_cli.presets import DubSettings
     from lipsync_cli.request import DubRequest
 

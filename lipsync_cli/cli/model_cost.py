@@ -13,7 +13,7 @@ from lipsync_cli.cli.console import emit_json, emit_lines, emit_table
 from lipsync_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from lipsync_cli.generate.lip_forcing.arithmetic import Forecast, StageCost
+    from lipsync_cli.engines.lip_forcing.cost import Forecast, StageCost
 
 SCHEMA = 1
 
@@ -56,8 +56,8 @@ def _counted(
 ) -> tuple[int, tuple[StageCost, ...], Forecast, dict[str, float]]:
     """Frames of a chunk, what each stage costs, what a device could do at best, and what it must hold."""
     if card.kind == "latentsync":
-        from lipsync_cli.generate.latentsync import arithmetic as latentsync
-        from lipsync_cli.generate.latentsync.config import read_config as read_latentsync
+        from lipsync_cli.engines.latentsync import cost as latentsync
+        from lipsync_cli.engines.latentsync.config import read_config as read_latentsync
 
         if encoder is not None:
             raise UsageError(f"Model {card.name} has one encoder of crops.", hint="Leave out --encoder.")
@@ -69,8 +69,8 @@ def _counted(
             f"Model {card.name} is no Lip Forcing or LatentSync model.",
             hint="Try lip-forcing-14b, lip-forcing-1.3b or latentsync-1.6.",
         )
-    from lipsync_cli.generate.lip_forcing.arithmetic import forecast, memory_bytes, stage_costs
-    from lipsync_cli.generate.lip_forcing.config import read_config
+    from lipsync_cli.engines.lip_forcing.config import read_config
+    from lipsync_cli.engines.lip_forcing.cost import forecast, memory_bytes, stage_costs
 
     table = card.generator if encoder is None else {**card.generator, "encoder": encoder}
     config = read_config(table, model=card.name)

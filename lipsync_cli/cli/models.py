@@ -115,7 +115,7 @@ def convert_checkpoint(
     """Make a model folder of a checkpoint of a large model: checked, as safetensors, with a card."""
     check_input(checkpoint, "a checkpoint")
     card = hub.load_card(model)
-    from lipsync_cli.generate.convert import convert
+    from lipsync_cli.engines.convert import convert
 
     weights = convert(card, checkpoint, folder, role=role)
     stderr().print(f"{folder / weights.file}: {_size(weights.bytes)}", highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lipsync_cli.compositing.numpy_backend import CpuPainter, Painter
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.generate.protocol import DrawsOnDevice, Generator
+from lipsync_cli.engines.protocol import DrawsOnDevice, Generator
 
 PAINTING_DEVICES = ("cpu", "cuda")
 

@@ -19,7 +19,7 @@ from lipsync_cli.media.audio import duration_of, open_speech
 from lipsync_cli.nn.checking import check_state_dict
 
 if TYPE_CHECKING:
-    from lipsync_cli.nn.sync_net import SyncMini
+    from lipsync_cli.nn.sync.sync_mini import SyncMini
 
 MODEL = KIND = "sync-mini"
 VERSION = 1
@@ -43,7 +43,7 @@ def load_expert(name: str | Path = MODEL) -> SyncMini:
     """The expert with its verified weights; raises ModelError for missing, damaged or foreign ones."""
     from safetensors.torch import load_file
 
-    from lipsync_cli.nn.sync_net import SyncConfig, SyncMini
+    from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini
 
     card = hub.load_card(name)
     hub.require_version(card, kind=KIND, version=VERSION)
@@ -105,7 +105,7 @@ class ExpertMeter:
     def _embed(self) -> None:
         import torch
 
-        from lipsync_cli.nn.sync_net import mouth_windows
+        from lipsync_cli.nn.sync.sync_mini import mouth_windows
 
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack(self._held)).permute(0, 3, 1, 2).float() / 255

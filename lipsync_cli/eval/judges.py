@@ -12,9 +12,9 @@ from lipsync_cli.eval.stable_sync import load_judge
 from lipsync_cli.eval.syncnet import load_syncnet
 
 if TYPE_CHECKING:
-    from lipsync_cli.nn.stable_syncnet import StableSyncNet
-    from lipsync_cli.nn.sync_net import SyncMini
-    from lipsync_cli.nn.syncnet_v2 import SyncNetV2
+    from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet
+    from lipsync_cli.nn.sync.sync_mini import SyncMini
+    from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from lipsync_cli.faces.crop import cut_picture
 from lipsync_cli.media.audio import SPEECH_RATE, duration_of, open_speech
 
 if TYPE_CHECKING:
-    from lipsync_cli.nn.stable_syncnet import StableSyncNet
+    from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet
 
 FILE = "stable_syncnet.pt"
 STRIDE = 4
@@ -40,7 +40,7 @@ _SOUNDS_AT_ONCE = 32
 
 def load_judge(path: Path) -> StableSyncNet:
     """The network of a file; ModelError for one that cannot be read, does not fit or looks at latents."""
-    from lipsync_cli.nn.stable_syncnet_file import load_stable_syncnet
+    from lipsync_cli.nn.sync.stable_syncnet_file import load_stable_syncnet
 
     network = load_stable_syncnet(path)
     if not network.config.sees_pixels:

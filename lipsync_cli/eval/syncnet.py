@@ -24,7 +24,7 @@ from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, SyncScore, offset_su
 from lipsync_cli.nn.checking import check_state_dict
 
 if TYPE_CHECKING:
-    from lipsync_cli.nn.syncnet_v2 import SyncNetV2
+    from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
 
 CROP_PX = 224
 STACK = 5
@@ -44,7 +44,7 @@ def load_syncnet(path: Path) -> SyncNetV2:
     """The network with the weights of ``syncnet_v2.model``; ModelError unless keys and shapes are exactly its."""
     import torch
 
-    from lipsync_cli.nn.syncnet_v2 import SyncNetV2
+    from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
 
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)

@@ -17,7 +17,7 @@ from lipsync_cli.eval.reading import GRID_RATE, Reading
 from lipsync_cli.media.audio import open_speech
 
 if TYPE_CHECKING:
-    from lipsync_cli.nn.syncnet_v2 import SyncNetV2
+    from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 
 from lipsync_cli import __version__, hub, pipeline
 from lipsync_cli.core.errors import InputError, NoFaceError, OutputError
+from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.eval.clip import (
     ClipScore,
     Comparison,
@@ -34,7 +35,6 @@ from lipsync_cli.evaluate.features import FeatureMeter
 from lipsync_cli.evaluate.manifest import Clip, donors
 from lipsync_cli.evaluate.plain import plain
 from lipsync_cli.evaluate.strip import Strip
-from lipsync_cli.generate.adapter import read_adapter
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.report import SpanEntry

@@ -18,11 +18,11 @@ from torch import Tensor
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.landmarks68 import from_closed_to_open, lip_gap
 from lipsync_cli.core.types import UInt8
+from lipsync_cli.engines.mini.generator import MiniNetworks
+from lipsync_cli.engines.mini.nn.landmark_flow import LIPS, POINTS
+from lipsync_cli.engines.sharpening import detail_sigma, sharpened_images
 from lipsync_cli.eval.image import sharpness
 from lipsync_cli.eval.meters import mouth_box
-from lipsync_cli.generate.drawings import detail_sigma, sharpened_images
-from lipsync_cli.generate.mini import MiniNetworks
-from lipsync_cli.nn.landmark_flow import LIPS, POINTS
 from lipsync_cli.train.autoencoder import Shot, picture_terms
 from lipsync_cli.train.data import choose_references, shown
 from lipsync_cli.train.footage import Footage, Indices, split, with_partners

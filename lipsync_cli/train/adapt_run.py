@@ -16,9 +16,9 @@ from lipsync_cli import hub
 from lipsync_cli.core.contact_sheets import label, save_png, scale_to
 from lipsync_cli.core.errors import ModelError, UsageError
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.generate.adapter import AdapterInfo, require_adaptable, write_adapter
-from lipsync_cli.generate.mini import LipForcingMini
-from lipsync_cli.generate.registry import choose_device, load_generator
+from lipsync_cli.engines.mini.adapter import AdapterInfo, require_adaptable, write_adapter
+from lipsync_cli.engines.mini.generator import LipForcingMini
+from lipsync_cli.engines.registry import choose_device, load_generator
 from lipsync_cli.media.output import PartialFile, check_place
 from lipsync_cli.presets import DubSettings
 from lipsync_cli.train.adapt import Adapted, AdaptRecipe, Check, Course, adapt

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lipsync_cli.nn.landmark_flow import LIPS
-from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import Renderer, Rendering
+from lipsync_cli.engines.mini.nn.landmark_flow import LIPS
+from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.engines.mini.nn.renderer import Renderer, Rendering
 from lipsync_cli.train.augment import AugmentRecipe
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights

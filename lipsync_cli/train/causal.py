@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.flow_backbone import FlowBackbone, FlowConfig
-from lipsync_cli.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.flow_backbone import FlowBackbone, FlowConfig
+from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.engines.rollout import chunk_noise, roll_chunk
 from lipsync_cli.train.data import choose_references
 from lipsync_cli.train.latents import FlowBatch, LatentClip, audio_windows, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights

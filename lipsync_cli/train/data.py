@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from lipsync_cli.compositing.mask import blend_mask
 from lipsync_cli.core.landmarks68 import JAW, lip_gap
 from lipsync_cli.core.types import Float32, UInt8
-from lipsync_cli.nn.landmark_flow import POINTS
+from lipsync_cli.engines.mini.nn.landmark_flow import POINTS
 from lipsync_cli.train.augment import AugmentRecipe, Pictures, augment
 from lipsync_cli.train.prepared import (
     MIN_FRAMES,

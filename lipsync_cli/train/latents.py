@@ -13,8 +13,8 @@ from torch import Tensor
 
 from lipsync_cli.audio.mel import LOG_MEAN, LOG_SPREAD, band_edges
 from lipsync_cli.core.types import Float32, Float64
-from lipsync_cli.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
-from lipsync_cli.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.engines.mini.nn.flow_backbone import MEL_ROWS, ROWS_BEFORE
+from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.train.data import ClipData, choose_references
 from lipsync_cli.train.hearing import Heard, HearingRecipe, hear
 from lipsync_cli.train.prepared import MEL_MARGIN

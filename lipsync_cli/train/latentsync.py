@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lipsync_cli.nn.stable_syncnet import StableSyncNet
+from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet
 from lipsync_cli.nn.video_mae import VideoMae
 from lipsync_cli.train.latentsync_losses import (
     STAGES,

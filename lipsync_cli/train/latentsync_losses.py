@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lipsync_cli.nn.stable_syncnet import StableSyncNet, lower_halves
+from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet, lower_halves
 from lipsync_cli.train.stable_sync import CERTAIN
 
 Features = Callable[..., Any]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from lipsync_cli.core.errors import EnvironmentProblem, UsageError
-from lipsync_cli.generate.registry import choose_device
+from lipsync_cli.engines.registry import choose_device
 from lipsync_cli.train.board import Board
 from lipsync_cli.train.runtime import Runtime
 

@@ -12,9 +12,9 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from lipsync_cli.generate.omnisync.config import OmniSyncConfig
-from lipsync_cli.generate.omnisync.noise_start import noised
-from lipsync_cli.nn.omnisync.transformer import OmniCondition, OmniSyncTransformer
+from lipsync_cli.engines.omnisync.config import OmniSyncConfig
+from lipsync_cli.engines.omnisync.nn.transformer import OmniCondition, OmniSyncTransformer
+from lipsync_cli.engines.omnisync.noise_start import noised
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 from lipsync_cli.train.noise import Noise
 from lipsync_cli.train.omnisync_data import EditBatch, EncodedClip, edit_batch

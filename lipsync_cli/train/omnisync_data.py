@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import MEL_RATE
-from lipsync_cli.generate.lip_forcing.generator import Codec
-from lipsync_cli.generate.omnisync.config import OmniSyncConfig
-from lipsync_cli.generate.omnisync.guidance import by_latent
-from lipsync_cli.generate.omnisync.hearing import ROWS_BEFORE, by_latent_frame, mel_features, whisper_features
-from lipsync_cli.nn.omnisync.whisper import WhisperEars
+from lipsync_cli.engines.lip_forcing.generator import Codec
+from lipsync_cli.engines.omnisync.config import OmniSyncConfig
+from lipsync_cli.engines.omnisync.guidance import by_latent
+from lipsync_cli.engines.omnisync.nn.whisper import WhisperEars
+from lipsync_cli.engines.omnisync.speech_window import ROWS_BEFORE, by_latent_frame, mel_features, whisper_features
 from lipsync_cli.train.data import ClipData
 from lipsync_cli.train.pairing import Dropout, PairClip, Pairs, SigmaDensity
 from lipsync_cli.train.prepared import CLIP_MARGIN, LATENT_RATE, MEL_MARGIN

@@ -15,10 +15,10 @@ from torch import Tensor
 from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.generate.omnisync.config import KIND, VERSION, OmniSyncConfig, read_config
-from lipsync_cli.generate.omnisync.load import TRANSFORMER, load_surroundings
-from lipsync_cli.generate.omnisync.sampler import Sampler
-from lipsync_cli.nn.omnisync.transformer import OmniCondition, OmniSyncTransformer
+from lipsync_cli.engines.omnisync.config import KIND, VERSION, OmniSyncConfig, read_config
+from lipsync_cli.engines.omnisync.load import TRANSFORMER, load_surroundings
+from lipsync_cli.engines.omnisync.nn.transformer import OmniCondition, OmniSyncTransformer
+from lipsync_cli.engines.omnisync.sampler import Sampler
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.export import WEIGHTS, export
 from lipsync_cli.train.loop import deadline_in

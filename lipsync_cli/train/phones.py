@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW, log_mel
 from lipsync_cli.core.types import Float32
-from lipsync_cli.nn.flow_backbone import ROWS_BEFORE, AudioWindowEncoder
+from lipsync_cli.engines.mini.nn.flow_backbone import ROWS_BEFORE, AudioWindowEncoder
 from lipsync_cli.train.espeak import CLASSES, UNKNOWN, Espeak, Utterance
 from lipsync_cli.train.latents import ROWS_PER_FRAME, disturb_mel, every_window, rows_of
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights

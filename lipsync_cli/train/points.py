@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.core.types import Float32
-from lipsync_cli.nn.landmark_flow import INNER_LIPS, POINTS
-from lipsync_cli.nn.mouth_encoder import MouthEncoder, mouth_window
+from lipsync_cli.engines.mini.nn.landmark_flow import INNER_LIPS, POINTS
+from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder, mouth_window
 from lipsync_cli.train.autoencoder import disturb
 from lipsync_cli.train.data import ClipData, jitter_colour, mirror_points, speaker_weights
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate

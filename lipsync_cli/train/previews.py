@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.nn.drawing import region_keep
+from lipsync_cli.engines.mini.nn.drawing_torch import region_keep
 from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches
 from lipsync_cli.train.losses import weighted_l1

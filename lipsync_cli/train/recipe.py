@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.generate.mini_config import MiniConfig
+from lipsync_cli.engines.mini.config import MiniConfig
 from lipsync_cli.presets import presets_dir
 from lipsync_cli.train.autoencoder import AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe

@@ -11,13 +11,13 @@ import torch
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError
-from lipsync_cli.generate.mini import MiniNetworks, load_model
-from lipsync_cli.generate.mini_config import KIND, VERSION, MiniConfig
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
-from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.state_sync import StateSync
-from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.engines.mini.config import KIND, VERSION, MiniConfig
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
+from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.engines.mini.nn.state_sync import StateSync
+from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder
 from lipsync_cli.train.data import ClipData, load_clips

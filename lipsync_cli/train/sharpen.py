@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lipsync_cli.nn.patch_critic import Judgement, PatchCritic, view
+from lipsync_cli.engines.mini.nn.patch_critic import Judgement, PatchCritic, view
 from lipsync_cli.train.augment import AugmentRecipe
 from lipsync_cli.train.autoencoder import Autoencoder, picture_terms, render
 from lipsync_cli.train.data import ClipData, RenderBatch, render_batches

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet
+from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet
 from lipsync_cli.train.loop import Pace, Stage, Values, descend_accumulated
 from lipsync_cli.train.noise import part_seed
 from lipsync_cli.train.runtime import ALONE, Runtime

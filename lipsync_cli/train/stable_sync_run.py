@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import Tensor
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig
-from lipsync_cli.nn.stable_syncnet_file import save_stable_syncnet
+from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncConfig
+from lipsync_cli.nn.sync.stable_syncnet_file import save_stable_syncnet
 from lipsync_cli.train.loop import deadline_in, with_weights
 from lipsync_cli.train.runtime import ALONE, Runtime
 from lipsync_cli.train.stable_sync import PairCheck, StableSyncRecipe, check_pairs, new_network, train

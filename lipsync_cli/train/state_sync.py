@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lipsync_cli.nn.flow_backbone import FlowBackbone
-from lipsync_cli.nn.state_sync import StateSync
+from lipsync_cli.engines.mini.nn.flow_backbone import FlowBackbone
+from lipsync_cli.engines.mini.nn.state_sync import StateSync
 from lipsync_cli.train.latents import LatentClip, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate
 from lipsync_cli.train.runtime import ALONE, Runtime

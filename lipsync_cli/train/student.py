@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lipsync_cli.generate.rollout import roll_chunk
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.state_sync import StateSync, confidence
-from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.state_sync import StateSync, confidence
+from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
+from lipsync_cli.engines.rollout import roll_chunk
 from lipsync_cli.train.latents import ClipPool, FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 from lipsync_cli.train.noise import Noise

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lipsync_cli.nn.sync_net import SyncConfig, SyncMini
+from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, with_weights
 from lipsync_cli.train.noise import part_seed
 from lipsync_cli.train.runtime import ALONE, Runtime

@@ -10,7 +10,7 @@ import torch
 
 from lipsync_cli.core.types import Float64
 from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, offset_sums, score_curve
-from lipsync_cli.nn.sync_net import SyncMini
+from lipsync_cli.nn.sync.sync_mini import SyncMini
 from lipsync_cli.train.runtime import device_of
 from lipsync_cli.train.sync_data import SyncClip, plain_mouths
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.core.types import Float32, UInt8
-from lipsync_cli.nn.sync_net import MOUTH_SIZE, ROWS_PER_FRAME, mouth_windows
+from lipsync_cli.nn.sync.sync_mini import MOUTH_SIZE, ROWS_PER_FRAME, mouth_windows
 from lipsync_cli.train.data import ClipData
 from lipsync_cli.train.latents import disturb_mel
 from lipsync_cli.train.prepared import MEL_MARGIN

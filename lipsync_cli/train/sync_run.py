@@ -10,7 +10,7 @@ from pathlib import Path
 from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.eval.expert import KIND, VERSION
-from lipsync_cli.nn.sync_net import SyncMini
+from lipsync_cli.nn.sync.sync_mini import SyncMini
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.export import WEIGHTS, export
 from lipsync_cli.train.loop import deadline_in

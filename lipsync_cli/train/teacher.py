@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lipsync_cli.nn.flow_backbone import FlowConfig
-from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.engines.mini.nn.flow_backbone import FlowConfig
+from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.loop import Pace, Stage, Values, descend, learning_rate, with_weights
 from lipsync_cli.train.noise import Noise

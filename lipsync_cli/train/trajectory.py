@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lipsync_cli.nn.state_sync import StateSync, confidence
-from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.engines.mini.nn.state_sync import StateSync, confidence
+from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.noise import Noise
 from lipsync_cli.train.runtime import device_of

@@ -29,11 +29,11 @@ from torch import Tensor
 
 from lipsync_cli import hub
 from lipsync_cli.core.landmarks68 import interocular_px, mouth_aperture
-from lipsync_cli.generate.mini import MiniNetworks
-from lipsync_cli.generate.mini_config import MiniConfig
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.state_sync import StateSync, confidence
-from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.engines.mini.config import MiniConfig
+from lipsync_cli.engines.mini.generator import MiniNetworks
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.state_sync import StateSync, confidence
+from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.train import causal
 from lipsync_cli.train.data import choose_references, load_clips
 from lipsync_cli.train.export import export

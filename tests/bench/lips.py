@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from lipsync_cli.core.landmarks68 import lip_gap
-from lipsync_cli.generate.mini import MiniNetworks, load_model
-from lipsync_cli.generate.mini_config import MiniConfig
+from lipsync_cli.engines.mini.config import MiniConfig
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
 from lipsync_cli.hub import load_card
 from lipsync_cli.train.causal import rollout_clip
 from lipsync_cli.train.data import choose_references, load_clips

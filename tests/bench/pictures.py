@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lipsync_cli.generate.mini import MiniNetworks, load_model
-from lipsync_cli.generate.mini_config import MiniConfig
+from lipsync_cli.engines.mini.config import MiniConfig
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
 from lipsync_cli.hub import load_card
 from lipsync_cli.train.augment import AugmentRecipe
 from lipsync_cli.train.data import ClipData, RenderBatch, load_clips, render_batches

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from lipsync_cli import hub
 from lipsync_cli.core.types import MEL_RATE, Alignment, Crop
-from lipsync_cli.generate.protocol import CropChunk, MelSpan
-from lipsync_cli.generate.registry import load_generator
+from lipsync_cli.engines.protocol import CropChunk, MelSpan
+from lipsync_cli.engines.registry import load_generator
 from lipsync_cli.presets import resolve_settings
 
 CHUNK, ROUNDS, WARM_UP = 4, 25, 3

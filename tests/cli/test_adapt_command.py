@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.contact_sheets import save_png
-from lipsync_cli.generate.adapter import AdapterInfo, write_adapter
+from lipsync_cli.engines.mini.adapter import AdapterInfo, write_adapter
 from lipsync_cli.media.probe import probe
 from lipsync_cli.train import adapt_run
 from lipsync_cli.train.adapt import AdaptRecipe

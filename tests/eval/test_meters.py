@@ -20,8 +20,8 @@ from lipsync_cli.eval.meters import FlickerMeter, SourceMeter, TruthMeter
 from lipsync_cli.eval.reading import Reading, on_grid
 from lipsync_cli.eval.syncnet_meter import SyncNetMeter
 from lipsync_cli.faces.mean_face import MEAN_FACE
-from lipsync_cli.nn.sync_net import SyncConfig, SyncMini
-from lipsync_cli.nn.syncnet_v2 import SyncNetV2
+from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini
+from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
 from lipsync_cli.synthetic import write_voice
 
 UPRIGHT = np.array([[1.0, 0, 0], [0, 1, 0]])

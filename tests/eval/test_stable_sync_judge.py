@@ -19,8 +19,8 @@ from lipsync_cli.eval.reading import Reading
 from lipsync_cli.eval.stable_sync import STRIDE, StableSyncMeter, aligned_half, frame_major, load_judge, mel_windows
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.media.audio import open_speech
-from lipsync_cli.nn.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet, TowerConfig, lower_halves
-from lipsync_cli.nn.stable_syncnet_file import save_stable_syncnet
+from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet, TowerConfig, lower_halves
+from lipsync_cli.nn.sync.stable_syncnet_file import save_stable_syncnet
 from lipsync_cli.synthetic import write_voice
 
 UPRIGHT = np.array([[1.0, 0, 0], [0, 1, 0]])

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import LipsyncError, ModelError, UsageError
-from lipsync_cli.generate.adapter import AdapterInfo, apply_adapter, read_adapter, write_adapter
-from lipsync_cli.generate.registry import load_generator
+from lipsync_cli.engines.mini.adapter import AdapterInfo, apply_adapter, read_adapter, write_adapter
+from lipsync_cli.engines.registry import load_generator
 from tests.tiny_mini import make_folder, make_networks
 
 KEY = "renderer.paint_out.bias"

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lipsync_cli.generate.bank import EASE, NOVEL, OFFER_EVERY, ReferenceBank
-from lipsync_cli.generate.pose import OUTLINE, POSE_SHARE, Pose
-from lipsync_cli.nn.landmark_flow import JAW_LINE, LIPS, squared_lip_distance
-from lipsync_cli.nn.renderer import References, Renderer
+from lipsync_cli.engines.mini.head_motion import OUTLINE, POSE_SHARE, Pose
+from lipsync_cli.engines.mini.nn.landmark_flow import JAW_LINE, LIPS, squared_lip_distance
+from lipsync_cli.engines.mini.nn.renderer import References, Renderer
+from lipsync_cli.engines.mini.reference_bank import EASE, NOVEL, OFFER_EVERY, ReferenceBank
 
 
 class Reader(torch.nn.Module):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lipsync_cli.core.types import Alignment, Crop
-from lipsync_cli.generate import cpu_drawing
-from lipsync_cli.nn.drawing import RegionWindow
-from lipsync_cli.nn.renderer import Renderer
+from lipsync_cli.engines.mini import drawing_opencv as cpu_drawing
+from lipsync_cli.engines.mini.nn.drawing_torch import RegionWindow
+from lipsync_cli.engines.mini.nn.renderer import Renderer
 
 
 def picture(size: int, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.core.types import Alignment, Crop
-from lipsync_cli.generate.drawings import detail_sigma, sharpened
+from lipsync_cli.engines.sharpening import detail_sigma, sharpened
 
 
 def crop(matrix: list[list[float]]) -> Crop:

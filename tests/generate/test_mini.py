@@ -18,10 +18,10 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import ModelError, UsageError
 from lipsync_cli.core.landmarks68 import JAW
 from lipsync_cli.core.types import MEL_RATE, Alignment, Crop
-from lipsync_cli.generate.mini import LipForcingMini, MiniNetworks, load_networks
-from lipsync_cli.generate.mini_config import MiniConfig, read_config
-from lipsync_cli.generate.protocol import CropChunk, Generator, MelSpan
-from lipsync_cli.generate.registry import load_generator
+from lipsync_cli.engines.mini.config import MiniConfig, read_config
+from lipsync_cli.engines.mini.generator import LipForcingMini, MiniNetworks, load_networks
+from lipsync_cli.engines.protocol import CropChunk, Generator, MelSpan
+from lipsync_cli.engines.registry import load_generator
 
 CONFIG = read_config({"crop_size": 64, "latent": 6, "width": 16, "layers": 2, "heads": 2, "window": 8}, model="test")
 RNG = np.random.default_rng(0)
@@ -217,7 +217,7 @@ def test_loading_does_not_import_torchs_compiler() -> None:
     code = """if True:
         import sys
         from lipsync_cli import hub
-        from lipsync_cli.generate.registry import load_generator
+        from lipsync_cli.engines.registry import load_generator
         load_generator(hub.load_card("lip-forcing-mini"), device="cpu")
         sys.exit("torch._dynamo" in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_cli.generate.mouth_mask import generated_latents, kept, kept_pixels, release_blend
+from lipsync_cli.engines.mouth_mask import generated_latents, kept, kept_pixels, release_blend
 
 
 def test_the_mask_itself():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
+from lipsync_cli.engines.rollout import chunk_noise, roll_chunk
 
 
 class Straight:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.nn.calibration import USUAL, calibrate
-from lipsync_cli.nn.landmark_flow import INNER_LOWER, INNER_UPPER
+from lipsync_cli.engines.mini.nn.calibration import USUAL, calibrate
+from lipsync_cli.engines.mini.nn.landmark_flow import INNER_LOWER, INNER_UPPER
 
 
 def reading(count: int = 7) -> torch.Tensor:

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.flow_backbone import MEL_ROWS, N_MELS, AudioWindowEncoder, FlowConfig
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.flow_backbone import MEL_ROWS, N_MELS, AudioWindowEncoder, FlowConfig
 
 CONFIG = FlowConfig(latent=5, width=16, layers=3, heads=2, chunk=4, window=8)
 

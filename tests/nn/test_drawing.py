@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from lipsync_cli.nn.drawing import Fields, RegionWindow, shrink, take
+from lipsync_cli.engines.mini.nn.drawing_torch import Fields, RegionWindow, shrink, take
 
 SIZE = 64
 WINDOW = RegionWindow.of(SIZE)

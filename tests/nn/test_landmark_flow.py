@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lipsync_cli.nn.landmark_flow import (
+from lipsync_cli.engines.mini.nn.landmark_flow import (
     NEAR_SIGMA,
     POINTS,
     displacement,

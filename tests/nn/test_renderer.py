@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lipsync_cli.nn.blocks import conv, partial_conv
-from lipsync_cli.nn.drawing import RegionWindow, identity_grid, region_keep
-from lipsync_cli.nn.landmark_flow import heat_maps, pixel_centres, point_weights
-from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.renderer import Renderer, Seen
+from lipsync_cli.engines.mini.nn.blocks import conv, partial_conv
+from lipsync_cli.engines.mini.nn.drawing_torch import RegionWindow, identity_grid, region_keep
+from lipsync_cli.engines.mini.nn.landmark_flow import heat_maps, pixel_centres, point_weights
+from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.engines.mini.nn.renderer import Renderer, Seen
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.nn.stable_syncnet import (
+from lipsync_cli.nn.sync.stable_syncnet import (
     CONFIGS,
     StableSyncConfig,
     StableSyncNet,
@@ -18,7 +18,7 @@ from lipsync_cli.nn.stable_syncnet import (
     _DownBlock,
     lower_halves,
 )
-from lipsync_cli.nn.stable_syncnet_file import load_stable_syncnet, save_stable_syncnet
+from lipsync_cli.nn.sync.stable_syncnet_file import load_stable_syncnet, save_stable_syncnet
 
 KEYS = Path(__file__).with_name("stable_syncnet_pixel_attn.tsv")
 TINY = StableSyncConfig(

@@ -9,9 +9,9 @@ from lipsync_cli.compositing.backend import make_painter, paints_on_device
 from lipsync_cli.compositing.numpy_backend import CpuPainter
 from lipsync_cli.compositing.torch_backend.backend import TorchPainter
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.generate.mini import LipForcingMini
-from lipsync_cli.generate.passthrough import Passthrough
-from lipsync_cli.generate.protocol import DrawsOnDevice
+from lipsync_cli.engines.mini.generator import LipForcingMini
+from lipsync_cli.engines.passthrough import Passthrough
+from lipsync_cli.engines.protocol import DrawsOnDevice
 from tests.tiny_mini import CONFIG, make_networks
 
 

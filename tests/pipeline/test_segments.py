@@ -25,7 +25,7 @@ from lipsync_cli.core.types import (
     GeneratorSpec,
     TrackedFrame,
 )
-from lipsync_cli.generate.passthrough import Passthrough
+from lipsync_cli.engines.passthrough import Passthrough
 from lipsync_cli.report import StageClock
 from lipsync_cli.segments import SegmentOptions, dub_segments, hold_frames
 from lipsync_cli.tally import Tally

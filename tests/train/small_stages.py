@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lipsync_cli.generate.omnisync.config import OmniSyncConfig
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.flow_backbone import AudioWindowEncoder, FlowConfig
-from lipsync_cli.nn.omnisync.transformer import OmniSyncTransformer
-from lipsync_cli.nn.state_sync import StateSync
-from lipsync_cli.nn.sync_net import SyncConfig
-from lipsync_cli.nn.window_flow import WindowFlow
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.flow_backbone import AudioWindowEncoder, FlowConfig
+from lipsync_cli.engines.mini.nn.state_sync import StateSync
+from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
+from lipsync_cli.engines.omnisync.config import OmniSyncConfig
+from lipsync_cli.engines.omnisync.nn.transformer import OmniSyncTransformer
+from lipsync_cli.nn.sync.sync_mini import SyncConfig
 from lipsync_cli.train import autoencoder, causal, stable_sync, sync
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe

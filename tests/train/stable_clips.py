@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync_cli.nn.stable_syncnet import StableSyncConfig, TowerConfig
+from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig, TowerConfig
 from lipsync_cli.train.prepared import CLIP_MARGIN, SAMPLES_PER_FRAME
 from lipsync_cli.train.stable_sync_data import AlignedClip
 

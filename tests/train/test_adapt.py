@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.mouth_region import generation_region
-from lipsync_cli.generate.drawings import sharpened, sharpened_images
+from lipsync_cli.engines.sharpening import sharpened, sharpened_images
 from lipsync_cli.train.adapt import ADAPTED, Adapted, AdaptRecipe, Check, Course, adapt
 from lipsync_cli.train.footage import GUARD, REFERENCE_GAP_S, Footage, Sample, SpreadSample, split
 from lipsync_cli.train.losses import detail_l1

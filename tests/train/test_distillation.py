@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.generate.mini_config import read_config
-from lipsync_cli.generate.rollout import roll_chunk
+from lipsync_cli.engines.mini.config import read_config
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.flow_backbone import FlowConfig
+from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
+from lipsync_cli.engines.mini.nn.state_sync import SPAN, StateSync, confidence
+from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
+from lipsync_cli.engines.rollout import roll_chunk
 from lipsync_cli.hub import load_card
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.flow_backbone import FlowConfig
-from lipsync_cli.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.nn.state_sync import SPAN, StateSync, confidence
-from lipsync_cli.nn.window_flow import WindowFlow
 from lipsync_cli.train import causal
 from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
 from lipsync_cli.train.noise import Noise

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from lipsync_cli.nn.stable_syncnet import StableSyncConfig, StableSyncNet, TowerConfig
+from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig, StableSyncNet, TowerConfig
 from lipsync_cli.nn.video_mae import VideoMae, VideoMaeConfig
 from lipsync_cli.train.latentsync import alpha_bars
 from lipsync_cli.train.latentsync_losses import (

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import InputError, ModelError, UsageError
-from lipsync_cli.generate.omnisync.config import OmniSyncConfig, read_config
-from lipsync_cli.generate.omnisync.hearing import by_latent_frame, frame_features
-from lipsync_cli.generate.protocol import CropChunk, MelSpan
-from lipsync_cli.generate.registry import Sampling, load_generator
+from lipsync_cli.engines.omnisync.config import OmniSyncConfig, read_config
+from lipsync_cli.engines.omnisync.nn.pixel_codec import PixelCodec
+from lipsync_cli.engines.omnisync.speech_window import by_latent_frame, frame_features
+from lipsync_cli.engines.protocol import CropChunk, MelSpan
+from lipsync_cli.engines.registry import Sampling, load_generator
 from lipsync_cli.media.probe import probe
-from lipsync_cli.nn.omnisync.pixel_codec import PixelCodec
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.noise import Noise
 from lipsync_cli.train.omnisync import edit_losses, load_omnisync_recipe
@@ -232,11 +232,11 @@ def test_the_installed_card_has_no_weights_and_says_so(monkeypatch: pytest.Monke
     card = hub.load_card("omnisync")
     sampler = read_config(card.generator, model="omnisync").sampler()
     assert (len(sampler.times()) - 1, sampler.passes()) == (46, 74), "as its CARD.md says"
-    monkeypatch.setattr("lipsync_cli.generate.omnisync.load.free_bytes", lambda device: None)
+    monkeypatch.setattr("lipsync_cli.engines.omnisync.load.free_bytes", lambda device: None)
     with pytest.raises(ModelError, match="no weights for 'transformer'") as error:
         load_generator(card, device="cpu")
     assert "lipsync train omnisync" in error.value.hint
-    monkeypatch.setattr("lipsync_cli.generate.omnisync.load.free_bytes", lambda device: 10**9)
+    monkeypatch.setattr("lipsync_cli.engines.omnisync.load.free_bytes", lambda device: 10**9)
     with pytest.raises(Exception, match=r"needs 5\.\d GB of memory"):
         load_generator(card, device="cpu")
     with pytest.raises(UsageError, match="no sampling options"):

@@ -11,7 +11,7 @@ import torch
 
 from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW
 from lipsync_cli.core.errors import EnvironmentProblem
-from lipsync_cli.nn.flow_backbone import AudioWindowEncoder
+from lipsync_cli.engines.mini.nn.flow_backbone import AudioWindowEncoder
 from lipsync_cli.train.espeak import CLASSES, LANGUAGES, Espeak, Utterance, nonsense, phone_class
 from lipsync_cli.train.latents import warp_throat
 from lipsync_cli.train.phones import PhonesRecipe, phone_batch, spoken_rows, train_phones

@@ -12,10 +12,10 @@ import torch
 
 from lipsync_cli import hub
 from lipsync_cli.core.types import Alignment, Crop
-from lipsync_cli.generate.mini_config import read_config
-from lipsync_cli.generate.protocol import CropChunk, MelSpan
-from lipsync_cli.generate.registry import load_generator
-from lipsync_cli.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.config import read_config
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.protocol import CropChunk, MelSpan
+from lipsync_cli.engines.registry import load_generator
 from lipsync_cli.train import causal
 from lipsync_cli.train.causal import CausalRecipe, flow_loss
 from lipsync_cli.train.latents import FlowBatch, LatentClip

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import EnvironmentProblem, UsageError
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.drawing import Fields, RegionWindow, take
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.drawing_torch import Fields, RegionWindow, take
 from lipsync_cli.train.autoencoder import AutoencoderRecipe
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.launch import started, training_device

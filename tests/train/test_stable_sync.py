@@ -19,7 +19,7 @@ from lipsync_cli.eval.stable_sync import aligned_half, frame_major, load_judge
 from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_picture
 from lipsync_cli.faces.mean_face import MEAN_FACE
-from lipsync_cli.nn.stable_syncnet import CONFIGS
+from lipsync_cli.nn.sync.stable_syncnet import CONFIGS
 from lipsync_cli.train.prepared import CLIP_MARGIN
 from lipsync_cli.train.stable_sync import (
     StableSyncRecipe,

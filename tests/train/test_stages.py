@@ -14,12 +14,12 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.geometry import invert_affine, transform_points
 from lipsync_cli.core.types import Alignment
+from lipsync_cli.engines.mini.config import MiniConfig, read_config
+from lipsync_cli.engines.mini.generator import load_networks
+from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
+from lipsync_cli.engines.mini.nn.flow_backbone import FlowConfig
 from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
-from lipsync_cli.generate.mini import load_networks
-from lipsync_cli.generate.mini_config import MiniConfig, read_config
-from lipsync_cli.nn.causal_flow import CausalFlow
-from lipsync_cli.nn.flow_backbone import FlowConfig
 from lipsync_cli.train import autoencoder, causal
 from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
 from lipsync_cli.train.causal import CausalRecipe

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from lipsync_cli.generate.latentsync.config import LatentSyncConfig
-from lipsync_cli.generate.latentsync.generator import LatentSyncNetworks
-from lipsync_cli.generate.latentsync.load import random_networks
+from lipsync_cli.engines.latentsync.config import LatentSyncConfig
+from lipsync_cli.engines.latentsync.generator import LatentSyncNetworks
+from lipsync_cli.engines.latentsync.load import random_networks
 
 TABLE = {
     "crop_size": 64, "chunk": 4, "widths": [8, 8, 16, 16], "layers": 1, "heads": 2, "groups": 4, "speech_width": 8,

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
-from lipsync_cli.generate.latentsync import load
-from lipsync_cli.generate.latentsync.config import LatentSyncConfig, read_config
-from lipsync_cli.generate.registry import Sampling, load_generator
+from lipsync_cli.engines.latentsync import load
+from lipsync_cli.engines.latentsync.config import LatentSyncConfig, read_config
+from lipsync_cli.engines.registry import Sampling, load_generator
 from lipsync_cli.media.probe import probe
 
 SAMPLES = Path(__file__).parents[3] / "samples"

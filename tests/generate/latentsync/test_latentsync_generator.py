@@ -13,9 +13,9 @@ from narrow_latentsync import CONFIG, make_networks
 
 from lipsync_cli.chunking import chunk_end
 from lipsync_cli.core.types import Alignment, Crop
-from lipsync_cli.generate.latentsync.generator import LatentSync
-from lipsync_cli.generate.mouth_mask import kept_pixels
-from lipsync_cli.generate.protocol import NO_MEL, CropChunk, DrawsOnDevice, Generator, Measurable, WaveSpan
+from lipsync_cli.engines.latentsync.generator import LatentSync
+from lipsync_cli.engines.mouth_mask import kept_pixels
+from lipsync_cli.engines.protocol import NO_MEL, CropChunk, DrawsOnDevice, Generator, Measurable, WaveSpan
 
 SIZE, CHUNK = CONFIG.crop_size, CONFIG.chunk
 WAVE = np.random.default_rng(0).normal(0, 0.1, 16_000 * 3).astype(np.float32)

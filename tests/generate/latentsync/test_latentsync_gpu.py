@@ -8,7 +8,7 @@ import torch
 from narrow_latentsync import CONFIG, make_networks
 from test_latentsync_generator import at_rate, make_crops, run
 
-from lipsync_cli.generate.latentsync.generator import LatentSync, LatentSyncNetworks
+from lipsync_cli.engines.latentsync.generator import LatentSync, LatentSyncNetworks
 
 pytestmark = pytest.mark.gpu
 

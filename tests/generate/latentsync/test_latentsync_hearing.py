@@ -9,9 +9,9 @@ import pytest
 import torch
 from narrow_latentsync import CONFIG, make_networks
 
-from lipsync_cli.generate.latentsync.hearing import LOUDEST_AT_LEAST, Heard, Hearing
-from lipsync_cli.generate.protocol import WaveSpan
-from lipsync_cli.nn.latentsync.speech import frame_tokens, log_mel, normalised
+from lipsync_cli.engines.latentsync.nn.speech import frame_tokens, log_mel, normalised
+from lipsync_cli.engines.latentsync.speech_window import LOUDEST_AT_LEAST, Heard, Hearing
+from lipsync_cli.engines.protocol import WaveSpan
 
 WAVE = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
 

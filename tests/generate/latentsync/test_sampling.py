@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.generate.latentsync.sampling import Sampler, make_scheduler
+from lipsync_cli.engines.latentsync.sampling import Sampler, make_scheduler
 
 
 @pytest.mark.parametrize(

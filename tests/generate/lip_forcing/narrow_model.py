@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
-from lipsync_cli.generate.lip_forcing.load import random_networks
+from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
+from lipsync_cli.engines.lip_forcing.load import random_networks
 
 TABLE = {
     "crop_size": 32, "width": 24, "feed_forward": 32, "layers": 4, "heads": 2, "text_width": 16, "text_tokens": 4,

@@ -6,7 +6,8 @@ import pytest
 from narrow_model import CONFIG
 
 from lipsync_cli import hub
-from lipsync_cli.generate.lip_forcing.arithmetic import (
+from lipsync_cli.engines.lip_forcing.config import read_config
+from lipsync_cli.engines.lip_forcing.cost import (
     first_chunk_costs,
     forecast,
     memory_bytes,
@@ -14,7 +15,6 @@ from lipsync_cli.generate.lip_forcing.arithmetic import (
     transformer_flops,
     transformer_parameters,
 )
-from lipsync_cli.generate.lip_forcing.config import read_config
 
 
 def by_hand(d: int, f: int, layers: int, queries: int = 3072, keys: int = 7168, text: int = 512) -> float:

@@ -13,10 +13,10 @@ from narrow_model import CONFIG, CPU, make_networks
 
 from lipsync_cli.chunking import chunk_end
 from lipsync_cli.core.types import Alignment, Crop
-from lipsync_cli.generate.lip_forcing import parity
-from lipsync_cli.generate.lip_forcing.generator import LipForcing, pack_speech
-from lipsync_cli.generate.lip_forcing.load import random_networks
-from lipsync_cli.generate.protocol import NO_MEL, CropChunk, Generator, WaveSpan
+from lipsync_cli.engines.lip_forcing import parity
+from lipsync_cli.engines.lip_forcing.generator import LipForcing, pack_speech
+from lipsync_cli.engines.lip_forcing.load import random_networks
+from lipsync_cli.engines.protocol import NO_MEL, CropChunk, Generator, WaveSpan
 
 SIZE = CONFIG.crop_size
 WAVE = np.random.default_rng(0).normal(0, 0.1, 16_000 * 6).astype(np.float32)

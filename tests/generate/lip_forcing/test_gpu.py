@@ -8,10 +8,10 @@ import torch
 from narrow_model import CONFIG, make_networks
 from test_generator import at_rate, make_crops, run
 
-from lipsync_cli.generate.lip_forcing.generator import LipForcing, LipForcingNetworks
-from lipsync_cli.generate.lip_forcing.load import Speed, accelerate
-from lipsync_cli.nn.lip_forcing.attention import attention, kernels
-from lipsync_cli.nn.lip_forcing.float8 import Float8Linear
+from lipsync_cli.engines.lip_forcing.generator import LipForcing, LipForcingNetworks
+from lipsync_cli.engines.lip_forcing.load import Speed, accelerate
+from lipsync_cli.engines.lip_forcing.nn.float8 import Float8Linear
+from lipsync_cli.nn.wan.attention import attention, kernels
 
 pytestmark = pytest.mark.gpu
 
@@ -77,7 +77,7 @@ def test_every_kernel_gives_the_same_attention(kernel, monkeypatch):
     q, k, v = (torch.randn(1, length, 2, 128, device="cuda", dtype=torch.bfloat16) for length in (96, 224, 224))
     expected = attention(q.cpu().float(), k.cpu().float(), v.cpu().float())
     chosen = kernels(0)[kernel]
-    monkeypatch.setattr("lipsync_cli.nn.lip_forcing.attention.kernels", lambda device: [chosen])
+    monkeypatch.setattr("lipsync_cli.nn.wan.attention.kernels", lambda device: [chosen])
     assert float((attention(q, k, v).cpu().float() - expected).norm() / expected.norm()) < 0.02
 
 

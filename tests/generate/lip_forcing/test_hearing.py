@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from narrow_model import CONFIG, make_networks
 
-from lipsync_cli.generate.lip_forcing.hearing import Heard, Hearing
-from lipsync_cli.generate.protocol import WaveSpan
+from lipsync_cli.engines.lip_forcing.speech_window import Heard, Hearing
+from lipsync_cli.engines.protocol import WaveSpan
 
 RNG = np.random.default_rng(3)
 WAVE = (0.02 + 0.1 * RNG.normal(size=16_000 * 2)).astype(np.float32)

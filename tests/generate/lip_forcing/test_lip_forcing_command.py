@@ -144,8 +144,8 @@ def test_the_whole_way_is_measured_with_random_weights(folder, tmp_path):
     assert 0 < sum(case["inside"].values()) <= 2 * sum(told["raw"]["1 s 240p"][0]["inside"].values())
     assert case["generator_fps"] > case["fps"] > 0
     # Operations of 25 frames, counted independently of the bench, over its time.
-    from lipsync_cli.generate.lip_forcing.arithmetic import stage_costs
-    from lipsync_cli.generate.lip_forcing.config import LipForcingConfig
+    from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
+    from lipsync_cli.engines.lip_forcing.cost import stage_costs
 
     counted = sum(cost.flops for cost in stage_costs(LipForcingConfig(**TABLE, encoder="taew"))) / 12
     warm = told["raw"]["1 s 240p"][0]["runs"][1]

@@ -13,11 +13,11 @@ from test_generator import at_rate, make_crops, run
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
-from lipsync_cli.generate.convert import convert
-from lipsync_cli.generate.lip_forcing import load
-from lipsync_cli.generate.lip_forcing.config import read_config
-from lipsync_cli.generate.lip_forcing.generator import LipForcing
-from lipsync_cli.generate.registry import load_generator
+from lipsync_cli.engines.convert import convert
+from lipsync_cli.engines.lip_forcing import load
+from lipsync_cli.engines.lip_forcing.config import read_config
+from lipsync_cli.engines.lip_forcing.generator import LipForcing
+from lipsync_cli.engines.registry import load_generator
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def test_a_table_that_cannot_work_is_named(line, said):
 
 
 def test_the_cards_of_both_sizes_describe_the_published_networks():
-    from lipsync_cli.nn.lip_forcing.config import LARGE, SMALL
+    from lipsync_cli.nn.wan.config import LARGE, SMALL
 
     cards = {name: hub.load_card(name) for name in ("lip-forcing-14b", "lip-forcing-1.3b")}
     configs = {name: read_config(card.generator, model=name) for name, card in cards.items()}

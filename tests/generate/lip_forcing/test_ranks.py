@@ -11,9 +11,9 @@ from narrow_model import CONFIG, make_folder, make_networks
 from test_generator import at_rate, make_crops, run
 
 from lipsync_cli.core.errors import EnvironmentProblem
-from lipsync_cli.generate.lip_forcing.generator import LipForcing
-from lipsync_cli.generate.lip_forcing.load import Speed, accelerate
-from lipsync_cli.generate.lip_forcing.ranks import Helpers, SharedTransformer
+from lipsync_cli.engines.lip_forcing.generator import LipForcing
+from lipsync_cli.engines.lip_forcing.load import Speed, accelerate
+from lipsync_cli.engines.lip_forcing.parallel.ranks import Helpers, SharedTransformer
 
 
 def ended(pid: int) -> bool:

@@ -8,9 +8,9 @@ from narrow_model import CONFIG, CPU
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import EnvironmentProblem
-from lipsync_cli.generate.lip_forcing import room
-from lipsync_cli.generate.lip_forcing.config import read_config
-from lipsync_cli.generate.lip_forcing.load import random_networks
+from lipsync_cli.engines import memory as room
+from lipsync_cli.engines.lip_forcing.config import read_config
+from lipsync_cli.engines.lip_forcing.load import random_networks
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

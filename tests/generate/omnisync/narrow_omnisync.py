@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from lipsync_cli.generate.omnisync.config import OmniSyncConfig
-from lipsync_cli.generate.omnisync.generator import OmniSyncNetworks
-from lipsync_cli.generate.omnisync.load import random_networks
+from lipsync_cli.engines.omnisync.config import OmniSyncConfig
+from lipsync_cli.engines.omnisync.generator import OmniSyncNetworks
+from lipsync_cli.engines.omnisync.load import random_networks
 
 PIXELS = {
     "crop_size": 32, "width": 24, "feed_forward": 32, "layers": 2, "heads": 2, "time_frequencies": 8,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.generate.omnisync.guidance import (
+from lipsync_cli.engines.omnisync.guidance import (
     BandWindow,
     ConstantWindow,
     Guidance,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.generate.omnisync.noise_start import (
+from lipsync_cli.engines.omnisync.noise_start import (
     NoiseStart,
     cut_grid,
     latent_noise,

@@ -14,13 +14,13 @@ from narrow_omnisync import PIXELS, WAN, config, make_networks
 from lipsync_cli.chunking import chunk_end
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.types import Alignment, Crop
+from lipsync_cli.engines.omnisync.config import ASPECTS, OmniSyncConfig, with_sampling
+from lipsync_cli.engines.omnisync.cost import codec_flops
+from lipsync_cli.engines.omnisync.generator import OmniSync, faded
+from lipsync_cli.engines.omnisync.mouth_map import MouthTrack
+from lipsync_cli.engines.omnisync.speech_window import by_latent_frame
+from lipsync_cli.engines.protocol import CropChunk, Generator, Lagging, Measurable, MelSpan, WaveSpan
 from lipsync_cli.faces.alignment import TEMPLATES
-from lipsync_cli.generate.omnisync.arithmetic import codec_flops
-from lipsync_cli.generate.omnisync.config import ASPECTS, OmniSyncConfig, with_sampling
-from lipsync_cli.generate.omnisync.generator import OmniSync, faded
-from lipsync_cli.generate.omnisync.hearing import by_latent_frame
-from lipsync_cli.generate.omnisync.mouth import MouthTrack
-from lipsync_cli.generate.protocol import CropChunk, Generator, Lagging, Measurable, MelSpan, WaveSpan
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(0, 0.5, (100 * 8, 80)).astype(np.float32)

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.generate.omnisync.config import read_config
-from lipsync_cli.generate.omnisync.load import load_networks
-from lipsync_cli.generate.registry import Sampling, load_generator
+from lipsync_cli.engines.omnisync.config import read_config
+from lipsync_cli.engines.omnisync.load import load_networks
+from lipsync_cli.engines.registry import Sampling, load_generator
 from lipsync_cli.train.omnisync import OmniSyncRecipe
 from lipsync_cli.train.omnisync_run import OmniSyncRun, train_omnisync
 from lipsync_cli.train.pairing import PairingRule

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.generate.omnisync.guidance import Guidance, mouth_map
-from lipsync_cli.generate.omnisync.noise_start import NoiseStart, noised, time_grid
-from lipsync_cli.generate.omnisync.region_lock import grown, locked
-from lipsync_cli.generate.omnisync.sampler import Sampler
+from lipsync_cli.engines.omnisync.guidance import Guidance, mouth_map
+from lipsync_cli.engines.omnisync.noise_start import NoiseStart, noised, time_grid
+from lipsync_cli.engines.omnisync.region_lock import grown, locked
+from lipsync_cli.engines.omnisync.sampler import Sampler
 
 SHAPE = (1, 3, 2, 6, 7)
 TAU = st.floats(0, 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lipsync_cli.engines.latentsync.nn.frame_vae import FrameVae, create_vae, vae_tensors
 from lipsync_cli.nn.checkpoints import load_strictly
-from lipsync_cli.nn.latentsync.frame_vae import FrameVae, create_vae, vae_tensors
 
 SIZES = ((4, 4, 8, 8), 4)
 OLD = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}

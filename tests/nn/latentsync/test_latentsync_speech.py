@@ -10,14 +10,14 @@ from narrow_latentsync import openai_whisper
 from safetensors.torch import save_file
 
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.nn.checkpoints import load_strictly
-from lipsync_cli.nn.latentsync.speech import (
+from lipsync_cli.engines.latentsync.nn.speech import (
     SpeechEncoder,
     _bank,
     frame_tokens,
     log_mel,
     normalised,
 )
+from lipsync_cli.nn.checkpoints import load_strictly
 from lipsync_cli.nn.whisper import WhisperSizes, create_whisper, whisper_tensors
 
 SIZES = WhisperSizes(width=8, layers=2, heads=2, feed_forward=16, positions=12)

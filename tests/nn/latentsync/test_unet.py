@@ -10,9 +10,9 @@ from narrow_latentsync import published_unet
 from reference_unet import ReferenceUNet
 
 from lipsync_cli.core.errors import ModelError
+from lipsync_cli.engines.latentsync.nn.unet import LatentSyncUNet, UNetSizes, create_unet
+from lipsync_cli.engines.latentsync.nn.unet_keys import Family, family, unet_tensors
 from lipsync_cli.nn.checkpoints import load_strictly
-from lipsync_cli.nn.latentsync.unet import LatentSyncUNet, UNetSizes, create_unet
-from lipsync_cli.nn.latentsync.unet_keys import Family, family, unet_tensors
 
 HERE = Path(__file__).parent
 NARROW = {"widths": (8, 8, 16, 16), "layers": 2, "heads": 2, "groups": 4, "audio_width": 12, "positions": 6}

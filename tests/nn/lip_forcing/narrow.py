@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lipsync_cli.nn.lip_forcing.config import CONDITION_CHANNELS, LATENT_CHANNELS, TransformerConfig
-from lipsync_cli.nn.lip_forcing.transformer import ChunkCondition, LipForcingTransformer
+from lipsync_cli.engines.lip_forcing.nn.transformer import ChunkCondition, LipForcingTransformer
+from lipsync_cli.nn.wan.config import CONDITION_CHANNELS, LATENT_CHANNELS, TransformerConfig
 
 CONFIG = TransformerConfig(
     width=48, feed_forward=80, layers=6, heads=2, text_width=20, audio_features=10, audio_width=8, time_frequencies=16

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.nn.lip_forcing.config import LARGE, SMALL
-from lipsync_cli.nn.lip_forcing.transformer import LipForcingTransformer
+from lipsync_cli.engines.lip_forcing.nn.transformer import LipForcingTransformer
+from lipsync_cli.nn.wan.config import LARGE, SMALL
 
 
 def published_table(d: int, f: int, layers: int) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lipsync_cli.nn.lip_forcing.speech import SAMPLES_PER_FRAME, SpeechEncoder, create_wav2vec2, wav2vec2_tensors
+from lipsync_cli.engines.lip_forcing.nn.speech import (
+    SAMPLES_PER_FRAME,
+    SpeechEncoder,
+    create_wav2vec2,
+    wav2vec2_tensors,
+)
 
 WIDTH, LAYERS = 32, 2
 

@@ -11,8 +11,8 @@ import torch._dynamo
 from narrow import CONFIG, SIZE, make_condition, make_latents, make_text, make_transformer, part
 from torch import nn
 
-from lipsync_cli.nn.lip_forcing.float8 import Float8Linear, quantise_rows, use_float8
-from lipsync_cli.nn.lip_forcing.steady import as_it_is
+from lipsync_cli.engines.lip_forcing.nn.cuda_graph import as_it_is
+from lipsync_cli.engines.lip_forcing.nn.float8 import Float8Linear, quantise_rows, use_float8
 
 
 def velocities(network, chunks: int = 4) -> torch.Tensor:

@@ -7,9 +7,9 @@ import gc
 import torch
 from narrow import CONFIG, SIZE, make_condition, make_latents, make_text, make_transformer, part
 
-from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
-from lipsync_cli.nn.lip_forcing.config import LATENT_CHANNELS
-from lipsync_cli.nn.lip_forcing.steady import as_it_is
+from lipsync_cli.engines.lip_forcing.nn.cuda_graph import as_it_is
+from lipsync_cli.engines.rollout import chunk_noise, roll_chunk
+from lipsync_cli.nn.wan.config import LATENT_CHANNELS
 
 
 class Recorder:
@@ -109,7 +109,7 @@ def test_the_ring_is_the_concatenation_of_what_is_seen():
 
 def in_time(first: int) -> list[int]:
     """Slots in the order of the positions their keys are given."""
-    from lipsync_cli.nn.lip_forcing.window import chunk_view
+    from lipsync_cli.engines.lip_forcing.nn.window import chunk_view
 
     positions = chunk_view(first, 3, CONFIG.window, CONFIG.sink).positions
     return sorted(range(len(positions)), key=positions.__getitem__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from narrow import CONFIG, SIZE, make_condition, make_text, make_transformer, part
 
-from lipsync_cli.generate.rollout import chunk_noise, roll_chunk
-from lipsync_cli.nn.lip_forcing.config import LATENT_CHANNELS
+from lipsync_cli.engines.rollout import chunk_noise, roll_chunk
+from lipsync_cli.nn.wan.config import LATENT_CHANNELS
 
 SCHEDULE = (0.999, 0.769)
 SHAPE = (LATENT_CHANNELS, *SIZE)

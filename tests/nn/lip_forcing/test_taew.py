@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from lipsync_cli.nn.lip_forcing.taew import Memory, Taew, TaewState, TimeGrow, TimePool
+from lipsync_cli.nn.wan.taew import Memory, Taew, TaewState, TimeGrow, TimePool
 
 
 @pytest.fixture(scope="module")

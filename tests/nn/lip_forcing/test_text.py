@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.nn.lip_forcing.text import (
+from lipsync_cli.nn.wan.umt5 import (
     TextSizes,
     clean_prompt,
     create_umt5,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from narrow import CONFIG, SIZE, make_condition, make_latents, make_text, make_transformer, part
 
-from lipsync_cli.nn.lip_forcing.config import TransformerConfig
-from lipsync_cli.nn.lip_forcing.window import chunk_view
+from lipsync_cli.engines.lip_forcing.nn.window import chunk_view
+from lipsync_cli.nn.wan.config import TransformerConfig
 
 WAN_NAMES = {
     "text_embedding.0": "condition_embedder.text_embedder.linear_1",
@@ -129,7 +129,7 @@ def test_with_a_window_over_everything_it_is_block_causal_at_absolute_positions(
 
 def masked_pass(network, x, t, condition, text):
     """A full pass in which an explicit block mask, not a choice of keys, hides later chunks."""
-    from lipsync_cli.nn.lip_forcing import transformer as module
+    from lipsync_cli.engines.lip_forcing.nn import transformer as module
 
     frames, tokens = x.shape[1], SIZE[0] * SIZE[1] // 4
     chunk = torch.arange(frames).repeat_interleave(tokens) // CONFIG.chunk
@@ -249,7 +249,7 @@ def test_the_published_trace_of_the_window(chunk, frames, positions, queries):
 
 def test_the_ring_holds_what_the_paper_says():
     """5.87 GB for the 14B and 1.32 GB for the 1.3B at 512 × 512 in bfloat16."""
-    from lipsync_cli.nn.lip_forcing.config import LARGE, SMALL
+    from lipsync_cli.nn.wan.config import LARGE, SMALL
 
     sizes = [2 * c.layers * c.window * 1024 * c.width * 2 / 1e9 for c in (LARGE, SMALL)]
     assert sizes == pytest.approx([5.87, 1.32], abs=0.005)

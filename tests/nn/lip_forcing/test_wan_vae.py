@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.nn.lip_forcing.wan_vae import StreamingWanVae, WanState, create_wan_vae, diffusers_key
+from lipsync_cli.nn.wan.wan_vae import StreamingWanVae, WanState, create_wan_vae, diffusers_key
 
 
 @pytest.fixture(scope="module")

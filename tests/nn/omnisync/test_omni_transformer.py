@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.nn.omnisync.config import OmniSyncSizes
-from lipsync_cli.nn.omnisync.pixel_codec import PixelCodec
-from lipsync_cli.nn.omnisync.transformer import OmniCondition, OmniSyncTransformer
+from lipsync_cli.engines.omnisync.nn.config import OmniSyncSizes
+from lipsync_cli.engines.omnisync.nn.pixel_codec import PixelCodec
+from lipsync_cli.engines.omnisync.nn.transformer import OmniCondition, OmniSyncTransformer
 
 SIZES = OmniSyncSizes(
     channels=3, width=24, feed_forward=32, layers=2, heads=2, audio_width=5, audio_tokens=4, text_width=7,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_cli.nn.omnisync.whisper import WhisperEars
+from lipsync_cli.engines.omnisync.nn.whisper import WhisperEars
 from lipsync_cli.nn.whisper import WhisperSizes, create_whisper
 
 SIZES = WhisperSizes(width=16, layers=2, heads=2, feed_forward=24, mels=80, positions=100)

@@ -1,0 +1,36 @@
+"""The null generator: asks for crops like any other and leaves every one of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from lipsync_cli.core.types import Crop, Drawing, GeneratorSpec
+from lipsync_cli.engines.protocol import CropChunk
+
+
+class Passthrough:
+    """Implements the whole protocol and changes nothing; for tests, and to see what the rest of the chain does."""
+
+    def __init__(self, *, crop_size: int = 192, first_chunk_frames: int = 4, chunk_frames: int = 4) -> None:
+        self._spec = GeneratorSpec(
+            name="passthrough",
+            template="lower-face",
+            crop_size=crop_size,
+            first_chunk_frames=first_chunk_frames,
+            chunk_frames=chunk_frames,
+            reference_frames=1,
+            audio_before_s=Fraction(16, 100),
+            audio_after_s=Fraction(16, 100),
+        )
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        return self._spec
+
+    def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> None:
+        """There is no state."""
+
+    def step(self, state: None, chunk: CropChunk) -> list[Drawing | None]:
+        """None for every crop."""
+        return [None] * len(chunk.crops)
