@@ -36,9 +36,9 @@ def main() -> None:
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
+    from lipsync_cli.dubbing.request import DubRequest
     from lipsync_cli.engines.protocol import Measurable
     from lipsync_cli.presets import DubSettings
-    from lipsync_cli.request import DubRequest
 
     request = DubRequest(
         Path(job["video"]), Path(job["audio"]), Path(job["output"]), DubSettings(**job["settings"]), overwrite=True
@@ -63,7 +63,7 @@ class Loaded:
 
     def __call__(self, job: Any) -> Any:
         if self.generator is None:
-            from lipsync_cli.pipeline import make_generator
+            from lipsync_cli.dubbing.pipeline import make_generator
 
             self.generator = make_generator(job, random_weights=self._random_weights)
         return self.generator
@@ -71,7 +71,7 @@ class Loaded:
 
 def measure(request: Any, loaded: Loaded) -> dict[str, Any]:
     """One dub: its report's figures, and when its first frame went to the encoder."""
-    from lipsync_cli import pipeline
+    from lipsync_cli.dubbing import pipeline
 
     first = 0.0
 
@@ -100,7 +100,7 @@ def first_packet_s(request: Any, loaded: Loaded) -> float | None:
 
     None when no such frame was recognised. Standard output is that pipe meanwhile.
     """
-    from lipsync_cli import pipeline
+    from lipsync_cli.dubbing import pipeline
 
     out, into = os.pipe()
     kept, seen = os.dup(1), [0.0]
@@ -137,7 +137,7 @@ def seconds_inside(request: Any, loaded: Loaded) -> dict[str, float]:
 
     The device is waited for after every stage, so nothing overlaps and the sum is an upper bound.
     """
-    from lipsync_cli import pipeline
+    from lipsync_cli.dubbing import pipeline
 
     generator, spent = loaded.generator, dict[str, float]()
 

@@ -14,13 +14,13 @@ from lipsync_cli.cli.explain import show_plan
 from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import OutputError, UsageError
+from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.media.containers import container_for
 from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
-from lipsync_cli.request import DubRequest
 
 if TYPE_CHECKING:
-    from lipsync_cli.report import DubReport
+    from lipsync_cli.dubbing.report import DubReport
 
 app = typer.Typer(add_completion=False)
 
@@ -115,7 +115,7 @@ def _check_target(output: Path | None, given: dict[str, Any]) -> str:
 
 
 def _run(request: DubRequest, show_progress: bool | None) -> DubReport:
-    from lipsync_cli import pipeline
+    from lipsync_cli.dubbing import pipeline
 
     with progress(show_progress, _rate(request.video)) as on_progress:
         report: DubReport = pipeline.dub(request, on_progress)
@@ -137,7 +137,7 @@ def _write_report(report: DubReport, path: Path) -> None:
 
 
 def _show(report: DubReport) -> None:
-    from lipsync_cli.report import format_stage_table
+    from lipsync_cli.dubbing.report import format_stage_table
 
     if report.stages:
         print_table("", ("stage", "time", "share", "speed"), format_stage_table(report))

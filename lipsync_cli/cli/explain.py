@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table
 
 if TYPE_CHECKING:
-    from lipsync_cli.request import DubRequest
+    from lipsync_cli.dubbing.request import DubRequest
 
 SCHEMA = 1
 
 
 def show_plan(request: DubRequest, *, as_json: bool) -> None:
     """Write the settings with their origins, the latency ledger and the stages to stdout."""
-    from lipsync_cli import pipeline
+    from lipsync_cli.dubbing import pipeline
 
     plan = pipeline.explain(request)
     ledger = [_row(entry) for entry in plan["ledger"]]

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from lipsync_cli.cli.checks import Row
+from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.request import DubRequest
 
 # Encoders a dub may ask for, the first of them without being told to.
 NEEDED = ("libx264", "aac")
@@ -40,8 +40,8 @@ def codecs() -> Row:
 
 def rehearsal() -> Row:
     """A whole dub of two synthetic seconds: a drawn head, a voice-like tone, no model."""
-    from lipsync_cli import pipeline
     from lipsync_cli.core.contact_sheets import save_png
+    from lipsync_cli.dubbing import pipeline
     from lipsync_cli.synthetic import draw_head, write_voice
 
     began = time.perf_counter()

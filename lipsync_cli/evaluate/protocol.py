@@ -18,8 +18,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from lipsync_cli import __version__, hub, pipeline
+from lipsync_cli import __version__, hub
 from lipsync_cli.core.errors import InputError, NoFaceError, OutputError
+from lipsync_cli.dubbing import pipeline
+from lipsync_cli.dubbing.report import SpanEntry
+from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.eval.clip import (
     ClipScore,
@@ -37,8 +40,6 @@ from lipsync_cli.evaluate.plain import plain
 from lipsync_cli.evaluate.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.report import SpanEntry
-from lipsync_cli.request import DubRequest
 
 Protocol = Literal["self", "cross", "original", "shifted", "foreign"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

@@ -23,10 +23,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lipsync_cli import pipeline
 from lipsync_cli.core.contact_sheets import ContactSheet, label, padded, save_png
 from lipsync_cli.core.errors import InputError, LipsyncError, NoFaceError, OutputError
 from lipsync_cli.core.types import UInt8
+from lipsync_cli.dubbing import pipeline
+from lipsync_cli.dubbing.report import SpanEntry
+from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.eval.clip import ClipScore, Comparison, score_clip
 from lipsync_cli.eval.judges import Judges, load_judges
 from lipsync_cli.eval.meters import recut
@@ -40,8 +42,6 @@ from lipsync_cli.evaluate.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
-from lipsync_cli.report import SpanEntry
-from lipsync_cli.request import DubRequest
 from tests.bench import made_sounds
 from tests.bench.drift import piece
 from tests.bench.gallery_list import Person, read_people

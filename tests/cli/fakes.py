@@ -11,8 +11,8 @@ import pytest
 from test_report import make_report
 
 import lipsync_cli
-from lipsync_cli.report import DubReport, LedgerEntry
-from lipsync_cli.request import DubRequest
+from lipsync_cli.dubbing.report import DubReport, LedgerEntry
+from lipsync_cli.dubbing.request import DubRequest
 
 
 class FakePipeline:
@@ -36,8 +36,8 @@ class FakePipeline:
         return {"ledger": [LedgerEntry("track", 3, 0.12)], "stages": ["decode", "track", "encode"]}
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
-        module = ModuleType("lipsync_cli.pipeline")
+        module = ModuleType("lipsync_cli.dubbing.pipeline")
         module.dub, module.explain = self.dub, self.explain  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "lipsync_cli.pipeline", module)
+        monkeypatch.setitem(sys.modules, "lipsync_cli.dubbing.pipeline", module)
         monkeypatch.setattr(lipsync_cli, "pipeline", module, raising=False)
         return self

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.presets import DubSettings
-from lipsync_cli.report import (
+from lipsync_cli.dubbing.report import (
     DubReport,
     FileEntry,
     ModelEntry,
@@ -23,7 +22,8 @@ from lipsync_cli.report import (
     format_stage_table,
     peak_rss_mb,
 )
-from lipsync_cli.request import DubRequest
+from lipsync_cli.dubbing.request import DubRequest
+from lipsync_cli.presets import DubSettings
 
 
 def make_report(**changes: object) -> DubReport:

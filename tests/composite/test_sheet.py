@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from composite_scenes import alignment, crop_of, frame_of, unchanged, video
 
-from lipsync_cli.segments import Slot
-from lipsync_cli.sheet import SheetMaker
+from lipsync_cli.dubbing.contact_sheet import SheetMaker
+from lipsync_cli.dubbing.segments import Slot
 
 
 def test_the_mouth_is_shown_though_its_patches_are_gone_when_the_frame_leaves(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_cli.pipeline import dub
+from lipsync_cli.dubbing.pipeline import dub
+from lipsync_cli.dubbing.report import DubReport
+from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.presets import resolve_settings
-from lipsync_cli.report import DubReport
-from lipsync_cli.request import DubRequest
 from tests.synthetic import run_ffmpeg
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_cli import pipeline
 from lipsync_cli.core.types import Frame
+from lipsync_cli.dubbing import pipeline
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 from tests.e2e.conftest import PORTRAIT, SPEECH, dub_to, portrait_variant

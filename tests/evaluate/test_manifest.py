@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from lipsync_cli.core.errors import InputError
+from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.evaluate.manifest import Clip, donors, read_manifest
 from lipsync_cli.evaluate.protocol import Plan, items, scored_frames
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.report import SpanEntry
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from test_segments import RATE, SIZE, Recorder, cut, make_face, make_frame, options, run, speech
 
 from lipsync_cli.core.types import Drawing, TrackedFrame
+from lipsync_cli.dubbing.report import StageClock
+from lipsync_cli.dubbing.segments import dub_segments, hold_frames
 from lipsync_cli.engines.protocol import Lagging
-from lipsync_cli.report import StageClock
-from lipsync_cli.segments import dub_segments, hold_frames
 
 
 @dataclass

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_segments import Recorder, cut, make_face, options, speech
 
-from lipsync_cli.chunking import chunk_end, frames_per_chunk, frames_to_begin
 from lipsync_cli.core.types import Drawing, Frame, GeneratorSpec, TrackedFrame
-from lipsync_cli.report import StageClock
-from lipsync_cli.segments import dub_segments, hold_frames
+from lipsync_cli.dubbing.chunk_grid import chunk_end, frames_per_chunk, frames_to_begin
+from lipsync_cli.dubbing.report import StageClock
+from lipsync_cli.dubbing.segments import dub_segments, hold_frames
 
 
 class Clocked(Recorder):

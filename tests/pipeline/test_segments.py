@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.chunking import MIN_SEGMENT_FRAMES
 from lipsync_cli.core.types import (
     Alignment,
     AudioSpan,
@@ -25,10 +24,11 @@ from lipsync_cli.core.types import (
     GeneratorSpec,
     TrackedFrame,
 )
+from lipsync_cli.dubbing.chunk_grid import MIN_SEGMENT_FRAMES
+from lipsync_cli.dubbing.report import StageClock
+from lipsync_cli.dubbing.segments import SegmentOptions, dub_segments, hold_frames
+from lipsync_cli.dubbing.statistics import Tally
 from lipsync_cli.engines.passthrough import Passthrough
-from lipsync_cli.report import StageClock
-from lipsync_cli.segments import SegmentOptions, dub_segments, hold_frames
-from lipsync_cli.tally import Tally
 
 SIZE = 8
 RATE = Fraction(25)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from narrow_latentsync import CONFIG, make_networks
 
-from lipsync_cli.chunking import chunk_end
 from lipsync_cli.core.types import Alignment, Crop
+from lipsync_cli.dubbing.chunk_grid import chunk_end
 from lipsync_cli.engines.latentsync.generator import LatentSync
 from lipsync_cli.engines.mouth_mask import kept_pixels
 from lipsync_cli.engines.protocol import NO_MEL, CropChunk, DrawsOnDevice, Generator, Measurable, WaveSpan

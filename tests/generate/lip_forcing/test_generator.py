@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from narrow_model import CONFIG, CPU, make_networks
 
-from lipsync_cli.chunking import chunk_end
 from lipsync_cli.core.types import Alignment, Crop
+from lipsync_cli.dubbing.chunk_grid import chunk_end
 from lipsync_cli.engines.lip_forcing import parity
 from lipsync_cli.engines.lip_forcing.generator import LipForcing, pack_speech
 from lipsync_cli.engines.lip_forcing.load import random_networks

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from narrow_omnisync import PIXELS, WAN, config, make_networks
 
-from lipsync_cli.chunking import chunk_end
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.types import Alignment, Crop
+from lipsync_cli.dubbing.chunk_grid import chunk_end
 from lipsync_cli.engines.omnisync.config import ASPECTS, OmniSyncConfig, with_sampling
 from lipsync_cli.engines.omnisync.cost import codec_flops
 from lipsync_cli.engines.omnisync.generator import OmniSync, faded

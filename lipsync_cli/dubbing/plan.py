@@ -9,6 +9,7 @@ from typing import Any
 from lipsync_cli import __version__, hub
 from lipsync_cli.core.timeline import LengthPlan
 from lipsync_cli.core.types import MediaInfo, VideoInfo
+from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.engines.mini.adapter import Adapter
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.encode import EncodeOptions
@@ -16,7 +17,6 @@ from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.output import STDOUT
 from lipsync_cli.media.tracks import DubTrack, KeptTracks
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.request import DubRequest
 
 
 @dataclass(frozen=True, slots=True)

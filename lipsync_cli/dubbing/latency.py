@@ -5,10 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from lipsync_cli.chunking import frames_per_chunk, frames_to_begin
+from lipsync_cli.dubbing.chunk_grid import frames_per_chunk, frames_to_begin
+from lipsync_cli.dubbing.report import LedgerEntry
 from lipsync_cli.engines.protocol import Generator
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.report import LedgerEntry
 
 STAGES = ("decode", "track", "select", "crop", "generate", "composite", "encode")
 

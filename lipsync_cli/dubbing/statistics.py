@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from lipsync_cli.report import SpanEntry, TrackEntry
-from lipsync_cli.segments import Slot
+from lipsync_cli.dubbing.report import SpanEntry, TrackEntry
+from lipsync_cli.dubbing.segments import Slot
 
 MAX_SPANS = 1000
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from lipsync_cli import __version__
 from lipsync_cli.core.types import MediaInfo
+from lipsync_cli.dubbing.latency import latency_ledger
+from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
+from lipsync_cli.dubbing.statistics import Tally
 from lipsync_cli.engines.protocol import Generator
-from lipsync_cli.ledger import latency_ledger
-from lipsync_cli.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
-from lipsync_cli.tally import Tally
 
 if TYPE_CHECKING:
-    from lipsync_cli.job import Job
+    from lipsync_cli.dubbing.plan import Job
 
 
 def make_report(

@@ -17,7 +17,9 @@ import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.chunking import (
+from lipsync_cli.core.concurrency import in_threads
+from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, Patch, TrackedFrame
+from lipsync_cli.dubbing.chunk_grid import (
     GRID_TOLERANCE,
     MIN_SEGMENT_FRAMES,
     chunk_end,
@@ -25,10 +27,8 @@ from lipsync_cli.chunking import (
     frames_to_begin,
     lag_frames,
 )
-from lipsync_cli.core.concurrency import in_threads
-from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, Patch, TrackedFrame
+from lipsync_cli.dubbing.report import StageClock
 from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
-from lipsync_cli.report import StageClock
 
 MAX_GAP_S = Fraction(1, 2)
 

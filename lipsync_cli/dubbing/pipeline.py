@@ -25,6 +25,14 @@ from lipsync_cli.core.errors import NoFaceError
 from lipsync_cli.core.mouth_region import REGIONS
 from lipsync_cli.core.timeline import plan_length
 from lipsync_cli.core.types import Face, Frame
+from lipsync_cli.dubbing.contact_sheet import SheetMaker
+from lipsync_cli.dubbing.latency import STAGES, latency_ledger
+from lipsync_cli.dubbing.plan import Job, open_sink, open_sound, open_source
+from lipsync_cli.dubbing.report import DubReport, StageClock
+from lipsync_cli.dubbing.report_builder import make_report
+from lipsync_cli.dubbing.request import DubRequest
+from lipsync_cli.dubbing.segments import SegmentOptions, Slot, dub_segments
+from lipsync_cli.dubbing.statistics import Tally
 from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.engines.protocol import Generator
 from lipsync_cli.engines.registry import Sampling, choose_device, load_generator
@@ -35,20 +43,12 @@ from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.faces.worker import WORKER_DETECTORS, FaceWorker, worth_it
-from lipsync_cli.job import Job, open_sink, open_sound, open_source
-from lipsync_cli.ledger import STAGES, latency_ledger
 from lipsync_cli.media.audio import duration_of
 from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.presets import DubSettings
-from lipsync_cli.report import DubReport, StageClock
-from lipsync_cli.reporting import make_report
-from lipsync_cli.request import DubRequest
-from lipsync_cli.segments import SegmentOptions, Slot, dub_segments
-from lipsync_cli.sheet import SheetMaker
-from lipsync_cli.tally import Tally
 
 DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
 MOST_DRAWERS = 4
