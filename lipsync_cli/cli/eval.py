@@ -18,10 +18,10 @@ from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.eval.clip import ClipScore
-    from lipsync_cli.eval.judges import Judges
-    from lipsync_cli.evaluate.protocol import Item, ItemResult, Plan
-    from lipsync_cli.evaluate.result import Compared
+    from lipsync_cli.evaluation.clip import ClipScore
+    from lipsync_cli.evaluation.networks import Judges
+    from lipsync_cli.evaluation.suite.protocols import Item, ItemResult, Plan
+    from lipsync_cli.evaluation.suite.results import Compared
 
 SCHEMA = 1
 app = typer.Typer(add_completion=False)
@@ -104,7 +104,7 @@ def _judges(given: dict[str, Any]) -> Judges:
         import torch
 
         torch.set_num_threads(given["threads"])
-    from lipsync_cli.eval.judges import load_judges
+    from lipsync_cli.evaluation.networks import load_judges
 
     return load_judges(syncnet=given["syncnet"], stable_sync=given["stable_sync"], weights=given["weights"])
 
@@ -114,7 +114,7 @@ def _score_one(given: dict[str, Any]) -> None:
         if given[name] is not None:
             check_input(given[name], "a video" if name not in ("original", "audio") else "a file with sound")
     judges = _judges(given)
-    from lipsync_cli.eval.clip import Comparison, score_clip
+    from lipsync_cli.evaluation.clip import Comparison, score_clip
 
     comparison = Comparison(
         truth=given["against"],
@@ -130,8 +130,8 @@ def _score_one(given: dict[str, Any]) -> None:
 
 
 def _tell(score: ClipScore, *, as_json: bool, markdown: Path | None) -> None:
-    from lipsync_cli.eval.metrics import METRICS, format_value
-    from lipsync_cli.evaluate.plain import plain
+    from lipsync_cli.evaluation.metrics import METRICS, format_value
+    from lipsync_cli.evaluation.suite.plain import plain
 
     rows = [
         (metric.title, format_value(name, score.metrics[name]), metric.meaning)
@@ -151,10 +151,10 @@ def _tell(score: ClipScore, *, as_json: bool, markdown: Path | None) -> None:
 def _run_protocols(given: dict[str, Any]) -> None:
     plan = _plan(given)
     judges = _judges(given)
-    from lipsync_cli.evaluate.features import distances
-    from lipsync_cli.evaluate.html import write_html
-    from lipsync_cli.evaluate.protocol import items, run
-    from lipsync_cli.evaluate.result import document, markdown, summarise
+    from lipsync_cli.evaluation.suite.features import distances
+    from lipsync_cli.evaluation.suite.html import write_html
+    from lipsync_cli.evaluation.suite.protocols import items, run
+    from lipsync_cli.evaluation.suite.results import document, markdown, summarise
 
     total, count = len(items(plan)), 0
     results: list[ItemResult] = []
@@ -201,8 +201,8 @@ def _plan(given: dict[str, Any]) -> Plan:
     seconds = o.parse_time(given["seconds"])
     if seconds is not None and seconds <= 0:
         raise UsageError("--seconds must be more than 0.")
-    from lipsync_cli.evaluate.manifest import read_manifest
-    from lipsync_cli.evaluate.protocol import Plan
+    from lipsync_cli.evaluation.suite.manifest import read_manifest
+    from lipsync_cli.evaluation.suite.protocols import Plan
 
     where = dict(pair.split("=", 1) for pair in given["where"] or [])
     clips = read_manifest(given["manifest"], where=where, limit=given["limit"])
@@ -218,7 +218,7 @@ def _settings_told(plan: Plan) -> dict[str, Any]:
 
 
 def _compare(paths: tuple[Path, Path], *, as_json: bool, markdown: Path | None) -> None:
-    from lipsync_cli.evaluate.result import compare, read_document
+    from lipsync_cli.evaluation.suite.results import compare, read_document
 
     a, b = (read_document(path) for path in paths)
     found = compare(a, b)
@@ -242,7 +242,7 @@ def _compared(item: Compared) -> dict[str, Any]:
 
 
 def _compared_row(item: Compared) -> tuple[str, ...]:
-    from lipsync_cli.eval.metrics import METRICS, format_value
+    from lipsync_cli.evaluation.metrics import METRICS, format_value
 
     found = item.difference
     name = item.metric

@@ -243,7 +243,7 @@ def check_sync(
     debug: o.Debug = False,
 ) -> None:
     """Say how well the sync expert tells matching from shifted sound on prepared clips it was not trained on."""
-    from lipsync_cli.eval.expert import load_expert
+    from lipsync_cli.evaluation.measures.sync_mini import load_expert
     from lipsync_cli.train.sync_check import check_expert
     from lipsync_cli.train.sync_run import load_mouths
 

@@ -21,8 +21,8 @@ from lipsync_cli.core.types import UInt8
 from lipsync_cli.engines.mini.generator import MiniNetworks
 from lipsync_cli.engines.mini.nn.landmark_flow import LIPS, POINTS
 from lipsync_cli.engines.sharpening import detail_sigma, sharpened_images
-from lipsync_cli.eval.image import sharpness
-from lipsync_cli.eval.meters import mouth_box
+from lipsync_cli.evaluation.accumulators import mouth_box
+from lipsync_cli.evaluation.measures.image import sharpness
 from lipsync_cli.train.autoencoder import Shot, picture_terms
 from lipsync_cli.train.data import choose_references, shown
 from lipsync_cli.train.footage import Footage, Indices, split, with_partners

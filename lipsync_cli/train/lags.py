@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.types import Float64
-from lipsync_cli.eval.offset import MAX_OFFSET
+from lipsync_cli.evaluation.measures.av_offset import MAX_OFFSET
 from lipsync_cli.train.cutting import Cut
 from lipsync_cli.train.limits import Limits
 from lipsync_cli.train.sources import Source

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lipsync_cli.core.errors import InputError, OutputError
 from lipsync_cli.core.types import Float32, UInt8
-from lipsync_cli.eval.stable_sync import aligned_half, frame_major, mel_windows
+from lipsync_cli.evaluation.measures.stable_sync import aligned_half, frame_major, mel_windows
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig
 from lipsync_cli.train.data import ClipData, load_clips
 from lipsync_cli.train.prepared import CLIP_MARGIN

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lipsync_cli.core.types import Float64
-from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, offset_sums, score_curve
+from lipsync_cli.evaluation.measures.av_offset import MAX_OFFSET, Embeddings, offset_sums, score_curve
 from lipsync_cli.nn.sync.sync_mini import SyncMini
 from lipsync_cli.train.runtime import device_of
 from lipsync_cli.train.sync_data import SyncClip, plain_mouths

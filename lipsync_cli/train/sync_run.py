@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError
-from lipsync_cli.eval.expert import KIND, VERSION
+from lipsync_cli.evaluation.measures.sync_mini import KIND, VERSION
 from lipsync_cli.nn.sync.sync_mini import SyncMini
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.export import WEIGHTS, export

@@ -29,16 +29,16 @@ from lipsync_cli.core.types import UInt8
 from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.eval.clip import ClipScore, Comparison, score_clip
-from lipsync_cli.eval.judges import Judges, load_judges
-from lipsync_cli.eval.meters import recut
-from lipsync_cli.eval.metrics import METRICS, format_value
-from lipsync_cli.eval.reading import Reading
-from lipsync_cli.evaluate.html import write_html
-from lipsync_cli.evaluate.plain import plain
-from lipsync_cli.evaluate.protocol import ItemResult, scored_frames
-from lipsync_cli.evaluate.result import document, summarise
-from lipsync_cli.evaluate.strip import Strip
+from lipsync_cli.evaluation.accumulators import recut
+from lipsync_cli.evaluation.clip import ClipScore, Comparison, score_clip
+from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.metrics import METRICS, format_value
+from lipsync_cli.evaluation.networks import Judges, load_judges
+from lipsync_cli.evaluation.suite.html import write_html
+from lipsync_cli.evaluation.suite.plain import plain
+from lipsync_cli.evaluation.suite.protocols import ItemResult, scored_frames
+from lipsync_cli.evaluation.suite.results import document, summarise
+from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.evaluate.result import compare, read_document
+from lipsync_cli.evaluation.suite.results import compare, read_document
 from tests.bench import gallery, made_sounds
 from tests.bench.gallery_list import HELD_OUT, ROOT, read_people
 

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.eval.metrics import METRICS
+from lipsync_cli.evaluation.metrics import METRICS
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncNet
 from lipsync_cli.nn.sync.stable_syncnet_file import save_stable_syncnet
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_cli.eval.bootstrap import paired_bootstrap
+from lipsync_cli.evaluation.bootstrap import paired_bootstrap
 
 
 def test_pairs_cancel_what_clips_have_in_common() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from lipsync_cli.eval.frechet import frechet_distance
-from lipsync_cli.eval.identity import cosine_similarity
+from lipsync_cli.evaluation.measures.frechet import frechet_distance
+from lipsync_cli.evaluation.measures.identity import cosine_similarity
 
 
 def test_shifted_and_scaled_features() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from lipsync_cli.eval.image import border_error, flicker, psnr, sharpness, squared_error, ssim
+from lipsync_cli.evaluation.measures.image import border_error, flicker, psnr, sharpness, squared_error, ssim
 
 
 def grey(level: int, size: int = 40) -> np.ndarray:

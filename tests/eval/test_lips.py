@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.eval.lips import aperture_correlation, mouth_distance, silent_aperture
+from lipsync_cli.evaluation.measures.lips import aperture_correlation, mouth_distance, silent_aperture
 
 
 def face(eyes_apart: float = 60.0) -> np.ndarray:

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.timeline import nearest_frames
 from lipsync_cli.core.types import Alignment, Crop, Face, FaceState
-from lipsync_cli.eval.clip import Comparison, measure_clip, score_measured
-from lipsync_cli.eval.expert import ExpertMeter
-from lipsync_cli.eval.judges import Judges, load_judges
-from lipsync_cli.eval.meters import FlickerMeter, SourceMeter, TruthMeter
-from lipsync_cli.eval.reading import Reading, on_grid
-from lipsync_cli.eval.syncnet_meter import SyncNetMeter
+from lipsync_cli.evaluation.accumulators import FlickerMeter, SourceMeter, TruthMeter
+from lipsync_cli.evaluation.clip import Comparison, measure_clip, score_measured
+from lipsync_cli.evaluation.clip_reader import Reading, on_grid
+from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter
+from lipsync_cli.evaluation.measures.syncnet_track import SyncNetMeter
+from lipsync_cli.evaluation.networks import Judges, load_judges
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini
 from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2

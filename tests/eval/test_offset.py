@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.eval.offset import offset_sums, score_curve
+from lipsync_cli.evaluation.measures.av_offset import offset_sums, score_curve
 
 
 def euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from lipsync_cli.audio.wav2lip_mel import column_samples, first_column, wav2lip_mel
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.types import Face, FaceState
-from lipsync_cli.eval import stable_sync
-from lipsync_cli.eval.reading import Reading
-from lipsync_cli.eval.stable_sync import STRIDE, StableSyncMeter, aligned_half, frame_major, load_judge, mel_windows
+from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.measures import stable_sync
+from lipsync_cli.evaluation.measures.stable_sync import (
+    STRIDE,
+    StableSyncMeter,
+    aligned_half,
+    frame_major,
+    load_judge,
+    mel_windows,
+)
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet, TowerConfig, lower_halves

@@ -10,7 +10,7 @@ import torch
 
 from lipsync_cli.audio.mfcc import mfcc
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.eval import syncnet
+from lipsync_cli.evaluation.measures import syncnet
 from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
 
 KEYS = Path(__file__).with_name("syncnet_v2.tsv")

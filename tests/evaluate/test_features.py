@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.eval import perceptual
-from lipsync_cli.eval.frechet import frechet_distance
-from lipsync_cli.evaluate.features import distances
+from lipsync_cli.evaluation.measures import perceptual
+from lipsync_cli.evaluation.measures.frechet import frechet_distance
+from lipsync_cli.evaluation.suite.features import distances
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 

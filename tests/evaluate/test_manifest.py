@@ -10,8 +10,8 @@ import pytest
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.dubbing.report import SpanEntry
-from lipsync_cli.evaluate.manifest import Clip, donors, read_manifest
-from lipsync_cli.evaluate.protocol import Plan, items, scored_frames
+from lipsync_cli.evaluation.suite.manifest import Clip, donors, read_manifest
+from lipsync_cli.evaluation.suite.protocols import Plan, items, scored_frames
 from lipsync_cli.presets import DubSettings
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.eval.reading import read_clip
+from lipsync_cli.evaluation.clip_reader import read_clip
 from lipsync_cli.train import prepare as module
 from lipsync_cli.train.data import load_clips
 from lipsync_cli.train.limits import Limits

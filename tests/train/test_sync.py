@@ -14,7 +14,7 @@ from torch import nn
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError, ModelError
-from lipsync_cli.eval.expert import ExpertMeter, load_expert
+from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, load_expert
 from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini, mouth_windows
 from lipsync_cli.train import sync
 from lipsync_cli.train.data import load_clips

@@ -12,11 +12,11 @@ import numpy as np
 from lipsync_cli.core.geometry import transform_points, warp_to_crop
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION
 from lipsync_cli.core.types import Crop, Float64, UInt8
-from lipsync_cli.eval import perceptual
-from lipsync_cli.eval.identity import cosine_similarity
-from lipsync_cli.eval.image import border_error, flicker, psnr, sharpness, squared_error, ssim
-from lipsync_cli.eval.lips import aperture_correlation, mouth_distance
-from lipsync_cli.eval.reading import Reading
+from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.measures import perceptual
+from lipsync_cli.evaluation.measures.identity import cosine_similarity
+from lipsync_cli.evaluation.measures.image import border_error, flicker, psnr, sharpness, squared_error, ssim
+from lipsync_cli.evaluation.measures.lips import aperture_correlation, mouth_distance
 from lipsync_cli.faces.identity import DlibRecogniser, FaceRecogniser
 from lipsync_cli.faces.landmark_predictor import cut_patch, pose_of_landmarks
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.errors import InputError, NoFaceError
-from lipsync_cli.eval.expert import ExpertMeter, Run, score_runs
-from lipsync_cli.eval.judges import Judges
-from lipsync_cli.eval.lips import silent_aperture
-from lipsync_cli.eval.meters import FlickerMeter, Lips, SourceMeter, TruthMeter, mean_or_none
-from lipsync_cli.eval.metrics import METRICS, SOUND_METRICS
-from lipsync_cli.eval.offset import SyncScore
-from lipsync_cli.eval.reading import ClipReader, Reading, count_frames, first_frame_time, on_grid, read_clip
-from lipsync_cli.eval.reasons import why_not_measured
-from lipsync_cli.eval.stable_sync import StableSyncMeter
-from lipsync_cli.eval.syncnet_meter import SyncNetMeter
+from lipsync_cli.evaluation.accumulators import FlickerMeter, Lips, SourceMeter, TruthMeter, mean_or_none
+from lipsync_cli.evaluation.clip_reader import ClipReader, Reading, count_frames, first_frame_time, on_grid, read_clip
+from lipsync_cli.evaluation.measures.av_offset import SyncScore
+from lipsync_cli.evaluation.measures.lips import silent_aperture
+from lipsync_cli.evaluation.measures.stable_sync import StableSyncMeter
+from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, Run, score_runs
+from lipsync_cli.evaluation.measures.syncnet_track import SyncNetMeter
+from lipsync_cli.evaluation.metrics import METRICS, SOUND_METRICS
+from lipsync_cli.evaluation.networks import Judges
+from lipsync_cli.evaluation.reasons import why_not_measured
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.probe import probe
 

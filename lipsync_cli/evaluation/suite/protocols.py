@@ -24,7 +24,7 @@ from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.engines.mini.adapter import read_adapter
-from lipsync_cli.eval.clip import (
+from lipsync_cli.evaluation.clip import (
     ClipScore,
     Comparison,
     Measured,
@@ -32,12 +32,12 @@ from lipsync_cli.eval.clip import (
     score_clip,
     score_measured,
 )
-from lipsync_cli.eval.judges import Judges
-from lipsync_cli.eval.reading import Reading
-from lipsync_cli.evaluate.features import FeatureMeter
-from lipsync_cli.evaluate.manifest import Clip, donors
-from lipsync_cli.evaluate.plain import plain
-from lipsync_cli.evaluate.strip import Strip
+from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.networks import Judges
+from lipsync_cli.evaluation.suite.features import FeatureMeter
+from lipsync_cli.evaluation.suite.manifest import Clip, donors
+from lipsync_cli.evaluation.suite.plain import plain
+from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.presets import DubSettings
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lipsync_cli.eval import perceptual
-from lipsync_cli.eval.expert import load_expert
-from lipsync_cli.eval.stable_sync import load_judge
-from lipsync_cli.eval.syncnet import load_syncnet
+from lipsync_cli.evaluation.measures import perceptual
+from lipsync_cli.evaluation.measures.stable_sync import load_judge
+from lipsync_cli.evaluation.measures.sync_mini import load_expert
+from lipsync_cli.evaluation.measures.syncnet import load_syncnet
 
 if TYPE_CHECKING:
     from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from lipsync_cli.eval.clip import ClipScore
+from lipsync_cli.evaluation.clip import ClipScore
 
 LOSSLESS_DB = 99.0
 

@@ -10,8 +10,8 @@ import numpy as np
 from lipsync_cli.core.contact_sheets import ContactSheet
 from lipsync_cli.core.errors import OutputError
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.eval.meters import recut
-from lipsync_cli.eval.reading import CROP_SIZE, Reading
+from lipsync_cli.evaluation.accumulators import recut
+from lipsync_cli.evaluation.clip_reader import CROP_SIZE, Reading
 
 COLUMNS = 10
 HEIGHT = 140

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_cli.core.errors import OutputError
-from lipsync_cli.eval.metrics import METRICS, format_value
-from lipsync_cli.evaluate.plots import aperture_plot, curve_plot, histogram
-from lipsync_cli.evaluate.protocol import ItemResult
-from lipsync_cli.evaluate.result import Row
+from lipsync_cli.evaluation.metrics import METRICS, format_value
+from lipsync_cli.evaluation.suite.plots import aperture_plot, curve_plot, histogram
+from lipsync_cli.evaluation.suite.protocols import ItemResult
+from lipsync_cli.evaluation.suite.results import Row
 
 _PLOTTED = (
     "sync_confidence",

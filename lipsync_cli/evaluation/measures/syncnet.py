@@ -20,7 +20,7 @@ from lipsync_cli.audio.mfcc import mfcc
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.geometry import compose_affine
 from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, SyncScore, offset_sums, score_curve
+from lipsync_cli.evaluation.measures.av_offset import MAX_OFFSET, Embeddings, SyncScore, offset_sums, score_curve
 from lipsync_cli.nn.checking import check_state_dict
 
 if TYPE_CHECKING:

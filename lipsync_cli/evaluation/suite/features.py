@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from lipsync_cli.core.types import Float32, UInt8
-from lipsync_cli.eval import perceptual
-from lipsync_cli.eval.frechet import frechet_distance
-from lipsync_cli.eval.judges import Judges
-from lipsync_cli.eval.meters import recut
-from lipsync_cli.eval.reading import Reading
+from lipsync_cli.evaluation.accumulators import recut
+from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.measures import perceptual
+from lipsync_cli.evaluation.measures.frechet import frechet_distance
+from lipsync_cli.evaluation.networks import Judges
 
 EVERY = 5
 METRICS = ("fid", "fvd")

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipsync_cli.core.types import Float64
-from lipsync_cli.eval import syncnet
-from lipsync_cli.eval.offset import Embeddings, SyncScore
-from lipsync_cli.eval.reading import GRID_RATE, Reading
+from lipsync_cli.evaluation.clip_reader import GRID_RATE, Reading
+from lipsync_cli.evaluation.measures import syncnet
+from lipsync_cli.evaluation.measures.av_offset import Embeddings, SyncScore
 from lipsync_cli.media.audio import open_speech
 
 if TYPE_CHECKING:

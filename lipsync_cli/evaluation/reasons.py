@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from lipsync_cli.eval import perceptual, stable_sync
-from lipsync_cli.eval.metrics import METRICS, SOURCE_METRICS, STABLE_SYNC_METRICS, SYNCNET_METRICS, TRUTH_METRICS
+from lipsync_cli.evaluation.measures import perceptual, stable_sync
+from lipsync_cli.evaluation.metrics import (
+    METRICS,
+    SOURCE_METRICS,
+    STABLE_SYNC_METRICS,
+    SYNCNET_METRICS,
+    TRUTH_METRICS,
+)
 
 if TYPE_CHECKING:
-    from lipsync_cli.eval.clip import Comparison
-    from lipsync_cli.eval.judges import Judges
+    from lipsync_cli.evaluation.clip import Comparison
+    from lipsync_cli.evaluation.networks import Judges
 
 WHOLE = "over all clips only; see the summary of a protocol"
 

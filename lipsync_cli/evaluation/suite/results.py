@@ -12,9 +12,9 @@ import numpy as np
 
 from lipsync_cli import __version__
 from lipsync_cli.core.errors import InputError
-from lipsync_cli.eval.bootstrap import PairedDifference, paired_bootstrap
-from lipsync_cli.eval.metrics import METRICS, format_value
-from lipsync_cli.evaluate.protocol import ItemResult
+from lipsync_cli.evaluation.bootstrap import PairedDifference, paired_bootstrap
+from lipsync_cli.evaluation.metrics import METRICS, format_value
+from lipsync_cli.evaluation.suite.protocols import ItemResult
 
 SCHEMA = 1
 

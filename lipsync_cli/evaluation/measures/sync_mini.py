@@ -13,8 +13,15 @@ from pydantic import BaseModel, ConfigDict
 from lipsync_cli import hub
 from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.types import MEL_RATE, Float64, UInt8
-from lipsync_cli.eval.offset import MAX_OFFSET, Embeddings, OffsetSums, SyncScore, offset_sums, score_curve
-from lipsync_cli.eval.reading import GRID_RATE
+from lipsync_cli.evaluation.clip_reader import GRID_RATE
+from lipsync_cli.evaluation.measures.av_offset import (
+    MAX_OFFSET,
+    Embeddings,
+    OffsetSums,
+    SyncScore,
+    offset_sums,
+    score_curve,
+)
 from lipsync_cli.media.audio import duration_of, open_speech
 from lipsync_cli.nn.checking import check_state_dict
 
