@@ -15,7 +15,7 @@ from lipsync_cli.engines.mini.generator import MiniNetworks
 from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.synthetic import LOWER_LIP, draw_head
-from lipsync_cli.train.footage import Footage, Sample
+from lipsync_cli.training.adapt.footage import Footage, Sample
 
 SIZES = {"crop_size": 64, "latent": 6, "width": 16, "layers": 2, "heads": 2, "window": 8}
 CONFIG = MiniConfig.model_validate(SIZES)

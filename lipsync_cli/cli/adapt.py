@@ -15,8 +15,8 @@ from lipsync_cli.cli.progress import progress
 from lipsync_cli.presets import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.train.adapt import Check
-    from lipsync_cli.train.adapt_run import AdaptReport
+    from lipsync_cli.training.adapt.adapt import Check
+    from lipsync_cli.training.adapt.run import AdaptReport
 
 MINUTES = 3.0
 
@@ -98,7 +98,7 @@ def _run(given: dict[str, Any]) -> AdaptReport:
     if sheet is not None:
         check_folder(sheet)
     minutes = MINUTES if given["minutes"] is None and steps is None else given["minutes"]
-    from lipsync_cli.train.adapt_run import AdaptRequest, adapt_video
+    from lipsync_cli.training.adapt.run import AdaptRequest, adapt_video
 
     request = AdaptRequest(
         video=video,

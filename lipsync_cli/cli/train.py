@@ -14,7 +14,7 @@ from lipsync_cli.cli.console import emit_json, emit_table, stderr
 from lipsync_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from lipsync_cli.train.runtime import Runtime
+    from lipsync_cli.training.common.runtime import Runtime
 
 SCHEMA = 1
 
@@ -82,9 +82,9 @@ def prepare(
     stopped; other limits or another size are then a matter of seconds. See report.png.
     """
     from lipsync_cli.cli.progress import progress
-    from lipsync_cli.train.limits import load_limits
-    from lipsync_cli.train.prepare import PrepareOptions
-    from lipsync_cli.train.prepare import prepare as run
+    from lipsync_cli.training.dataset.limits import load_limits
+    from lipsync_cli.training.dataset.prepare import PrepareOptions
+    from lipsync_cli.training.dataset.prepare import prepare as run
 
     if crop_size % 16:
         raise UsageError(f"The crop size must be a multiple of 16, got {crop_size}.", hint="Use 192 or 256.")
@@ -125,9 +125,9 @@ def train_mini(
     On several GPUs: accelerate launch -m lipsync_cli train mini …, or torchrun likewise. Processes share the batches
     of the recipe, whose sizes must be multiples of their number.
     """
-    from lipsync_cli.train.launch import started
-    from lipsync_cli.train.recipe import load_recipe
-    from lipsync_cli.train.run import Run, train_all
+    from lipsync_cli.training.common.launch import started
+    from lipsync_cli.training.mini.recipe import load_recipe
+    from lipsync_cli.training.mini.run import Run, train_all
 
     chosen = load_recipe(recipe)
     with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
@@ -152,10 +152,10 @@ def train_omnisync(
 
     On several GPUs: accelerate launch -m lipsync_cli train omnisync …, or torchrun likewise.
     """
-    from lipsync_cli.train.launch import started
-    from lipsync_cli.train.omnisync import load_omnisync_recipe
-    from lipsync_cli.train.omnisync_run import OmniSyncRun
-    from lipsync_cli.train.omnisync_run import train_omnisync as run
+    from lipsync_cli.training.common.launch import started
+    from lipsync_cli.training.omnisync.run import OmniSyncRun
+    from lipsync_cli.training.omnisync.run import train_omnisync as run
+    from lipsync_cli.training.omnisync.stage import load_omnisync_recipe
 
     chosen = load_omnisync_recipe(recipe)
     with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
@@ -177,9 +177,9 @@ def train_sync(
 
     On several GPUs: accelerate launch -m lipsync_cli train sync …, or torchrun likewise.
     """
-    from lipsync_cli.train.launch import started
-    from lipsync_cli.train.sync import SyncRecipe
-    from lipsync_cli.train.sync_run import train_sync as run
+    from lipsync_cli.training.common.launch import started
+    from lipsync_cli.training.sync.run import train_sync as run
+    from lipsync_cli.training.sync.stage import SyncRecipe
 
     with started(device, dtype, board=runs / "tensorboard" if tensorboard else None) as runtime:
         run(prepared, runs, model, SyncRecipe(), minutes=minutes, say=_say(runtime), runtime=runtime)
@@ -222,9 +222,9 @@ def train_stable_sync(
     The file is as the public one, for lipsync eval --stable-sync. On several GPUs: accelerate launch -m lipsync_cli
     train stable-sync …, or torchrun likewise.
     """
-    from lipsync_cli.train.launch import started
-    from lipsync_cli.train.stable_sync import StableSyncRecipe
-    from lipsync_cli.train.stable_sync_run import train_stable_sync as run
+    from lipsync_cli.training.common.launch import started
+    from lipsync_cli.training.sync.stable_run import train_stable_sync as run
+    from lipsync_cli.training.sync.stable_stage import StableSyncRecipe
 
     recipe = StableSyncRecipe(
         config, steps, batch, at_once, learning_rate, apart, checkpointing=checkpointing, save_every=save_every
@@ -244,8 +244,8 @@ def check_sync(
 ) -> None:
     """Say how well the sync expert tells matching from shifted sound on prepared clips it was not trained on."""
     from lipsync_cli.evaluation.measures.sync_mini import load_expert
-    from lipsync_cli.train.sync_check import check_expert
-    from lipsync_cli.train.sync_run import load_mouths
+    from lipsync_cli.training.sync.check import check_expert
+    from lipsync_cli.training.sync.run import load_mouths
 
     expert = load_expert(model)
     check = asdict(check_expert(expert, load_mouths(prepared, split, frames=0)))

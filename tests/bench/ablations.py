@@ -34,15 +34,15 @@ from lipsync_cli.engines.mini.generator import MiniNetworks
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.mini.nn.state_sync import StateSync, confidence
 from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
-from lipsync_cli.train import causal
-from lipsync_cli.train.data import choose_references, load_clips
-from lipsync_cli.train.export import export
-from lipsync_cli.train.latents import LatentClip, audio_windows, encode_clips
-from lipsync_cli.train.loop import with_weights
-from lipsync_cli.train.recipe import MiniRecipe, load_recipe
-from lipsync_cli.train.run import Run, new_judges, speech_network
-from lipsync_cli.train.student import StudentRecipe, train_student
-from lipsync_cli.train.trajectory import times
+from lipsync_cli.training.common.export import export
+from lipsync_cli.training.common.loop import with_weights
+from lipsync_cli.training.dataset.loader import choose_references, load_clips
+from lipsync_cli.training.mini import causal
+from lipsync_cli.training.mini.latents import LatentClip, audio_windows, encode_clips
+from lipsync_cli.training.mini.recipe import MiniRecipe, load_recipe
+from lipsync_cli.training.mini.run import Run, new_judges, speech_network
+from lipsync_cli.training.mini.student import StudentRecipe, train_student
+from lipsync_cli.training.mini.trajectory import times
 
 STEPS = {1: (0.999,), 2: (0.999, 0.65), 4: (0.999, 0.85, 0.65, 0.4)}
 TRAINED = (

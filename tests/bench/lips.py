@@ -18,9 +18,9 @@ from lipsync_cli.core.landmarks68 import lip_gap
 from lipsync_cli.engines.mini.config import MiniConfig
 from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
 from lipsync_cli.hub import load_card
-from lipsync_cli.train.causal import rollout_clip
-from lipsync_cli.train.data import choose_references, load_clips
-from lipsync_cli.train.latents import encode_clips
+from lipsync_cli.training.dataset.loader import choose_references, load_clips
+from lipsync_cli.training.mini.causal import rollout_clip
+from lipsync_cli.training.mini.latents import encode_clips
 
 
 def shipped_networks(model: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:

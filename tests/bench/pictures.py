@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from lipsync_cli.engines.mini.config import MiniConfig
 from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
 from lipsync_cli.hub import load_card
-from lipsync_cli.train.augment import AugmentRecipe
-from lipsync_cli.train.data import ClipData, RenderBatch, load_clips, render_batches
-from lipsync_cli.train.losses import gradient_l1, weighted_l1
+from lipsync_cli.training.common.image_losses import gradient_l1, weighted_l1
+from lipsync_cli.training.dataset.image_augment import AugmentRecipe
+from lipsync_cli.training.dataset.loader import ClipData, RenderBatch, load_clips, render_batches
 
 KINDS: dict[str, AugmentRecipe | None] = {
     "clean": None,

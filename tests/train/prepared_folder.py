@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from lipsync_cli.media.crop_video import write_crops
-from lipsync_cli.train.prepared import (
+from lipsync_cli.training.dataset.format import (
     SAMPLES_PER_FRAME,
     SOUND_MARGIN,
     ClipArrays,

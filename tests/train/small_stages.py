@@ -20,27 +20,29 @@ from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.engines.omnisync.config import OmniSyncConfig
 from lipsync_cli.engines.omnisync.nn.transformer import OmniSyncTransformer
 from lipsync_cli.nn.sync.sync_mini import SyncConfig
-from lipsync_cli.train import autoencoder, causal, stable_sync, sync
-from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
-from lipsync_cli.train.causal import CausalRecipe
-from lipsync_cli.train.data import load_clips
-from lipsync_cli.train.espeak import UNKNOWN
-from lipsync_cli.train.latents import LatentClip
-from lipsync_cli.train.launch import started
-from lipsync_cli.train.loop import Pace, Stage
-from lipsync_cli.train.omnisync import OmniSyncRecipe, train_transformer
-from lipsync_cli.train.omnisync_data import EncodedClip
-from lipsync_cli.train.pairing import PairClip
-from lipsync_cli.train.phones import PhonesRecipe, SpokenRows, train_phones
-from lipsync_cli.train.points import PointsRecipe, train_points
-from lipsync_cli.train.prepared import MEL_MARGIN
-from lipsync_cli.train.runtime import Runtime
-from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
-from lipsync_cli.train.state_sync import StateSyncRecipe, train_state_sync
-from lipsync_cli.train.student import StudentRecipe, train_student
-from lipsync_cli.train.sync import SyncRecipe
-from lipsync_cli.train.sync_data import cut_mouths
-from lipsync_cli.train.teacher import TeacherRecipe, train_teacher
+from lipsync_cli.training.common.launch import started
+from lipsync_cli.training.common.loop import Pace, Stage
+from lipsync_cli.training.common.runtime import Runtime
+from lipsync_cli.training.dataset.format import MEL_MARGIN
+from lipsync_cli.training.dataset.loader import load_clips
+from lipsync_cli.training.mini import autoencoder, causal
+from lipsync_cli.training.mini.adversarial import SharpenRecipe, sharpen
+from lipsync_cli.training.mini.autoencoder import Autoencoder, AutoencoderRecipe
+from lipsync_cli.training.mini.causal import CausalRecipe
+from lipsync_cli.training.mini.espeak import UNKNOWN
+from lipsync_cli.training.mini.latents import LatentClip
+from lipsync_cli.training.mini.phones import PhonesRecipe, SpokenRows, train_phones
+from lipsync_cli.training.mini.points import PointsRecipe, train_points
+from lipsync_cli.training.mini.state_sync import StateSyncRecipe, train_state_sync
+from lipsync_cli.training.mini.student import StudentRecipe, train_student
+from lipsync_cli.training.mini.teacher import TeacherRecipe, train_teacher
+from lipsync_cli.training.omnisync.data import EncodedClip
+from lipsync_cli.training.omnisync.pairing import PairClip
+from lipsync_cli.training.omnisync.stage import OmniSyncRecipe, train_transformer
+from lipsync_cli.training.sync import stable_stage as stable_sync
+from lipsync_cli.training.sync import stage as sync
+from lipsync_cli.training.sync.data import cut_mouths
+from lipsync_cli.training.sync.stage import SyncRecipe
 from tests.train.stable_clips import TINY, made_clips
 
 LATENT = 6

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig, TowerConfig
-from lipsync_cli.train.prepared import CLIP_MARGIN, SAMPLES_PER_FRAME
-from lipsync_cli.train.stable_sync_data import AlignedClip
+from lipsync_cli.training.dataset.format import CLIP_MARGIN, SAMPLES_PER_FRAME
+from lipsync_cli.training.sync.stable_data import AlignedClip
 
 TINY = StableSyncConfig(
     16,

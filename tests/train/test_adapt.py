@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.mouth_region import generation_region
 from lipsync_cli.engines.sharpening import sharpened, sharpened_images
-from lipsync_cli.train.adapt import ADAPTED, Adapted, AdaptRecipe, Check, Course, adapt
-from lipsync_cli.train.footage import GUARD, REFERENCE_GAP_S, Footage, Sample, SpreadSample, split
-from lipsync_cli.train.losses import detail_l1
+from lipsync_cli.training.adapt.adapt import ADAPTED, Adapted, AdaptRecipe, Check, Course, adapt
+from lipsync_cli.training.adapt.footage import GUARD, REFERENCE_GAP_S, Footage, Sample, SpreadSample, split
+from lipsync_cli.training.common.image_losses import detail_l1
 from tests.tiny_mini import make_footage, make_networks
 
 RECIPE = AdaptRecipe(learning_rate=2e-3, targets=2, warmup=1, check_every=4, held_out=3)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from lipsync_cli.core.geometry import transform_points
 from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
-from lipsync_cli.train.augment import AugmentRecipe, Pictures, augment, cover, degrade, reshape
-from lipsync_cli.train.data import load_clips, render_batches
+from lipsync_cli.training.dataset.image_augment import AugmentRecipe, Pictures, augment, cover, degrade, reshape
+from lipsync_cli.training.dataset.loader import load_clips, render_batches
 from tests.train.prepared_folder import soft_noise, write_prepared
 
 SIZE = 128

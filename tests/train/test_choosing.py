@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.train.choosing import DUPLICATE, ENOUGH, NO_ROOM, choose
-from lipsync_cli.train.cutting import Cut, Stretch
-from lipsync_cli.train.lags import OUT_OF_SYNC, TOO_LATE, UNKNOWN, Lag, decide_lags
-from lipsync_cli.train.limits import Limits, load_limits
-from lipsync_cli.train.looks import damage, differing_bits, picture_hash, sharpness, sound_hash
-from lipsync_cli.train.sources import Source, find_sources
-from lipsync_cli.train.speakers import cluster_faces, split_speakers
+from lipsync_cli.training.dataset.av_lag import OUT_OF_SYNC, TOO_LATE, UNKNOWN, Lag, decide_lags
+from lipsync_cli.training.dataset.filtering import DUPLICATE, ENOUGH, NO_ROOM, choose
+from lipsync_cli.training.dataset.limits import Limits, load_limits
+from lipsync_cli.training.dataset.quality import damage, differing_bits, picture_hash, sharpness, sound_hash
+from lipsync_cli.training.dataset.segmenting import Cut, Stretch
+from lipsync_cli.training.dataset.sources import Source, find_sources
+from lipsync_cli.training.dataset.speakers import cluster_faces, split_speakers
 from tests.train.prepared_folder import soft_noise
 
 RNG = np.random.default_rng(0)

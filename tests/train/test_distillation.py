@@ -19,12 +19,12 @@ from lipsync_cli.engines.mini.nn.state_sync import SPAN, StateSync, confidence
 from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.engines.rollout import roll_chunk
 from lipsync_cli.hub import load_card
-from lipsync_cli.train import causal
-from lipsync_cli.train.latents import FlowBatch, LatentClip, batch_at, long_enough
-from lipsync_cli.train.noise import Noise
-from lipsync_cli.train.recipe import load_recipe, read_recipe, recipe_names
-from lipsync_cli.train.state_sync import NEAR, StateSyncRecipe, contrast, train_state_sync
-from lipsync_cli.train.student import (
+from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.mini import causal
+from lipsync_cli.training.mini.latents import FlowBatch, LatentClip, batch_at, long_enough
+from lipsync_cli.training.mini.recipe import load_recipe, read_recipe, recipe_names
+from lipsync_cli.training.mini.state_sync import NEAR, StateSyncRecipe, contrast, train_state_sync
+from lipsync_cli.training.mini.student import (
     Judges,
     StudentRecipe,
     matching_gradient,
@@ -33,7 +33,7 @@ from lipsync_cli.train.student import (
     temporal_distance,
     train_student,
 )
-from lipsync_cli.train.trajectory import Bench, analyse
+from lipsync_cli.training.mini.trajectory import Bench, analyse
 from tests.train.small_stages import LATENT, awake, states
 
 FRAMES = 20

@@ -15,7 +15,9 @@ from torch.nn import functional as F
 
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig, StableSyncNet, TowerConfig
 from lipsync_cli.nn.video_mae import VideoMae, VideoMaeConfig
-from lipsync_cli.train.latentsync import (
+from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.latentsync.losses import STAGES, LossWeights, clean_latent
+from lipsync_cli.training.latentsync.stage import (
     Judges,
     LatentSyncBatch,
     LatentSyncRecipe,
@@ -24,9 +26,7 @@ from lipsync_cli.train.latentsync import (
     loss_terms,
     train,
 )
-from lipsync_cli.train.latentsync_losses import STAGES, LossWeights, clean_latent
-from lipsync_cli.train.noise import Noise
-from lipsync_cli.train.stable_sync import CERTAIN
+from lipsync_cli.training.sync.stable_stage import CERTAIN
 
 FRAMES, SIDE = 4, 32
 SYNC = StableSyncConfig(

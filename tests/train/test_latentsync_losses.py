@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig, StableSyncNet, TowerConfig
 from lipsync_cli.nn.video_mae import VideoMae, VideoMaeConfig
-from lipsync_cli.train.latentsync import alpha_bars
-from lipsync_cli.train.latentsync_losses import (
+from lipsync_cli.training.latentsync.losses import (
     STAGES,
     LossWeights,
     add_noise,
@@ -25,7 +24,8 @@ from lipsync_cli.train.latentsync_losses import (
     recon_loss,
     sync_loss,
 )
-from lipsync_cli.train.trepa import trepa_features, trepa_loss
+from lipsync_cli.training.latentsync.stage import alpha_bars
+from lipsync_cli.training.latentsync.trepa import trepa_features, trepa_loss
 
 SYNC = StableSyncConfig(
     2,

@@ -22,10 +22,11 @@ from lipsync_cli.engines.omnisync.speech_window import by_latent_frame, frame_fe
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
 from lipsync_cli.engines.registry import Sampling, load_generator
 from lipsync_cli.media.probe import probe
-from lipsync_cli.train.data import load_clips
-from lipsync_cli.train.noise import Noise
-from lipsync_cli.train.omnisync import edit_losses, load_omnisync_recipe
-from lipsync_cli.train.omnisync_data import (
+from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.dataset.format import MEL_MARGIN
+from lipsync_cli.training.dataset.loader import load_clips
+from lipsync_cli.training.mini.recipe import recipe_names
+from lipsync_cli.training.omnisync.data import (
     Surroundings,
     clip_features,
     edit_batch,
@@ -34,10 +35,9 @@ from lipsync_cli.train.omnisync_data import (
     pair_clip,
     read_clips,
 )
-from lipsync_cli.train.omnisync_run import OmniSyncRun, train_omnisync
-from lipsync_cli.train.pairing import Dropout, PairingRule, Pairs, SigmaDensity
-from lipsync_cli.train.prepared import MEL_MARGIN
-from lipsync_cli.train.recipe import recipe_names
+from lipsync_cli.training.omnisync.pairing import Dropout, PairingRule, Pairs, SigmaDensity
+from lipsync_cli.training.omnisync.run import OmniSyncRun, train_omnisync
+from lipsync_cli.training.omnisync.stage import edit_losses, load_omnisync_recipe
 from tests.train.prepared_folder import write_prepared
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
@@ -164,7 +164,7 @@ def test_the_loss_is_the_error_of_the_velocity_at_each_samples_time(prepared: Pa
 def test_a_tiny_recipe_trains_resumes_to_the_bit_and_dubs(
     prepared: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lipsync_cli.train.loop import Stage
+    from lipsync_cli.training.common.loop import Stage
 
     def train(runs: str, model: str):
         args = ["--prepared", prepared, "--recipe", recipe, "--runs", tmp_path / runs, "--model", tmp_path / model]

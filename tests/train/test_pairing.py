@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.landmarks68 import interocular_px
 from lipsync_cli.faces.mean_face import MEAN_FACE
-from lipsync_cli.train.pairing import (
+from lipsync_cli.training.omnisync.pairing import (
     RIGID,
     Dropout,
     PairClip,

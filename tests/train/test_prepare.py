@@ -13,11 +13,18 @@ from typer.testing import CliRunner
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.evaluation.clip_reader import read_clip
-from lipsync_cli.train import prepare as module
-from lipsync_cli.train.data import load_clips
-from lipsync_cli.train.limits import Limits
-from lipsync_cli.train.prepare import PrepareOptions, prepare, read_work
-from lipsync_cli.train.prepared import arrays_path, content_hash, decode_crops, read_arrays, read_index, video_path
+from lipsync_cli.training.dataset import prepare as module
+from lipsync_cli.training.dataset.format import (
+    arrays_path,
+    content_hash,
+    decode_crops,
+    read_arrays,
+    read_index,
+    video_path,
+)
+from lipsync_cli.training.dataset.limits import Limits
+from lipsync_cli.training.dataset.loader import load_clips
+from lipsync_cli.training.dataset.prepare import PrepareOptions, prepare, read_work
 from tests.synthetic import make_video, run_ffmpeg
 
 SAMPLES = Path(__file__).parents[2] / "samples"

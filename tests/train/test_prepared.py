@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.media.crop_video import write_crops
-from lipsync_cli.train.data import is_open, load_clips
-from lipsync_cli.train.prepared import (
+from lipsync_cli.training.dataset.format import (
     MAX_LAG,
     MEL_MARGIN,
     SAMPLES_PER_FRAME,
@@ -27,6 +26,7 @@ from lipsync_cli.train.prepared import (
     video_path,
     write_arrays,
 )
+from lipsync_cli.training.dataset.loader import is_open, load_clips
 from tests.train.prepared_folder import soft_noise, write_prepared
 
 
@@ -126,7 +126,7 @@ import sys
 for name in ("av", "ffmpeg", "imageio_ffmpeg", "dlib", "face_recognition_models", "librosa", "diffusers"):
     sys.modules[name] = None
 from pathlib import Path
-from lipsync_cli.train.data import load_clips, render_batches
+from lipsync_cli.training.dataset.loader import load_clips, render_batches
 clips = load_clips(Path({str(folder)!r}), "train", cache=Path({str(tmp_path)!r}))
 batch = next(render_batches(clips, size=48, sequences=1, targets=1, references=1, seed=0))
 print(tuple(batch.targets.shape), clips[0].mel.shape[1])

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipsync_cli.train.runtime import Runtime
+from lipsync_cli.training.common.runtime import Runtime
 from tests.train.prepared_folder import write_prepared
 from tests.train.small_stages import STAGES, Weights
 

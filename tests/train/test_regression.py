@@ -16,11 +16,11 @@ from lipsync_cli.engines.mini.config import read_config
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
 from lipsync_cli.engines.registry import load_generator
-from lipsync_cli.train import causal
-from lipsync_cli.train.causal import CausalRecipe, flow_loss
-from lipsync_cli.train.latents import FlowBatch, LatentClip
-from lipsync_cli.train.prepared import MEL_MARGIN
-from lipsync_cli.train.runtime import ALONE
+from lipsync_cli.training.common.runtime import ALONE
+from lipsync_cli.training.dataset.format import MEL_MARGIN
+from lipsync_cli.training.mini import causal
+from lipsync_cli.training.mini.causal import CausalRecipe, flow_loss
+from lipsync_cli.training.mini.latents import FlowBatch, LatentClip
 from tests.bench.ablations import Speaker, write_model
 from tests.tiny_mini import CONFIG, make_folder, make_networks
 

@@ -15,15 +15,15 @@ from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import EnvironmentProblem, UsageError
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.mini.nn.drawing_torch import Fields, RegionWindow, take
-from lipsync_cli.train.autoencoder import AutoencoderRecipe
-from lipsync_cli.train.data import load_clips
-from lipsync_cli.train.launch import started, training_device
-from lipsync_cli.train.losses import gradient_l1, structural_dissimilarity, weighted_l1
-from lipsync_cli.train.noise import Noise, part_seed
-from lipsync_cli.train.points import PointsRecipe
-from lipsync_cli.train.recipe import MiniRecipe, load_recipe, recipe_names
-from lipsync_cli.train.run import Run, train_all, train_pictures
-from lipsync_cli.train.runtime import Runtime
+from lipsync_cli.training.common.image_losses import gradient_l1, structural_dissimilarity, weighted_l1
+from lipsync_cli.training.common.launch import started, training_device
+from lipsync_cli.training.common.noise import Noise, part_seed
+from lipsync_cli.training.common.runtime import Runtime
+from lipsync_cli.training.dataset.loader import load_clips
+from lipsync_cli.training.mini.autoencoder import AutoencoderRecipe
+from lipsync_cli.training.mini.points import PointsRecipe
+from lipsync_cli.training.mini.recipe import MiniRecipe, load_recipe, recipe_names
+from lipsync_cli.training.mini.run import Run, train_all, train_pictures
 from tests.train.prepared_folder import write_prepared
 from tests.train.small_stages import STAGES, flow, fresh
 
@@ -182,7 +182,7 @@ def test_every_process_decodes_a_clip_into_a_file_of_its_own(prepared, tmp_path,
         save(path, crops)
 
     monkeypatch.setattr("os.getpid", lambda: 1)
-    monkeypatch.setattr("lipsync_cli.train.prepared.np.save", interrupted)
+    monkeypatch.setattr("lipsync_cli.training.dataset.format.np.save", interrupted)
     assert np.array_equal(one[0], two[0]) and len(set(names)) == 2
 
 

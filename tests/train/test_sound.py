@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from lipsync_cli.media.audio import open_speech
-from lipsync_cli.train import sound
-from lipsync_cli.train.hearing import Heard, HearingRecipe, at_tempo, change, hear
-from lipsync_cli.train.latents import LatentClip, batch_at, long_enough, states_at
-from lipsync_cli.train.prepared import MEL_MARGIN, SAMPLES_PER_FRAME, mel_rows
+from lipsync_cli.training.dataset import audio_effects as sound
+from lipsync_cli.training.dataset.audio_augment import Heard, HearingRecipe, at_tempo, change, hear
+from lipsync_cli.training.dataset.format import MEL_MARGIN, SAMPLES_PER_FRAME, mel_rows
+from lipsync_cli.training.mini.latents import LatentClip, batch_at, long_enough, states_at
 
 RATE, MARGIN = 16_000, MEL_MARGIN * 160 + 200
 OFF = dict.fromkeys(("pitch", "tempo", "room", "equaliser", "noise", "codec"), 0.0)

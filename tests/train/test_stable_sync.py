@@ -20,15 +20,15 @@ from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_picture
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS
-from lipsync_cli.train.prepared import CLIP_MARGIN
-from lipsync_cli.train.stable_sync import (
+from lipsync_cli.training.dataset.format import CLIP_MARGIN
+from lipsync_cli.training.sync.stable_data import AlignedClip, Pair, draw_pairs, load_aligned, load_pairs
+from lipsync_cli.training.sync.stable_stage import (
     StableSyncRecipe,
     check_pairs,
     matching_loss,
     new_network,
     train,
 )
-from lipsync_cli.train.stable_sync_data import AlignedClip, Pair, draw_pairs, load_aligned, load_pairs
 from tests.train.prepared_folder import write_prepared
 from tests.train.stable_clips import TINY, made_clips
 

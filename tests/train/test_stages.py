@@ -20,25 +20,25 @@ from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.mini.nn.flow_backbone import FlowConfig
 from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
-from lipsync_cli.train import autoencoder, causal
-from lipsync_cli.train.autoencoder import Autoencoder, AutoencoderRecipe
-from lipsync_cli.train.causal import CausalRecipe
-from lipsync_cli.train.cutting import rows_in_picture
-from lipsync_cli.train.data import load_clips, mirror_points, render_batches, shown
-from lipsync_cli.train.export import export
-from lipsync_cli.train.hearing import HearingRecipe
-from lipsync_cli.train.latents import audio_windows, encode_clips, flow_batches, long_enough
-from lipsync_cli.train.phones import PhonesRecipe
-from lipsync_cli.train.points import PointsRecipe, points_loss
-from lipsync_cli.train.prepared import MEL_MARGIN
-from lipsync_cli.train.recipe import MiniRecipe
-from lipsync_cli.train.run import Run, blended, train_all
-from lipsync_cli.train.sharpen import SharpenRecipe, sharpen
-from lipsync_cli.train.state_sync import StateSyncRecipe
-from lipsync_cli.train.student import StudentRecipe
-from lipsync_cli.train.teacher import TeacherRecipe
-from lipsync_cli.train.trajectory import analyse
-from lipsync_cli.train.wall_times import StageTime, stage_times
+from lipsync_cli.training.common.export import export
+from lipsync_cli.training.common.wall_times import StageTime, stage_times
+from lipsync_cli.training.dataset.audio_augment import HearingRecipe
+from lipsync_cli.training.dataset.format import MEL_MARGIN
+from lipsync_cli.training.dataset.loader import load_clips, mirror_points, render_batches, shown
+from lipsync_cli.training.dataset.segmenting import rows_in_picture
+from lipsync_cli.training.mini import autoencoder, causal
+from lipsync_cli.training.mini.adversarial import SharpenRecipe, sharpen
+from lipsync_cli.training.mini.autoencoder import Autoencoder, AutoencoderRecipe
+from lipsync_cli.training.mini.causal import CausalRecipe
+from lipsync_cli.training.mini.latents import audio_windows, encode_clips, flow_batches, long_enough
+from lipsync_cli.training.mini.phones import PhonesRecipe
+from lipsync_cli.training.mini.points import PointsRecipe, points_loss
+from lipsync_cli.training.mini.recipe import MiniRecipe
+from lipsync_cli.training.mini.run import Run, blended, train_all
+from lipsync_cli.training.mini.state_sync import StateSyncRecipe
+from lipsync_cli.training.mini.student import StudentRecipe
+from lipsync_cli.training.mini.teacher import TeacherRecipe
+from lipsync_cli.training.mini.trajectory import analyse
 from tests.train.prepared_folder import write_prepared
 
 FRAMES = 32
@@ -66,7 +66,9 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
 
 
 def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lipsync_cli.train.run.analyse", partial(analyse, scales=(1.0, 3.0), frames=16, size=2))
+    monkeypatch.setattr(
+        "lipsync_cli.training.mini.run.analyse", partial(analyse, scales=(1.0, 3.0), frames=16, size=2)
+    )
     windows = {"steps": 2, "batch": 2, "frames": (16, 20)}
     recipe = MiniRecipe(
         autoencoder=(tiny(32, 2),),
@@ -100,7 +102,9 @@ def test_all_stages_to_weights_that_load(prepared: Path, tmp_path: Path, monkeyp
 
 
 def test_a_model_is_taught_on_where_another_stopped(prepared: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("lipsync_cli.train.run.analyse", partial(analyse, scales=(1.0, 3.0), frames=16, size=2))
+    monkeypatch.setattr(
+        "lipsync_cli.training.mini.run.analyse", partial(analyse, scales=(1.0, 3.0), frames=16, size=2)
+    )
     windows = {"steps": 2, "batch": 2, "frames": (16, 20)}
     first = MiniRecipe(autoencoder=(tiny(64, 1),), points=PointsRecipe(steps=1, clips=2, frames=2),
                        causal=CausalRecipe(**windows))  # fmt: skip

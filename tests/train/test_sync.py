@@ -16,13 +16,13 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError, ModelError
 from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, load_expert
 from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini, mouth_windows
-from lipsync_cli.train import sync
-from lipsync_cli.train.data import load_clips
-from lipsync_cli.train.export import export
-from lipsync_cli.train.sync import SyncRecipe, sync_losses
-from lipsync_cli.train.sync_check import SHIFTS, check_expert, offset_errors
-from lipsync_cli.train.sync_data import SyncClip, cut_mouths, disturb_picture, plain_mouths, sync_batches
-from lipsync_cli.train.sync_run import load_mouths, train_sync
+from lipsync_cli.training.common.export import export
+from lipsync_cli.training.dataset.loader import load_clips
+from lipsync_cli.training.sync import stage as sync
+from lipsync_cli.training.sync.check import SHIFTS, check_expert, offset_errors
+from lipsync_cli.training.sync.data import SyncClip, cut_mouths, disturb_picture, plain_mouths, sync_batches
+from lipsync_cli.training.sync.run import load_mouths, train_sync
+from lipsync_cli.training.sync.stage import SyncRecipe, sync_losses
 from tests.train.prepared_folder import write_prepared
 
 SMALL = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)

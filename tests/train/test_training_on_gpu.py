@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lipsync_cli.train.launch import started
-from lipsync_cli.train.noise import Noise
-from lipsync_cli.train.runtime import Runtime
+from lipsync_cli.training.common.launch import started
+from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.common.runtime import Runtime
 from tests.train.prepared_folder import write_prepared
 from tests.train.small_stages import STAGES, small_sync, stopped_at_first_save
 

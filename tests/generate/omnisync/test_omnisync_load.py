@@ -15,9 +15,9 @@ from lipsync_cli.core.errors import ModelError
 from lipsync_cli.engines.omnisync.config import read_config
 from lipsync_cli.engines.omnisync.load import load_networks
 from lipsync_cli.engines.registry import Sampling, load_generator
-from lipsync_cli.train.omnisync import OmniSyncRecipe
-from lipsync_cli.train.omnisync_run import OmniSyncRun, train_omnisync
-from lipsync_cli.train.pairing import PairingRule
+from lipsync_cli.training.omnisync.pairing import PairingRule
+from lipsync_cli.training.omnisync.run import OmniSyncRun, train_omnisync
+from lipsync_cli.training.omnisync.stage import OmniSyncRecipe
 from tests.train.prepared_folder import write_prepared
 
 

@@ -1,0 +1,233 @@
+"""Batches from a prepared folder: clips drawn per speaker, crops for the renderer, latents and mel for the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lipsync_cli.compositing.mask import blend_mask
+from lipsync_cli.core.landmarks68 import JAW, lip_gap
+from lipsync_cli.core.types import Float32, UInt8
+from lipsync_cli.engines.mini.nn.landmark_flow import POINTS
+from lipsync_cli.training.dataset.format import (
+    MIN_FRAMES,
+    Int16,
+    Prepared,
+    StoredCrops,
+    arrays_path,
+    clip_samples,
+    mel_rows,
+    read_arrays,
+    read_index,
+    video_path,
+)
+from lipsync_cli.training.dataset.image_augment import AugmentRecipe, Pictures, augment
+
+# A clip whose source is no larger than the crop shows true detail; upsampled ones teach blur and are drawn less.
+SHARP_SCALE = 0.75
+UPSAMPLED_WEIGHT = 0.35
+# Mean step in code values between neighbouring rows below which the lower one repeats the upper.
+CONTINUED_STEP = 0.6
+# Crop widths by which a frame's own chin may be lower than the drawn one, so that what lies under it must be known.
+CHIN_DROP = 0.03
+OPEN_LICENCES = ("CC BY 4.0 (GRID corpus)", "MIT", "repo MIT (LICENSE")
+
+
+@dataclass(frozen=True, slots=True)
+class ClipData:
+    """One prepared clip; ``crops`` uint8 ``[n s s 3]``, ``landmarks`` ``[n 68 2]`` crop pixels.
+
+    ``rows`` ``[n]`` of each crop lie in the source picture, which ends above the others. ``mel`` has ``MEL_MARGIN``
+    rows before and after the clip's own, four a frame; ``sound`` is what it was made from, see
+    ``prepared.clip_samples``. Both have the clip's lag undone.
+    """
+
+    record: Prepared
+    crops: UInt8 | StoredCrops
+    landmarks: Float32
+    mel: Float32
+    sound: Float32
+    rows: Int16
+
+
+def load_clips(folder: Path, split: str, *, open_only: bool = False, cache: Path | None = None) -> list[ClipData]:
+    """Every usable clip of a split; ``open_only`` keeps the clearly licensed ones.
+
+    Crops are decoded when they are first asked for and then kept in ``cache``, the folder's own if unset: 110 kB a
+    frame at 192 px. Raises InputError for a folder that was never prepared.
+    """
+    clips = []
+    for record in read_index(folder):
+        licensed = not open_only or is_open(record.licence)
+        if record.split != split or record.frames < MIN_FRAMES or not licensed:
+            continue
+        arrays = read_arrays(arrays_path(folder, record.name))
+        decoded = (cache or folder / "cache") / f"{record.name}-{record.sha256[:8]}.npy"
+        crops = StoredCrops(video_path(folder, record.name), decoded, record.frames, record.crop_size)
+        sound = clip_samples(arrays.samples, record.frames, record.lag_frames)
+        clips.append(ClipData(record, crops, arrays.landmarks, mel_rows(sound, record.frames), sound, arrays.rows))
+    return clips
+
+
+def is_open(licence: str) -> bool:
+    """Whether clips under a licence, in the words of the CSV, may be in weights that anybody may use."""
+    return licence.startswith(OPEN_LICENCES)
+
+
+class RenderBatch(NamedTuple):
+    """Targets ``[b t 3 s s]``, references ``[b k 3 s s]``, points of both ``[b · 29 2]`` in crop fractions.
+
+    ``masks`` ``[b t 1 s s]`` is what the compositor will show of each rendered target, 0 where the crop reached
+    beyond the source picture.
+    """
+
+    targets: Tensor
+    references: Tensor
+    target_points: Tensor
+    reference_points: Tensor
+    masks: Tensor
+
+
+def render_batches(
+    clips: list[ClipData],
+    *,
+    size: int,
+    sequences: int,
+    targets: int,
+    references: int,
+    seed: int,
+    still: float = 0.0,
+    changes: AugmentRecipe | None = None,
+) -> Iterator[RenderBatch]:
+    """Endless batches of ``sequences`` clips; a pure function of its arguments.
+
+    A share ``still`` of them has references that all show one state, as a portrait's or a listener's do. Without
+    ``changes`` only colours and left and right change.
+    """
+    rng = np.random.default_rng(seed)
+    weights = speaker_weights(clips)
+    while True:
+        chosen = rng.choice(len(clips), sequences, p=weights)
+        samples = [_render_sample(clips[i], size, targets, references, rng, still, changes) for i in chosen]
+        stacked = [torch.stack(column) for column in zip(*samples, strict=True)]
+        yield RenderBatch(*stacked)
+
+
+def speaker_weights(clips: list[ClipData]) -> Float32:
+    """Every speaker equally often, whatever their share of the minutes; upsampled sources less."""
+    speakers = [clip.record.speaker for clip in clips]
+    counts = {speaker: speakers.count(speaker) for speaker in set(speakers)}
+    weights = np.array(
+        [
+            (1.0 if clip.record.source_scale >= SHARP_SCALE else UPSAMPLED_WEIGHT)
+            / counts[clip.record.speaker] ** 0.7
+            for clip in clips
+        ]
+    )
+    return np.asarray(weights / weights.sum())
+
+
+def _render_sample(
+    clip: ClipData,
+    size: int,
+    targets: int,
+    references: int,
+    rng: np.random.Generator,
+    still: float,
+    changes: AugmentRecipe | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    count = len(clip.crops)
+    at = rng.integers(0, count, targets)
+    choose = still_references if rng.random() < still else choose_references
+    picked = np.concatenate([at, choose(clip.landmarks, references, rng)])
+    drops = CHIN_DROP * np.abs(rng.normal(size=targets))
+    pictures = _pictures(clip, picked)
+    if changes is not None:
+        pictures = augment(pictures, targets, changes, rng)
+    shots = zip(pictures.crops, pictures.landmarks, pictures.real, drops, strict=False)
+    masks = [
+        shown(crop, marks, size, len(crop), chin_drop=drop) * _wholly(real, size) for crop, marks, real, drop in shots
+    ]
+    pixels = torch.from_numpy(pictures.crops).permute(0, 3, 1, 2).float() / 255
+    points = torch.from_numpy(pictures.landmarks[:, POINTS] + 0.5) / clip.crops.shape[1]
+    if pixels.shape[-1] != size:
+        pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+    pixels = jitter_colour(pixels, rng)
+    seen = torch.from_numpy(np.stack(masks))[:, None]
+    if rng.random() < 0.5:
+        pixels, seen, points = pixels.flip(-1), seen.flip(-1), mirror_points(points)
+    return pixels[:targets], pixels[targets:], points[:targets], points[targets:], seen
+
+
+def _pictures(clip: ClipData, picked: npt.NDArray[np.int64]) -> Pictures:
+    crops = np.array(clip.crops[picked])
+    real = np.arange(crops.shape[1])[:, None] < clip.rows[picked][:, None, None]
+    return Pictures(crops, clip.landmarks[picked], np.repeat(real, crops.shape[2], 2).astype(np.float32))
+
+
+def _wholly(real: Float32, size: int) -> npt.NDArray[np.bool_]:
+    """Pixels ``[size size]`` of a resized picture that only real ones of ``[s s]`` go into."""
+    return np.asarray(cv2.resize(real, (size, size), interpolation=cv2.INTER_AREA) > 1 - 1e-4)
+
+
+def shown(
+    crop: UInt8, landmarks: Float32, size: int, rows: int | None = None, *, chin_drop: float | None = None
+) -> Float32:
+    """The compositor's mask ``[size size]`` for a crop ``[s s 3]`` with landmarks ``[68 2]`` in its pixels.
+
+    It ends ``chin_drop`` crop widths below where it would for the mouth that the crop shows (unset: with the region).
+    0 below the first ``rows`` rows, where the crop reached beyond the source picture and there is nothing to learn.
+    Unset, they are told from the pixels, which only works while no codec has touched them.
+    """
+    scale = size / len(crop)
+    points = (landmarks + 0.5) * scale - 0.5
+    jaw = None if chin_drop is None else points[list(JAW)] + np.array([0.0, chin_drop * size])
+    mask = blend_mask(points, size, drawn_jaw=jaw)
+    mask[int((real_rows(crop) if rows is None else rows) * scale) :] = 0
+    return mask
+
+
+def real_rows(crop: UInt8) -> int:
+    """Rows of a crop from the top to the last that does not repeat the one above it."""
+    steps = np.abs(np.diff(crop.astype(np.int16), axis=0)).mean((1, 2)) > CONTINUED_STEP
+    return int(np.flatnonzero(steps)[-1]) + 1 if steps.any() else len(crop)
+
+
+def choose_references(landmarks: Float32, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Frames of one random second, spread over its apertures from closed to open, as ``dub`` chooses them."""
+    window = min(len(landmarks), 25)
+    start = int(rng.integers(0, len(landmarks) - window + 1))
+    order = np.argsort(lip_gap(landmarks[start : start + window]))
+    ranks = np.linspace(0, window - 1, count) + rng.normal(0, 1.5, count)
+    return np.asarray(start + order[np.clip(np.round(ranks), 0, window - 1).astype(int)])
+
+
+def still_references(landmarks: Float32, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Neighbouring frames, of which none says how far these lips open."""
+    first = int(rng.integers(0, max(1, len(landmarks) - count + 1)))
+    return np.minimum(np.arange(first, first + count), len(landmarks) - 1)
+
+
+def jitter_colour(pixels: Tensor, rng: np.random.Generator) -> Tensor:
+    gain = torch.tensor(rng.uniform(0.8, 1.2, (1, 3, 1, 1)) ** 0.5 * rng.uniform(0.75, 1.2), dtype=torch.float32)
+    gamma = float(rng.uniform(0.8, 1.25))
+    return (pixels.clamp(1e-3, 1) ** gamma * gain).clamp(0, 1)
+
+
+# Left-right partners of lip and jaw points, so that a mirrored picture keeps the landmark order.
+_MIRROR = [6, 5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 16, 15, 14, 13, 12, 19, 18, 17, *range(28, 19, -1)]
+
+
+def mirror_points(points: Tensor) -> Tensor:
+    flipped = points[:, _MIRROR].clone()
+    flipped[..., 0] = 1 - flipped[..., 0]
+    return flipped
