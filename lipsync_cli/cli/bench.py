@@ -17,7 +17,7 @@ from lipsync_cli.core.errors import UsageError
 from lipsync_cli.presets import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.bench.measure import Case, Plan
+    from lipsync_cli.benchmark.measure import Case, Plan
 
 app = typer.Typer(add_completion=False)
 
@@ -73,7 +73,7 @@ def bench(
         check_input(path, "a talking clip" if path == video else "a file with sound")
     chosen = [_numbers("--lengths", lengths), _numbers("--heights", heights)]
     _check_numbers(*chosen)
-    from lipsync_cli.bench.measure import Plan
+    from lipsync_cli.benchmark.measure import Plan
 
     make_folder(out.parent)
     told = _run(video, audio, settings, Plan(_cases(*chosen), rounds, random_weights, tflops), quiet)
@@ -101,14 +101,14 @@ def _check_numbers(lengths: list[Fraction], heights: list[Fraction]) -> None:
 
 
 def _cases(lengths: list[Fraction], heights: list[Fraction]) -> tuple[Case, ...]:
-    from lipsync_cli.bench.measure import Case
+    from lipsync_cli.benchmark.measure import Case
 
     at_first = [Case(length, int(heights[0])) for length in lengths]
     return tuple(dict.fromkeys([*at_first, *(Case(lengths[0], int(height)) for height in heights)]))
 
 
 def _run(video: Path | None, audio: Path | None, settings: DubSettings, plan: Plan, quiet: bool) -> dict[str, Any]:
-    from lipsync_cli.bench.measure import run_bench
+    from lipsync_cli.benchmark.measure import run_bench
 
     def on_round(number: int, case: Case) -> None:
         if not quiet:

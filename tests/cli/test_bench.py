@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_end_to_end import in_this_process
 
-from lipsync_cli.bench.measure import Case, _figures, _Prepared
+from lipsync_cli.benchmark.measure import Case, _figures, _Prepared
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.resize_clip import write_picture, write_sound
 

@@ -147,7 +147,7 @@ def _measure(item: _Prepared, settings: DubSettings, folder: Path, *, random_wei
         "random_weights": random_weights,
         "spawned": time.time(),
     }
-    command = [sys.executable, "-m", "lipsync_cli.bench.worker"]
+    command = [sys.executable, "-m", "lipsync_cli.benchmark.worker"]
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: ``python -m lipsync_cli.bench.worker`` reads a job and prints what it
+"""One measurement in a process of its own: ``python -m lipsync_cli.benchmark.worker`` reads a job and prints what it
 cost.
 
 The first dub starts from nothing, as a user's does; the next finds the networks loaded and everything warm. Then one
