@@ -15,13 +15,16 @@ from lipsync_cli.cli.failure import guarded
 
 # Name → module and the line shown by ``lipsync --help``, which must not import the module to be quick.
 COMMANDS = {
-    "dub": ("lipsync_cli.cli.dub", "Dub a video: the same picture, speaking another audio track."),
+    "dub": ("lipsync_cli.cli.dub.command", "Dub a video: the same picture, speaking another audio track."),
     "adapt": ("lipsync_cli.cli.adapt", "Fit the embedded model to one video, for dub --adapter."),
-    "inspect": ("lipsync_cli.cli.inspect", "Show what is in a video: streams, shots and the faces to choose from."),
+    "inspect": (
+        "lipsync_cli.cli.inspect.command",
+        "Show what is in a video: streams, shots and the faces to choose from.",
+    ),
     "presets": ("lipsync_cli.cli.presets", "List and show presets: named sets of settings."),
-    "models": ("lipsync_cli.cli.models", "List, show, download, verify and convert models."),
-    "doctor": ("lipsync_cli.cli.doctor", "Check that everything a dub needs is there and works."),
-    "eval": ("lipsync_cli.cli.eval", "Score a clip: sync, lips, picture, identity."),
+    "models": ("lipsync_cli.cli.models.command", "List, show, download, verify and convert models."),
+    "doctor": ("lipsync_cli.cli.doctor.command", "Check that everything a dub needs is there and works."),
+    "eval": ("lipsync_cli.cli.eval.command", "Score a clip: sync, lips, picture, identity."),
     "bench": ("lipsync_cli.cli.bench", "Measure how fast and with how much memory this machine dubs."),
     "train": ("lipsync_cli.cli.train", "Train models on your own clips."),
 }

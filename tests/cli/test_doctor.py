@@ -8,9 +8,11 @@ import pytest
 from fakes import FakePipeline
 from typer.testing import CliRunner
 
-from lipsync_cli.cli import checks, doctor, rehearsal
 from lipsync_cli.cli.app import app
-from lipsync_cli.cli.checks import Row, guarded_rows
+from lipsync_cli.cli.doctor import checks
+from lipsync_cli.cli.doctor import command as doctor
+from lipsync_cli.cli.doctor import smoke_test as rehearsal
+from lipsync_cli.cli.doctor.checks import Row, guarded_rows
 from lipsync_cli.core.errors import EnvironmentProblem
 
 

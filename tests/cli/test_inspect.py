@@ -11,7 +11,7 @@ import numpy as np
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.cli.describe import media_document, media_lines
+from lipsync_cli.cli.inspect.media_text import media_document, media_lines
 from lipsync_cli.core.contact_sheets import save_png
 from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
 from lipsync_cli.synthetic import draw_head

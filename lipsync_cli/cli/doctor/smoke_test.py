@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lipsync_cli.cli.checks import Row
+from lipsync_cli.cli.doctor.checks import Row
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.presets import DubSettings
 

@@ -6,10 +6,10 @@ from dataclasses import asdict
 
 import typer
 
-from lipsync_cli.cli import checks
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines
-from lipsync_cli.cli.rehearsal import codecs, ffmpeg, rehearsal
+from lipsync_cli.cli.doctor import checks
+from lipsync_cli.cli.doctor.smoke_test import codecs, ffmpeg, rehearsal
 from lipsync_cli.core.errors import EXIT_ENVIRONMENT
 
 SCHEMA = 1

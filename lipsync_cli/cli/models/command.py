@@ -11,7 +11,7 @@ import typer
 from lipsync_cli import hub
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
-from lipsync_cli.cli.model_cost import model_cost
+from lipsync_cli.cli.models.cost import model_cost
 from lipsync_cli.cli.paths import check_input
 from lipsync_cli.core.errors import ModelError
 

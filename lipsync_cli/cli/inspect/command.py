@@ -15,7 +15,7 @@ from lipsync_cli.cli.progress import progress
 from lipsync_cli.presets import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.cli.survey import Survey
+    from lipsync_cli.cli.inspect.face_scan import Survey
     from lipsync_cli.core.types import MediaInfo
 
 SCHEMA = 1
@@ -59,7 +59,7 @@ def inspect(
     found = _survey(info, settings, part, False if quiet else show_progress) if faces and info.video else None
     _tell(info, found, as_json=as_json)
     if picture is not None and found is not None:
-        from lipsync_cli.cli.survey import face_picture
+        from lipsync_cli.cli.inspect.face_scan import face_picture
         from lipsync_cli.core.contact_sheets import save_png
 
         save_png(picture, face_picture(found))
@@ -71,7 +71,7 @@ def _survey(
     part: tuple[Fraction | None, Fraction | None],
     show_progress: bool | None,
 ) -> Survey:
-    from lipsync_cli.cli.survey import survey
+    from lipsync_cli.cli.inspect.face_scan import survey
     from lipsync_cli.media.probe import require_video
 
     video = require_video(info)
@@ -80,7 +80,7 @@ def _survey(
 
 
 def _tell(info: MediaInfo, found: Survey | None, *, as_json: bool) -> None:
-    from lipsync_cli.cli.describe import media_document, media_lines
+    from lipsync_cli.cli.inspect.media_text import media_document, media_lines
 
     if as_json:
         emit_json({"schema": SCHEMA, **media_document(info), **_faces_document(found)})
@@ -93,13 +93,13 @@ def _tell(info: MediaInfo, found: Survey | None, *, as_json: bool) -> None:
 def _faces_document(found: Survey | None) -> dict[str, object]:
     if found is None:
         return {}
-    from lipsync_cli.cli.survey import survey_document
+    from lipsync_cli.cli.inspect.face_scan import survey_document
 
     return survey_document(found)
 
 
 def _tell_faces(found: Survey) -> None:
-    from lipsync_cli.cli.survey import HEADER, track_rows
+    from lipsync_cli.cli.inspect.face_scan import HEADER, track_rows
     from lipsync_cli.core.timeline import format_time
 
     cuts = ", ".join(format_time(shot.first) for shot in found.shots[1:])

@@ -10,7 +10,7 @@ import typer
 
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, print_table, stderr
-from lipsync_cli.cli.explain import show_plan
+from lipsync_cli.cli.dub.explain import show_plan
 from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import OutputError, UsageError

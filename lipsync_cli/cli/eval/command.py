@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lipsync_cli.cli import eval_options as e
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
+from lipsync_cli.cli.eval import options as e
 from lipsync_cli.cli.paths import check_folder, check_input, make_folder, write_text
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import InputError, UsageError
