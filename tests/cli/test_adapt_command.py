@@ -19,7 +19,7 @@ from lipsync_cli.engines.mini.adapter import AdapterInfo, write_adapter
 from lipsync_cli.media.probe import probe
 from lipsync_cli.training.adapt import run as adapt_run
 from lipsync_cli.training.adapt.adapt import AdaptRecipe
-from tests.tiny_mini import make_folder
+from tests.helpers.tiny_mini import make_folder
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakes import FakePipeline
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
@@ -14,6 +13,7 @@ from lipsync_cli.cli.doctor import command as doctor
 from lipsync_cli.cli.doctor import smoke_test as rehearsal
 from lipsync_cli.cli.doctor.checks import Row, guarded_rows
 from lipsync_cli.core.errors import EnvironmentProblem
+from tests.helpers.fake_pipeline import FakePipeline
 
 
 def fails() -> Row:

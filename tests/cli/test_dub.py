@@ -8,13 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from fakes import FakePipeline
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
 from lipsync_cli.cli.paths import resolve_output
 from lipsync_cli.cli.progress import progress, remaining, speed
 from lipsync_cli.core.errors import InputError, NoFaceError, UsageError
+from tests.helpers.fake_pipeline import FakePipeline
 
 
 @pytest.fixture

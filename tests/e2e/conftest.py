@@ -11,7 +11,7 @@ from lipsync_cli.dubbing.pipeline import dub
 from lipsync_cli.dubbing.report import DubReport
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.presets import resolve_settings
-from tests.synthetic import run_ffmpeg
+from tests.helpers.synthetic import run_ffmpeg
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 PORTRAIT, SPEECH = SAMPLES / "portrait.mp4", SAMPLES / "speech.wav"

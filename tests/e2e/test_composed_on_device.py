@@ -16,7 +16,7 @@ from lipsync_cli.core.types import Patch
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
 from tests.e2e.conftest import SPEECH, portrait_variant
-from tests.tiny_mini import make_folder
+from tests.helpers.tiny_mini import make_folder
 
 QUICK = ("reference_frames=5", "detect_size=320", "landmark_samples=1")
 

@@ -17,7 +17,7 @@ from lipsync_cli import hub
 from lipsync_cli.cli.app import app
 from lipsync_cli.media.ffmpeg import find_ffmpeg
 from tests.e2e.conftest import PORTRAIT, SPEECH, portrait_variant
-from tests.synthetic import run_ffmpeg
+from tests.helpers.synthetic import run_ffmpeg
 
 PATIENCE_S = 300
 """When a program that should have got somewhere is taken for hanging; a busy machine is none."""

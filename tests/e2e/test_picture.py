@@ -13,8 +13,8 @@ from lipsync_cli.dubbing import pipeline
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 from tests.e2e.conftest import PORTRAIT, SPEECH, dub_to, portrait_variant
-from tests.e2e.fidelity import psnr_outside
-from tests.synthetic import make_rotated, passthrough, run_ffmpeg
+from tests.helpers.fidelity import psnr_outside
+from tests.helpers.synthetic import make_rotated, passthrough, run_ffmpeg
 
 
 def frames_of(path: Path) -> list[Frame]:

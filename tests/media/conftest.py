@@ -11,7 +11,7 @@ import pytest
 
 from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.media.ffmpeg import Ffmpeg, find_ffmpeg
-from tests.synthetic import H264, make_rotated, make_tone, make_vfr, make_video, run_ffmpeg
+from tests.helpers.synthetic import H264, make_rotated, make_tone, make_vfr, make_video, run_ffmpeg
 
 LONG_GROUPS = ("-c:v", "libx264", "-g", "40", "-x264-params", "open-gop=1:scenecut=0:bframes=3")
 

@@ -16,8 +16,8 @@ from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.tracks import DubTrack
 from lipsync_cli.media.video import open_frames
-from tests.media.written import LOSSLESS, QUICK, frames_of, planes_equal, write
-from tests.synthetic import make_video
+from tests.helpers.synthetic import make_video
+from tests.helpers.written import LOSSLESS, QUICK, frames_of, planes_equal, write
 
 SOURCES = (
     "plain.mp4", "turned90.mp4", "turned180.mp4", "turned270.mp4", "vfr.mp4", "ntsc.mkv", "ten.mp4", "mjpeg.avi",

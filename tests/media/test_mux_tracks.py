@@ -12,9 +12,9 @@ import pytest
 from lipsync_cli.media.audio import duration_of
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.tracks import DubTrack, KeptTracks
+from tests.helpers.synthetic import run_ffmpeg
+from tests.helpers.written import QUICK, write
 from tests.media.test_audio import speech
-from tests.media.written import QUICK, write
-from tests.synthetic import run_ffmpeg
 
 
 @pytest.mark.parametrize(

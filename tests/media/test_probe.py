@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.media.video import open_frames
+from tests.helpers.synthetic import make_video, run_ffmpeg
 from tests.media.conftest import is_root
-from tests.synthetic import make_video, run_ffmpeg
 
 
 def test_a_plain_clip(clips):

@@ -18,7 +18,7 @@ from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.pixels import doubled_chroma, nearest_supported, packed_rgb
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
-from tests.synthetic import make_video, run_ffmpeg, time_stamps
+from tests.helpers.synthetic import make_video, run_ffmpeg, time_stamps
 
 MOVING = (
     "plain.mp4", "turned90.mp4", "vfr.mp4", "ntsc.mkv", "ten.mp4", "odd.mkv", "mjpeg.avi", "bt709.mp4", "full.mp4",

@@ -1,0 +1,47 @@
+"""Who composes: what the setting means on which device, and what the generator is told."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lipsync_cli.compositing.backend import make_painter, paints_on_device
+from lipsync_cli.compositing.numpy_backend import CpuPainter
+from lipsync_cli.compositing.torch_backend.backend import TorchPainter
+from lipsync_cli.core.errors import UsageError
+from lipsync_cli.engines.mini.generator import LipForcingMini
+from lipsync_cli.engines.passthrough import Passthrough
+from lipsync_cli.engines.protocol import DrawsOnDevice
+from tests.helpers.tiny_mini import CONFIG, make_networks
+
+
+@pytest.mark.parametrize(
+    ("compositor", "device", "there"),
+    [
+        ("auto", "cpu", False),
+        ("auto", "mps", False),
+        ("auto", "cuda", True),
+        ("cpu", "cuda", False),
+        ("device", "cpu", True),
+        ("device", "cuda", True),
+    ],
+)
+def test_the_setting(compositor, device, there):
+    assert paints_on_device(compositor, device) is there
+
+
+def test_a_device_without_the_arithmetic_is_refused_with_a_way_out():
+    with pytest.raises(UsageError, match="mps") as caught:
+        paints_on_device("device", "mps")
+    assert "compositor=cpu" in str(caught.value.hint)
+
+
+def test_drawings_stay_exactly_where_they_are_wanted():
+    generator = LipForcingMini(make_networks(), CONFIG)
+    assert isinstance(generator, DrawsOnDevice) and not generator.leave_drawings
+    painter = make_painter("device", "cpu", generator)
+    assert isinstance(painter, TorchPainter) and painter.device == torch.device("cpu")
+    assert generator.leave_drawings
+    assert isinstance(make_painter("auto", "cpu", generator), CpuPainter)
+    assert not generator.leave_drawings
+    assert isinstance(make_painter("device", "cpu", Passthrough()), TorchPainter)
