@@ -12,11 +12,13 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from lipsync_cli.core.types import Frame
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 from tests.helpers.synthetic import run_ffmpeg
@@ -83,7 +85,7 @@ def main() -> None:
             sys.stdout.flush()
 
 
-def _frames(path: Path):
+def _frames(path: Path) -> Iterator[Frame]:
     with open_frames(probe(path), with_rgb=False) as source:
         yield from source
 

@@ -44,7 +44,7 @@ from lipsync_cli.evaluation.suite.results import document, summarise
 from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
+from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
 from tests.helpers.synthetic import run_ffmpeg
 
 GROUP = "people"

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.presets import suggest
+from lipsync_cli.settings import suggest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 HELD_OUT = ("test", "val")
 Kind = Literal["own", "spoken", "shouted", "sung", "silence"]
 

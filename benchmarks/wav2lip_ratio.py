@@ -23,7 +23,7 @@ from lipsync_cli import hub
 from lipsync_cli.core.types import MEL_RATE, Alignment, Crop
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
 from lipsync_cli.engines.registry import load_generator
-from lipsync_cli.presets import resolve_settings
+from lipsync_cli.settings import resolve_settings
 
 CHUNK, ROUNDS, WARM_UP = 4, 25, 3
 PARAMETERS, TOLERANCE = 36.3e6, 0.1e6

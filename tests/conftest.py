@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.helpers.paths import CLIPS
+
 # A busy machine is no failure.
 settings.register_profile("lipsync", deadline=None)
 settings.load_profile("lipsync")
@@ -26,8 +28,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # In the background of a script Ctrl-C is ignored, and would be by the programs that tests interrupt, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-CLIPS = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,7 +70,7 @@ def clips() -> Path:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test sees the settings of whoever runs it."""
-    for name in [name for name in os.environ if name.startswith("LIPSYNC_") and name != "LIPSYNC_REQUIRE"]:
+    for name in [name for name in os.environ if name.startswith("LIPSYNC_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
 

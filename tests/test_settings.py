@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.presets import (
+from lipsync_cli.settings import (
     DubSettings,
     bounds,
     choose_preset,

@@ -24,7 +24,7 @@ from lipsync_cli.core import errors
 from lipsync_cli.core.concurrency import cpu_name
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.media.resize_clip import write_picture, write_sound
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 SCHEMA = 2
 

@@ -38,7 +38,7 @@ def main() -> None:
 def _run(job: dict[str, Any]) -> dict[str, Any]:
     from lipsync_cli.dubbing.request import DubRequest
     from lipsync_cli.engines.protocol import Measurable
-    from lipsync_cli.presets import DubSettings
+    from lipsync_cli.settings import DubSettings
 
     request = DubRequest(
         Path(job["video"]), Path(job["audio"]), Path(job["output"]), DubSettings(**job["settings"]), overwrite=True

@@ -14,7 +14,7 @@ from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table, stderr
 from lipsync_cli.cli.paths import check_input, make_folder, write_text
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.presets import DubSettings, resolve_settings
+from lipsync_cli.settings import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.benchmark.measure import Case, Plan

@@ -14,7 +14,7 @@ import typer
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.media.containers import BY_NAME, STREAMABLE
-from lipsync_cli.presets import DubSettings, bounds, option_name, preset_names
+from lipsync_cli.settings import DubSettings, bounds, option_name, preset_names
 
 SETTINGS_PANEL = "Settings (defaults come from the preset)"
 OUTPUT_PANEL = "Output"

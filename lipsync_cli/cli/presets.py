@@ -9,7 +9,7 @@ import typer
 from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table
 from lipsync_cli.cli.dub.explain import display
-from lipsync_cli.presets import DubSettings, bounds, choose_preset, load_preset, preset_names, resolve_settings
+from lipsync_cli.settings import DubSettings, bounds, choose_preset, load_preset, preset_names, resolve_settings
 
 SCHEMA = 1
 

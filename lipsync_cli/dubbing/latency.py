@@ -8,7 +8,7 @@ from typing import Any
 from lipsync_cli.dubbing.chunk_grid import frames_per_chunk, frames_to_begin
 from lipsync_cli.dubbing.report import LedgerEntry
 from lipsync_cli.engines.protocol import Generator
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 STAGES = ("decode", "track", "select", "crop", "generate", "composite", "encode")
 

@@ -48,7 +48,7 @@ from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.media.pixels import decoded_format
 from lipsync_cli.media.probe import probe, require_audio, require_video
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
 MOST_DRAWERS = 4

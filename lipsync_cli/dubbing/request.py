@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 
 @dataclass(frozen=True, slots=True)

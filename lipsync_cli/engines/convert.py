@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import ModelError, OutputError
-from lipsync_cli.model_files import digest
+from lipsync_cli.hub.files import digest
 
 
 def convert(card: hub.ModelCard, checkpoint: Path, folder: Path, *, role: str = "") -> hub.Weights:

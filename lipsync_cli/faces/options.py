@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 
 @dataclass(frozen=True, slots=True)

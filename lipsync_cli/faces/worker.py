@@ -1,7 +1,8 @@
 """dlib in a process of its own, so that faces are found and read while the networks draw.
 
 dlib keeps Python's lock while it works, which is most of what tracking costs; in the same process the generator's
-threads would wait for it. ``python -m lipsync_cli.faces.worker`` serves one parent over its pipes, and ends with them.
+threads would wait for it. ``python -m lipsync_cli.faces.worker`` serves one parent over its pipes, and ends with
+them.
 """
 
 from __future__ import annotations

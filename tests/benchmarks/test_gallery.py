@@ -14,7 +14,7 @@ from benchmarks.gallery_list import HELD_OUT, ROOT, read_people
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.evaluation.suite.results import compare, read_document
 
-LIST = Path(__file__).parent / "gallery.toml"
+LIST = ROOT / "benchmarks" / "gallery.toml"
 ONE = '[[entry]]\nname = "one"\nshows = "x"\nvideo = "seen.mp4"\n'
 
 

@@ -7,11 +7,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from test_end_to_end import in_this_process
 
 from lipsync_cli.benchmark.measure import Case, _figures, _Prepared
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.resize_clip import write_picture, write_sound
+from tests.cli.test_end_to_end import in_this_process
 
 
 def test_a_short_bench_with_a_drawn_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

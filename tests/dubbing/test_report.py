@@ -23,7 +23,7 @@ from lipsync_cli.dubbing.report import (
     peak_rss_mb,
 )
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 
 def make_report(**changes: object) -> DubReport:

@@ -10,10 +10,10 @@ import pytest
 from lipsync_cli.dubbing.pipeline import dub
 from lipsync_cli.dubbing.report import DubReport
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.presets import resolve_settings
+from lipsync_cli.settings import resolve_settings
+from tests.helpers.paths import SAMPLES
 from tests.helpers.synthetic import run_ffmpeg
 
-SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 PORTRAIT, SPEECH = SAMPLES / "portrait.mp4", SAMPLES / "speech.wav"
 
 

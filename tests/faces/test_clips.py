@@ -17,8 +17,9 @@ from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.detection import create_detector
 from lipsync_cli.faces.jitter import corner_jitter
 from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
+from tests.helpers.paths import SAMPLES
 
-PORTRAIT = Path(__file__).resolve().parents[2] / "samples" / "portrait.mp4"
+PORTRAIT = SAMPLES / "portrait.mp4"
 TALKING = [
     "clips/resyncer_page/set_1__driving.mp4",
     "clips/sadtalker_ref/WDA_KatieHill_000.mp4",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import lipsync_cli
+import lipsync_cli.dubbing
 from lipsync_cli.dubbing.report import DubReport, LedgerEntry
 from lipsync_cli.dubbing.request import DubRequest
 from tests.dubbing.test_report import make_report
@@ -39,5 +39,5 @@ class FakePipeline:
         module = ModuleType("lipsync_cli.dubbing.pipeline")
         module.dub, module.explain = self.dub, self.explain  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "lipsync_cli.dubbing.pipeline", module)
-        monkeypatch.setattr(lipsync_cli, "pipeline", module, raising=False)
+        monkeypatch.setattr(lipsync_cli.dubbing, "pipeline", module, raising=False)
         return self

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lipsync_cli import hub, model_files
+from lipsync_cli import hub
 from lipsync_cli.core.errors import EnvironmentProblem, LipsyncError, ModelError
+from lipsync_cli.hub import files
 
 CONTENT = b"weights of a model"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -161,18 +162,18 @@ def test_the_digest_of_a_large_file_is_remembered_until_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(model_files, "REMEMBERED_BYTES", 4)
+    monkeypatch.setattr(files, "REMEMBERED_BYTES", 4)
     path = tmp_path / "large"
     path.write_bytes(b"first")
-    first = model_files.digest(path, afresh=False)
+    first = files.digest(path, afresh=False)
     hashed = []
-    monkeypatch.setattr(model_files.hashlib, "file_digest", lambda file, kind: hashed.append(1) or hashlib.sha256())
-    assert model_files.digest(path, afresh=False) == first
+    monkeypatch.setattr(files.hashlib, "file_digest", lambda file, kind: hashed.append(1) or hashlib.sha256())
+    assert files.digest(path, afresh=False) == first
     assert hashed == []
-    model_files.digest(path, afresh=True)
+    files.digest(path, afresh=True)
     assert hashed == [1]
     path.write_bytes(b"other!")
-    model_files.digest(path, afresh=False)
+    files.digest(path, afresh=False)
     assert hashed == [1, 1]
 
 

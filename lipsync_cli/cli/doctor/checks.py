@@ -128,7 +128,7 @@ def cache_folder() -> Row:
 
 def settings() -> Row:
     """The user's file and environment."""
-    from lipsync_cli.presets import config_path, resolve_settings, suggest_variable, unknown_variables
+    from lipsync_cli.settings import config_path, resolve_settings, suggest_variable, unknown_variables
 
     resolve_settings(None, {})
     unknown = unknown_variables()
@@ -147,7 +147,7 @@ def models() -> Row:
     bad = [check for card in local for check in hub.verify(card) if check.state != "ok"]
     if bad:
         return Row("models", "fail", f"{bad[0].model} {bad[0].role}: {bad[0].detail}", hub.REINSTALL)
-    from lipsync_cli.presets import DubSettings
+    from lipsync_cli.settings import DubSettings
 
     default = DubSettings().model
     if default not in {card.name for card in cards}:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lipsync_cli.cli.doctor.checks import Row
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 # Encoders a dub may ask for, the first of them without being told to.
 NEEDED = ("libx264", "aac")

@@ -17,7 +17,7 @@ from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.media.containers import container_for
 from lipsync_cli.media.output import STDOUT, check_output
-from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
+from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.report import DubReport

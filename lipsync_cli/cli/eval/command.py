@@ -15,7 +15,7 @@ from lipsync_cli.cli.eval import options as e
 from lipsync_cli.cli.paths import check_folder, check_input, make_folder, write_text
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.presets import DubSettings, choose_preset, resolve_settings
+from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip import ClipScore

@@ -12,7 +12,7 @@ from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, emit_lines, emit_table
 from lipsync_cli.cli.paths import check_folder, check_input
 from lipsync_cli.cli.progress import progress
-from lipsync_cli.presets import DubSettings, resolve_settings
+from lipsync_cli.settings import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.cli.inspect.face_scan import Survey

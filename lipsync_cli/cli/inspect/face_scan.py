@@ -17,7 +17,7 @@ from lipsync_cli.faces.options import QualityOptions, TrackOptions
 from lipsync_cli.faces.summary import ShotSummary, TrackSummary, summarise
 from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 HEADER = ("face", "shot", "from", "to", "frames", "dubbable", "width", "yaw", "otherwise")
 STILL_S = Fraction(1, 25)

@@ -23,7 +23,7 @@ from lipsync_cli.engines.lip_forcing.nn.speech import SpeechEncoder
 from lipsync_cli.engines.lip_forcing.nn.transformer import LipForcingTransformer
 from lipsync_cli.engines.lip_forcing.parallel.ranks import SharedTransformer
 from lipsync_cli.engines.lip_forcing.weight_roles import ROLES, load_role
-from lipsync_cli.model_files import cache_folder
+from lipsync_cli.hub.files import cache_folder
 from lipsync_cli.nn.checkpoints import load_strictly, read_tensors
 from lipsync_cli.nn.wan.taew import Taew
 from lipsync_cli.nn.wan.umt5 import TextSizes, create_umt5, encode_tokens, tokenize, umt5_tensors

@@ -39,7 +39,7 @@ from lipsync_cli.evaluation.suite.manifest import Clip, donors
 from lipsync_cli.evaluation.suite.plain import plain
 from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 Protocol = Literal["self", "cross", "original", "shifted", "foreign"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

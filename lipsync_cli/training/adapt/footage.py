@@ -23,7 +23,7 @@ from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 Indices = npt.NDArray[np.int64]
 OnFrame = Callable[[int, int | None], None]

@@ -20,7 +20,7 @@ from lipsync_cli.engines.mini.adapter import AdapterInfo, require_adaptable, wri
 from lipsync_cli.engines.mini.generator import LipForcingMini
 from lipsync_cli.engines.registry import choose_device, load_generator
 from lipsync_cli.media.output import PartialFile, check_place
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 from lipsync_cli.training.adapt.adapt import Adapted, AdaptRecipe, Check, Course, adapt
 from lipsync_cli.training.adapt.footage import OnFrame, collect
 
@@ -85,8 +85,8 @@ def adapt_video(
 ) -> AdaptReport:
     """Fit the model to a video and write the adapter, and a sheet if wanted; ``on_check`` gets seconds of training.
 
-    Raises the errors of ``lipsync_cli.core.errors``, ModelError when held-out frames gained nothing; then no adapter is
-    written, and one that was there stays.
+    Raises the errors of ``lipsync_cli.core.errors``, ModelError when held-out frames gained nothing; then no
+    adapter is written, and one that was there stays.
     """
     generator, card = _prepare(request)
     spec = generator.spec

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from lipsync_cli import hub
-from lipsync_cli.model_files import digest
+from lipsync_cli.hub.files import digest
 
 WEIGHTS = "weights.safetensors"
 

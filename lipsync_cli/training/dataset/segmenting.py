@@ -34,7 +34,7 @@ from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.crop_video import write_crops
 from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.media.video import open_frames
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 from lipsync_cli.training.dataset.format import (
     LATENT_RATE,
     MEL_MARGIN,

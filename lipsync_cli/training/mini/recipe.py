@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.engines.mini.config import MiniConfig
-from lipsync_cli.presets import presets_dir
+from lipsync_cli.settings import presets_dir
 from lipsync_cli.training.dataset.audio_augment import HearingRecipe
 from lipsync_cli.training.mini.adversarial import SharpenRecipe
 from lipsync_cli.training.mini.autoencoder import AutoencoderRecipe

@@ -225,7 +225,8 @@ def test_matrices_do_what_opencv_does(height, width, size):
 
 def test_the_cpus_painter_needs_no_torch():
     code = (
-        "import sys; from tests.helpers.composite_scenes import *; from lipsync_cli.compositing.backend import make_painter;"
+        "import sys; from tests.helpers.composite_scenes import *;"
+        "from lipsync_cli.compositing.backend import make_painter;"
         "from lipsync_cli.compositing.compositor import Compositor; from lipsync_cli.engines.passthrough import *;"
         "info = video(); rgb = smooth_rgb(320, 240); patch = wild(unchanged(crop_of(rgb, alignment(info))));"
         "painter = make_painter('auto', 'cpu', Passthrough()); frame = frame_of(info, rgb);"

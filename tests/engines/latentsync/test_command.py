@@ -17,8 +17,7 @@ from lipsync_cli.engines.latentsync.config import LatentSyncConfig, read_config
 from lipsync_cli.engines.registry import Sampling, load_generator
 from lipsync_cli.media.probe import probe
 from tests.helpers.narrow_latentsync import CONFIG, TABLE, make_folder, published_unet
-
-SAMPLES = Path(__file__).parents[3] / "samples"
+from tests.helpers.paths import SAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +195,9 @@ def test_a_file_without_a_digest_must_be_pinned_and_is_called_unverified(tmp_pat
     weights = hub.Weights(role="unet", file=pinned, licence="none")
     card = hub.ModelCard(name="m", version=1, kind="latentsync", weights=(weights,))
     (tmp_path / "w.pt").write_bytes(b"anything")
-    monkeypatch.setattr("lipsync_cli.model_files.on_hub", lambda *args: None)
+    monkeypatch.setattr("lipsync_cli.hub.files.on_hub", lambda *args: None)
     assert [check.state for check in hub.verify(card)] == ["absent"]
-    monkeypatch.setattr("lipsync_cli.model_files.on_hub", lambda *args: tmp_path / "w.pt")
+    monkeypatch.setattr("lipsync_cli.hub.files.on_hub", lambda *args: tmp_path / "w.pt")
     assert [check.state for check in hub.verify(card)] == ["unverified"]
     assert hub.resolve_weights(card, "unet") == tmp_path / "w.pt"
     assert len(card.sha256) == 64
@@ -209,7 +208,7 @@ def test_a_file_without_a_digest_must_be_pinned_and_is_called_unverified(tmp_pat
         return tmp_path / "w.pt"
 
     assert [check.state for check in hub.pull(card, download=download)] == ["unverified"] and not fetched
-    monkeypatch.setattr("lipsync_cli.model_files.on_hub", lambda *args: None)
+    monkeypatch.setattr("lipsync_cli.hub.files.on_hub", lambda *args: None)
     assert [check.state for check in hub.pull(card, download=download)] == ["unverified"]
     assert fetched == [("owner/name", "0" * 40, "w.pt")]
     hub.write_card(card, tmp_path)

@@ -49,7 +49,7 @@ def test_foreign_weights_are_named(tmp_path: Path) -> None:
     save_file(tensors, path)
     card = hub.load_card(other)
     weights = card.weights[0].model_copy(
-        update={"bytes": path.stat().st_size, "sha256": hub.model_files.digest(path, afresh=True)}
+        update={"bytes": path.stat().st_size, "sha256": hub.files.digest(path, afresh=True)}
     )
     with pytest.raises(ModelError, match=r"1 missing \(no_audio\)"):
         load_generator(card.model_copy(update={"weights": (weights,)}), device="cpu")

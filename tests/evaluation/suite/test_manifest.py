@@ -12,7 +12,7 @@ from lipsync_cli.core.errors import InputError
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.evaluation.suite.manifest import Clip, donors, read_manifest
 from lipsync_cli.evaluation.suite.protocols import Plan, items, scored_frames
-from lipsync_cli.presets import DubSettings
+from lipsync_cli.settings import DubSettings
 
 
 @pytest.fixture

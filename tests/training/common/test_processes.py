@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from lipsync_cli.training.common.runtime import Runtime
+from tests.helpers.paths import ROOT
 from tests.helpers.prepared_folder import write_prepared
 from tests.helpers.small_stages import STAGES, Weights
 
 pytest.importorskip("accelerate", reason="needs accelerate, of the train extra")
 
-ROOT = Path(__file__).resolve().parents[2]
 # A normalisation or softmax takes away what these add: their gradient is rounding errors, of which Adam makes steps.
 WITHOUT_GRADIENT = ("head.bias", "head_out.bias")
 

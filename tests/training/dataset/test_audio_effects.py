@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +11,7 @@ from lipsync_cli.training.dataset import audio_effects as sound
 from lipsync_cli.training.dataset.audio_augment import Heard, HearingRecipe, at_tempo, change, hear
 from lipsync_cli.training.dataset.format import MEL_MARGIN, SAMPLES_PER_FRAME, mel_rows
 from lipsync_cli.training.mini.latents import LatentClip, batch_at, long_enough, states_at
+from tests.helpers.paths import SAMPLES
 
 RATE, MARGIN = 16_000, MEL_MARGIN * 160 + 200
 OFF = dict.fromkeys(("pitch", "tempo", "room", "equaliser", "noise", "codec"), 0.0)
@@ -34,7 +33,7 @@ def power(samples: np.ndarray, low: float, high: float) -> float:
 
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
-    with open_speech(Path(__file__).parents[2] / "samples" / "speech.wav") as spans:
+    with open_speech(SAMPLES / "speech.wav") as spans:
         return np.concatenate([span.samples[0] for span in spans])[: 2 * RATE + 2 * MARGIN]
 
 

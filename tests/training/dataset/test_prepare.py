@@ -25,9 +25,9 @@ from lipsync_cli.training.dataset.format import (
 from lipsync_cli.training.dataset.limits import Limits
 from lipsync_cli.training.dataset.loader import load_clips
 from lipsync_cli.training.dataset.prepare import PrepareOptions, prepare, read_work
+from tests.helpers.paths import SAMPLES
 from tests.helpers.synthetic import make_video, run_ffmpeg
 
-SAMPLES = Path(__file__).parents[2] / "samples"
 FRAMES, GAP = 70, range(26, 34)
 LOOSE = {"trusted_confidence": 2.0, "confidence": -1.0, "frozen": 1.0}
 

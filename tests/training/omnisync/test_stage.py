@@ -37,10 +37,10 @@ from lipsync_cli.training.omnisync.data import (
 from lipsync_cli.training.omnisync.pairing import Dropout, PairingRule, Pairs, SigmaDensity
 from lipsync_cli.training.omnisync.run import OmniSyncRun, train_omnisync
 from lipsync_cli.training.omnisync.stage import edit_losses, load_omnisync_recipe
+from tests.helpers.paths import SAMPLES
 from tests.helpers.prepared_folder import write_prepared
 from tests.training.omnisync.test_pairing import head
 
-SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 FRAMES = 32
 TABLE = {
     "crop_size": 32, "width": 24, "feed_forward": 32, "layers": 2, "heads": 2, "time_frequencies": 8,

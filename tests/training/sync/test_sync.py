@@ -23,6 +23,7 @@ from lipsync_cli.training.sync.check import SHIFTS, check_expert, offset_errors
 from lipsync_cli.training.sync.data import SyncClip, cut_mouths, disturb_picture, plain_mouths, sync_batches
 from lipsync_cli.training.sync.run import load_mouths, train_sync
 from lipsync_cli.training.sync.stage import SyncRecipe, sync_losses
+from tests.helpers.paths import ROOT
 from tests.helpers.prepared_folder import write_prepared
 
 SMALL = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)
@@ -166,7 +167,7 @@ def test_an_undisturbed_picture_is_what_the_margin_surrounds() -> None:
 def test_from_prepared_clips_to_weights_that_eval_loads(prepared: Path, tmp_path: Path, monkeypatch) -> None:
     model = tmp_path / "model"
     model.mkdir()
-    card = (Path(__file__).parents[2] / "models" / "sync-mini" / "model.toml").read_text()
+    card = (ROOT / "models" / "sync-mini" / "model.toml").read_text()
     (model / "model.toml").write_text(card)
     said: list[str] = []
     recipe = SyncRecipe(steps=1, clips=2, frames=20, save_every=1)

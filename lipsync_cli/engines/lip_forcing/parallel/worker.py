@@ -1,4 +1,4 @@
-"""A helper of ``ranks``: ``python -m lipsync_cli.engines.lip_forcing.parallel.worker JOB`` serves passes until told to stop.
+"""A helper of ``ranks``: ``python -m`` this module with JOB serves passes until told to stop.
 
 JOB is JSON: ``port`` and ``devices`` of the group, ``rank``, ``device``, ``dtype``, the transformer's ``config``,
 ``threads``, ``float8`` and ``compile``. Standard input is held open by rank 0; when it closes, so does the helper.

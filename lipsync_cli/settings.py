@@ -18,11 +18,12 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lipsync_cli.core.errors import UsageError
+from lipsync_cli.core.resources import resource_folder
 
 DEFAULT_PRESET = "balanced"
 ENV_PREFIX = "LIPSYNC_"
 # Variables with the prefix that are not settings.
-ENV_OTHERS = frozenset({"LIPSYNC_CONFIG", "LIPSYNC_PRESET", "LIPSYNC_REQUIRE"})
+ENV_OTHERS = frozenset({"LIPSYNC_CONFIG", "LIPSYNC_PRESET"})
 
 X264Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
@@ -155,8 +156,7 @@ def bounds(name: str) -> str:
 
 def presets_dir() -> Path:
     """The presets of the installed package, or of the source tree it runs from."""
-    packaged = Path(__file__).parent / "_data" / "presets"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "presets"
+    return resource_folder("presets")
 
 
 def preset_names() -> list[str]:
