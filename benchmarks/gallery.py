@@ -34,9 +34,9 @@ from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.evaluation.accumulators import recut
 from lipsync_cli.evaluation.clip import ClipScore, Comparison, score_clip
-from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.clip_reader import MeasuredFrame
 from lipsync_cli.evaluation.metrics import METRICS, format_value
-from lipsync_cli.evaluation.networks import Judges, load_judges
+from lipsync_cli.evaluation.networks import MetricNetworks, load_judges
 from lipsync_cli.evaluation.suite.html import write_html
 from lipsync_cli.evaluation.suite.plain import plain
 from lipsync_cli.evaluation.suite.protocols import ItemResult, scored_frames
@@ -75,7 +75,7 @@ class Pictures:
     def __init__(self) -> None:
         self._strip, self._row = Strip(STRIP_PX), ContactSheet(ROW_COLUMNS, ROW_PX)
 
-    def observe(self, made: Reading, before: Reading | None) -> None:
+    def observe(self, made: MeasuredFrame, before: MeasuredFrame | None) -> None:
         """A scored frame and the same frame before dubbing."""
         self._strip.add(made, before)
         if before is not None and (crop := before.crop) is not None:
@@ -106,7 +106,7 @@ def whole_frames(source: Path, dub: Path) -> UInt8:
     return sheet.render()
 
 
-def show(person: Person, folder: Path, judges: Judges, settings: DubSettings, preset: str) -> Shown:
+def show(person: Person, folder: Path, judges: MetricNetworks, settings: DubSettings, preset: str) -> Shown:
     """Dub, score and draw one person; one without a face to dub is shown with the reason."""
     entry = person.entry
     source = piece(
@@ -131,7 +131,7 @@ def _score(
     source: Path,
     dub: Path,
     report: dict[str, Any],
-    judges: Judges,
+    judges: MetricNetworks,
     settings: DubSettings,
     pictures: Pictures,
     *,

@@ -88,7 +88,7 @@ class _Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BenchmarkPlan:
     """What to measure: each of ``cases`` in each of ``rounds``. ``peak_tflops`` is what the device could do."""
 
     cases: tuple[Case, ...]
@@ -101,7 +101,7 @@ def run_bench(
     video: Path,
     audio: Path,
     settings: DubSettings,
-    plan: Plan,
+    plan: BenchmarkPlan,
     folder: Path,
     *,
     on_round: Callable[[int, Case], None] = lambda number, case: None,

@@ -17,7 +17,7 @@ from lipsync_cli.core.errors import UsageError
 from lipsync_cli.settings import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.benchmark.measure import Case, Plan
+    from lipsync_cli.benchmark.measure import BenchmarkPlan, Case
 
 app = typer.Typer(add_completion=False)
 
@@ -73,10 +73,10 @@ def bench(
         check_input(path, "a talking clip" if path == video else "a file with sound")
     chosen = [_numbers("--lengths", lengths), _numbers("--heights", heights)]
     _check_numbers(*chosen)
-    from lipsync_cli.benchmark.measure import Plan
+    from lipsync_cli.benchmark.measure import BenchmarkPlan
 
     make_folder(out.parent)
-    told = _run(video, audio, settings, Plan(_cases(*chosen), rounds, random_weights, tflops), quiet)
+    told = _run(video, audio, settings, BenchmarkPlan(_cases(*chosen), rounds, random_weights, tflops), quiet)
     write_text(out, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if as_json:
         emit_json(told)
@@ -107,7 +107,9 @@ def _cases(lengths: list[Fraction], heights: list[Fraction]) -> tuple[Case, ...]
     return tuple(dict.fromkeys([*at_first, *(Case(lengths[0], int(height)) for height in heights)]))
 
 
-def _run(video: Path | None, audio: Path | None, settings: DubSettings, plan: Plan, quiet: bool) -> dict[str, Any]:
+def _run(
+    video: Path | None, audio: Path | None, settings: DubSettings, plan: BenchmarkPlan, quiet: bool
+) -> dict[str, Any]:
     from lipsync_cli.benchmark.measure import run_bench
 
     def on_round(number: int, case: Case) -> None:

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from lipsync_cli.compositing.numpy_backend import CpuPainter, Painter
+from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.engines.protocol import DrawsOnDevice, Generator
 
-PAINTING_DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda")
 
 
-def paints_on_device(compositor: str, device: str) -> bool:
+def composites_on_device(compositor: str, device: str) -> bool:
     """Whether the setting ``compositor`` (auto, cpu, device) means torch on the resolved ``device``.
 
     ``auto`` does on CUDA. Raises UsageError for a device that was asked for and cannot.
     """
-    if compositor == "device" and device not in PAINTING_DEVICES:
+    if compositor == "device" and device not in DEVICES:
         raise UsageError(
-            f"Pictures cannot be composed on {device}, only on {' and '.join(PAINTING_DEVICES)}.",
+            f"Pictures cannot be composed on {device}, only on {' and '.join(DEVICES)}.",
             hint="Use --set compositor=cpu: it works beside a model on any device.",
         )
     return compositor == "device" or (compositor == "auto" and device == "cuda")
 
 
-def make_painter(compositor: str, device: str, generator: Generator[Any]) -> Painter:
+def choose_backend(compositor: str, device: str, generator: Generator[Any]) -> CompositingBackend:
     """The arithmetic of composition; where it runs beside the generator, drawings stay on the device in between."""
-    on_device = paints_on_device(compositor, device)
+    on_device = composites_on_device(compositor, device)
     if isinstance(generator, DrawsOnDevice):
         generator.leave_drawings = on_device and generator.device.type == device
     if not on_device:
-        return CpuPainter()
+        return NumpyBackend()
     import torch
 
-    from lipsync_cli.compositing.torch_backend.backend import TorchPainter
+    from lipsync_cli.compositing.torch_backend.backend import TorchBackend
 
-    return TorchPainter(torch.device(device))
+    return TorchBackend(torch.device(device))

@@ -1,6 +1,6 @@
 """Putting generated crops back into the decoded planes, and changing nothing else.
 
-Order, checks and geometry are here; the arithmetic inside a plane's window is a painter's.
+Order, checks and geometry are here; the arithmetic inside a plane's window is a backend's.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.compositing.mask import FEATHER
-from lipsync_cli.compositing.numpy_backend import CpuPainter, Painter, PainterOptions, Target
-from lipsync_cli.compositing.warp import Window, covering_window
+from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend, PainterOptions, Target
+from lipsync_cli.compositing.warp import PatchWindow, covering_window
 from lipsync_cli.core.geometry import compose_affine, transform_points
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region
 from lipsync_cli.core.pixel_formats import PixelFormat, pixel_format
@@ -27,7 +27,7 @@ class Compositor:
 
     ``color_match`` removes smooth differences in colour between a patch and its surroundings; ``keep_detail``
     keeps the picture's own fine detail where the generator changed nothing; ``feather`` is the soft edge's width
-    in crop widths; ``region`` is what the generator writes; ``painter`` does the arithmetic, on the CPU unless it
+    in crop widths; ``region`` is what the generator writes; ``backend`` does the arithmetic, on the CPU unless it
     is given. Stateless: a frame's result depends on that frame.
     """
 
@@ -39,14 +39,14 @@ class Compositor:
         color_match: bool = True,
         keep_detail: bool = True,
         feather: float = FEATHER,
-        painter: Painter | None = None,
+        backend: CompositingBackend | None = None,
     ) -> None:
         """Raises InputError for a pixel format or colour matrix that cannot be edited in place."""
         rgb_to_planes(pixel_format(info.pix_fmt), info.color)
         self._color = info.color
         self._siting = chroma_siting(info.codec)
         self._options = PainterOptions(region, color_match, keep_detail, feather)
-        self._painter = painter or CpuPainter()
+        self._backend = backend or NumpyBackend()
 
     def blend(self, frame: Frame, patches: Sequence[Patch]) -> Frame:
         """``frame`` with ``patches`` painted in order; the input is never changed.
@@ -63,7 +63,7 @@ class Compositor:
         for patch in visible:
             _check(patch)
             targets = self._targets(planes, patch, fmt)
-            painted = self._painter.paint(patch, targets, fmt, convert, self._options)
+            painted = self._backend.paint(patch, targets, fmt, convert, self._options)
             for target, codes in zip(targets, painted, strict=True):
                 planes[target.plane] = _with_codes(planes[target.plane], target, codes)
         return replace(frame, planes=tuple(planes), rgb=None)
@@ -74,7 +74,7 @@ class Compositor:
         shape = rows.stop - rows.start, columns.stop - columns.start
         shift = np.array([[1.0, 0, -columns.start], [0, 1, -rows.start]])
         in_window = compose_affine(shift, patch.source.alignment.matrix)
-        grids: dict[tuple[int, int], tuple[Float64, Window]] = {}
+        grids: dict[tuple[int, int], tuple[Float64, PatchWindow]] = {}
         targets = []
         for index, plane in enumerate(planes):
             if fmt.plane_shift(index) not in grids:

@@ -13,7 +13,7 @@ import numpy as np
 from lipsync_cli.compositing.color_match import color_field, with_detail
 from lipsync_cli.compositing.colorspace import RgbToPlanes, to_codes
 from lipsync_cli.compositing.mask import face_outline, mask_within
-from lipsync_cli.compositing.warp import Window, sample_layer
+from lipsync_cli.compositing.warp import PatchWindow, sample_layer
 from lipsync_cli.core.geometry import of_each_channel
 from lipsync_cli.core.mouth_region import Region
 from lipsync_cli.core.pixel_formats import PixelFormat
@@ -41,11 +41,11 @@ class Target:
 
     plane: int
     codes: Plane
-    window: Window
+    window: PatchWindow
     to_crop: Float64
 
 
-class Painter(Protocol):
+class CompositingBackend(Protocol):
     """Whoever does the arithmetic. All of them do the same; results may differ by a code value of rounding."""
 
     def paint(
@@ -61,7 +61,7 @@ class Painter(Protocol):
         ...
 
 
-class CpuPainter:
+class NumpyBackend:
     """Paints with NumPy and OpenCV; the reference for others."""
 
     def paint(
@@ -72,7 +72,7 @@ class CpuPainter:
         convert: RgbToPlanes,
         options: PainterOptions,
     ) -> list[Plane]:
-        """See Painter."""
+        """See CompositingBackend."""
         overlay = _overlay(patch, convert, options)
         return [codes for group in of_one_grid(targets) for codes in _painted(group, overlay, fmt)]
 

@@ -14,7 +14,7 @@ MAX_OVERSAMPLING = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PatchWindow:
     """Rows ``y0 … y1`` and columns ``x0 … x1`` (ends excluded) of a plane."""
 
     x0: int
@@ -32,7 +32,7 @@ class Window:
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
-def covering_window(to_crop: Float64, crop_shape: tuple[int, int], plane_shape: tuple[int, int]) -> Window:
+def covering_window(to_crop: Float64, crop_shape: tuple[int, int], plane_shape: tuple[int, int]) -> PatchWindow:
     """The samples of a plane that a crop of ``crop_shape`` can reach, by its plane→crop matrix; may be empty."""
     rows, columns = crop_shape
     corners = np.array([[-0.5, -0.5], [columns - 0.5, -0.5], [-0.5, rows - 0.5], [columns - 0.5, rows - 0.5]])
@@ -40,10 +40,10 @@ def covering_window(to_crop: Float64, crop_shape: tuple[int, int], plane_shape: 
     limit = np.array([plane_shape[1], plane_shape[0]])
     x0, y0 = np.clip(np.floor(placed.min(0)), 0, limit).astype(int)
     x1, y1 = np.clip(np.ceil(placed.max(0)) + 1, 0, limit).astype(int)
-    return Window(int(x0), int(y0), int(x1), int(y1))
+    return PatchWindow(int(x0), int(y0), int(x1), int(y1))
 
 
-def sample_layer(layer: Float32, to_crop: Float64, window: Window) -> Float32:
+def sample_layer(layer: Float32, to_crop: Float64, window: PatchWindow) -> Float32:
     """Values of crop layers ``[h w]`` or ``[h w c]``, c ≤ 4, at the samples of ``window``; 0 beyond the crop.
 
     Cubic where the crop is enlarged. Where it shrinks, each sample is the mean over its own area, by sampling

@@ -246,7 +246,7 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class GeneratedCrop:
     """What a generator made of a crop: RGB float32 ``[s s 3]`` in [0, 1].
 
     ``rgb`` is an array; only a generator that was asked to (``generate.protocol.DrawsOnDevice``) leaves it in its
@@ -269,13 +269,13 @@ class Patch:
     ``weight`` in [0, 1] fades the whole patch, for the hand-over between dubbed and untouched frames.
     """
 
-    drawing: Drawing
+    drawing: GeneratedCrop
     source: Crop
     weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratorSpec:
+class ModelSpec:
     """What a generator needs and holds; the pipeline's buffers and the latency ledger follow from it.
 
     ``template`` names an AlignmentTemplate; ``first_chunk_frames`` and ``chunk_frames`` say how many crops a

@@ -18,7 +18,7 @@ from typing import Any
 
 from lipsync_cli import hub
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.compositing.backend import make_painter, paints_on_device
+from lipsync_cli.compositing.backend import choose_backend, composites_on_device
 from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.concurrency import cores, in_background
 from lipsync_cli.core.errors import NoFaceError
@@ -32,7 +32,7 @@ from lipsync_cli.dubbing.report import DubReport, StageClock
 from lipsync_cli.dubbing.report_builder import make_report
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.dubbing.segments import SegmentOptions, Slot, dub_segments
-from lipsync_cli.dubbing.statistics import Tally
+from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.engines.protocol import Generator
 from lipsync_cli.engines.registry import Sampling, choose_device, load_generator
@@ -68,7 +68,7 @@ def dub(
     """
     with ExitStack() as stack:
         worker = stack.enter_context(_face_worker(request.settings))
-        job, clock, tally = prepare(request, beside=worker.start if worker else None), StageClock(), Tally()
+        job, clock, tally = prepare(request, beside=worker.start if worker else None), StageClock(), FrameStatistics()
         sheet = SheetMaker(job.stream) if request.sheet else None
         tracker = _tracker(job, worker)
         with clock.stage("load"):
@@ -126,7 +126,7 @@ def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], Non
     if beside is not None:
         beside()
     device = choose_device(settings.device)
-    paints_on_device(settings.compositor, device)
+    composites_on_device(settings.compositor, device)
     return Job(request, card, video, audio, stream, length, device, adapter)
 
 
@@ -146,9 +146,9 @@ def compose(
     """
     settings, spec = job.request.settings, generator.spec
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
-    painter = make_painter(settings.compositor, job.device, generator)
+    backend = choose_backend(settings.compositor, job.device, generator)
     region = REGIONS[spec.template]
-    compositor = Compositor(delivered, region=region, color_match=settings.color_match, painter=painter)
+    compositor = Compositor(delivered, region=region, color_match=settings.color_match, backend=backend)
     template = TEMPLATES[spec.template]
 
     def cut(frame: Frame, face: Face) -> Any:
@@ -231,7 +231,7 @@ def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def _observer(job: Job, tally: Tally, sheet: SheetMaker | None) -> Callable[[Slot], None]:
+def _observer(job: Job, tally: FrameStatistics, sheet: SheetMaker | None) -> Callable[[Slot], None]:
     def observe(slot: Slot) -> None:
         tally.add(slot, 1 / job.stream.rate)
         if sheet is not None:
@@ -240,7 +240,7 @@ def _observer(job: Job, tally: Tally, sheet: SheetMaker | None) -> Callable[[Slo
     return observe
 
 
-def _require_dubbed(job: Job, tally: Tally) -> None:
+def _require_dubbed(job: Job, tally: FrameStatistics) -> None:
     """NoFaceError when nothing was dubbed at all."""
     if tally.dubbed:
         return

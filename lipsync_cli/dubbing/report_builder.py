@@ -8,7 +8,7 @@ from lipsync_cli import __version__
 from lipsync_cli.core.types import MediaInfo
 from lipsync_cli.dubbing.latency import latency_ledger
 from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
-from lipsync_cli.dubbing.statistics import Tally
+from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.protocol import Generator
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_report(
-    job: Job, generator: Generator[Any], clock: StageClock, tally: Tally, *, warnings: tuple[str, ...]
+    job: Job, generator: Generator[Any], clock: StageClock, tally: FrameStatistics, *, warnings: tuple[str, ...]
 ) -> DubReport:
     """Everything ``lipsync dub --report`` tells."""
     settings, wall = job.request.settings, clock.elapsed
@@ -75,7 +75,7 @@ def file_entry(info: MediaInfo) -> FileEntry:
     )
 
 
-def _output_entry(job: Job, tally: Tally) -> FileEntry:
+def _output_entry(job: Job, tally: FrameStatistics) -> FileEntry:
     from lipsync_cli.media.probe import probe
 
     target = job.request.output
@@ -98,7 +98,7 @@ def _output_entry(job: Job, tally: Tally) -> FileEntry:
     )
 
 
-def _length_notes(job: Job, tally: Tally) -> tuple[str, ...]:
+def _length_notes(job: Job, tally: FrameStatistics) -> tuple[str, ...]:
     """What was done about unequal lengths, in sentences."""
     plan, said = job.length, []
     if plan.extend_picture:

@@ -18,7 +18,7 @@ import numpy as np
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.concurrency import in_threads
-from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Face, FaceState, Frame, Patch, TrackedFrame
+from lipsync_cli.core.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratedCrop, Patch, TrackedFrame
 from lipsync_cli.dubbing.chunk_grid import (
     GRID_TOLERANCE,
     MIN_SEGMENT_FRAMES,
@@ -77,7 +77,7 @@ class _Item:
     crop: Crop
     time: Fraction
     silence: float
-    drawing: Drawing | None = None
+    drawing: GeneratedCrop | None = None
 
 
 class Segment:
@@ -190,7 +190,7 @@ class Segment:
             self._require_none_owed()
         self._previous = items[-1].time
 
-    def _hand_over(self, drawings: list[Drawing | None]) -> None:
+    def _hand_over(self, drawings: list[GeneratedCrop | None]) -> None:
         """Give drawings to the crops that have waited longest."""
         if len(drawings) > len(self._owed):
             raise RuntimeError(

@@ -23,7 +23,7 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class Tally:
+class FrameStatistics:
     """Counts by reason, spans of frames treated alike, and one entry per track. Memory grows with tracks and spans.
 
     Times are seconds of the output.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from lipsync_cli.core.types import Crop, Drawing, GeneratorSpec
+from lipsync_cli.core.types import Crop, GeneratedCrop, ModelSpec
 from lipsync_cli.engines.protocol import CropChunk
 
 
@@ -13,7 +13,7 @@ class Passthrough:
     """Implements the whole protocol and changes nothing; for tests, and to see what the rest of the chain does."""
 
     def __init__(self, *, crop_size: int = 192, first_chunk_frames: int = 4, chunk_frames: int = 4) -> None:
-        self._spec = GeneratorSpec(
+        self._spec = ModelSpec(
             name="passthrough",
             template="lower-face",
             crop_size=crop_size,
@@ -25,12 +25,12 @@ class Passthrough:
         )
 
     @property
-    def spec(self) -> GeneratorSpec:
+    def spec(self) -> ModelSpec:
         return self._spec
 
     def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> None:
         """There is no state."""
 
-    def step(self, state: None, chunk: CropChunk) -> list[Drawing | None]:
+    def step(self, state: None, chunk: CropChunk) -> list[GeneratedCrop | None]:
         """None for every crop."""
         return [None] * len(chunk.crops)

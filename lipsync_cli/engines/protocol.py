@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from lipsync_cli.core.types import Crop, Drawing, Float32, GeneratorSpec
+from lipsync_cli.core.types import Crop, Float32, GeneratedCrop, ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class Generator(Protocol[S]):
     """
 
     @property
-    def spec(self) -> GeneratorSpec:
+    def spec(self) -> ModelSpec:
         """Geometry, chunking and audio needs."""
         ...
 
@@ -83,7 +83,7 @@ class Generator(Protocol[S]):
         """State of a segment whose first frame is at ``start`` seconds of the dub track."""
         ...
 
-    def step(self, state: S, chunk: CropChunk) -> list[Drawing | None]:
+    def step(self, state: S, chunk: CropChunk) -> list[GeneratedCrop | None]:
         """A drawing for each crop, or None to leave it alone; advances ``state`` in place.
 
         Only the last chunk of a segment may be shorter than ``spec.chunk_frames``, or, with ``spec.rate``, end
@@ -100,7 +100,7 @@ class Lagging(Protocol[S_contra]):
     later those of earlier chunks.
     """
 
-    def finish(self, state: S_contra) -> list[Drawing | None]:
+    def finish(self, state: S_contra) -> list[GeneratedCrop | None]:
         """Every drawing that is still owed; the segment has ended."""
         ...
 
@@ -127,8 +127,8 @@ class Measurable(Protocol):
 class DrawsOnDevice(Protocol):
     """A generator that can leave its drawings where it drew them, for a compositor on the same ``device``.
 
-    With ``leave_drawings`` set, ``Drawing.rgb`` is a tensor there whose values are final when ``step`` returns, so
-    it may be read from any stream.
+    With ``leave_drawings`` set, ``GeneratedCrop.rgb`` is a tensor there whose values are final when ``step``
+    returns, so it may be read from any stream.
     """
 
     device: torch.device

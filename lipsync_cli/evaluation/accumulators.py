@@ -12,7 +12,7 @@ import numpy as np
 from lipsync_cli.core.geometry import transform_points, warp_to_crop
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION
 from lipsync_cli.core.types import Crop, Float64, UInt8
-from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.clip_reader import MeasuredFrame
 from lipsync_cli.evaluation.measures import perceptual
 from lipsync_cli.evaluation.measures.identity import cosine_similarity
 from lipsync_cli.evaluation.measures.image import border_error, flicker, psnr, sharpness, squared_error, ssim
@@ -45,7 +45,7 @@ class Lips:
     apertures: list[float] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
 
-    def add(self, reading: Reading) -> None:
+    def add(self, reading: MeasuredFrame) -> None:
         self.times.append(reading.time)
         self.apertures.append(reading.aperture)
         self.frames.append(reading.index)
@@ -90,7 +90,7 @@ class TruthMeter:
     real: list[float] = field(default_factory=list)
     made: list[float] = field(default_factory=list)
 
-    def add(self, made: Reading, real: Reading) -> None:
+    def add(self, made: MeasuredFrame, real: MeasuredFrame) -> None:
         self.made.append(made.aperture)
         self.real.append(real.aperture)
         if made.face is not None and real.face is not None:
@@ -133,7 +133,7 @@ class SourceMeter:
     _flicker: tuple[FlickerMeter, FlickerMeter] = field(default_factory=lambda: (FlickerMeter(), FlickerMeter()))
     _seen: int = 0
 
-    def add(self, made: Reading, real: Reading) -> None:
+    def add(self, made: MeasuredFrame, real: MeasuredFrame) -> None:
         self.border.append(border_error(made.rgb, real.rgb))
         for meter, reading in zip(self._flicker, (made, real), strict=True):
             meter.add(reading.index, reading.rgb, real.crop)
@@ -157,7 +157,7 @@ class SourceMeter:
             "csim": mean_or_none(self.likeness),
         }
 
-    def _embed(self, reading: Reading) -> Float64:
+    def _embed(self, reading: MeasuredFrame) -> Float64:
         assert reading.face is not None
         patch = cut_patch(reading.rgb, self.to_display, pose_of_landmarks(reading.face.landmarks))
         return self.recogniser.embed(patch.rgb, transform_points(patch.matrix, reading.face.landmarks))

@@ -11,14 +11,21 @@ from pathlib import Path
 from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.errors import InputError, NoFaceError
 from lipsync_cli.evaluation.accumulators import FlickerMeter, Lips, SourceMeter, TruthMeter, mean_or_none
-from lipsync_cli.evaluation.clip_reader import ClipReader, Reading, count_frames, first_frame_time, on_grid, read_clip
+from lipsync_cli.evaluation.clip_reader import (
+    ClipReader,
+    MeasuredFrame,
+    count_frames,
+    first_frame_time,
+    on_grid,
+    read_clip,
+)
 from lipsync_cli.evaluation.measures.av_offset import SyncScore
 from lipsync_cli.evaluation.measures.lips import silent_aperture
 from lipsync_cli.evaluation.measures.stable_sync import StableSyncMeter
 from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, Run, score_runs
 from lipsync_cli.evaluation.measures.syncnet_track import SyncNetMeter
 from lipsync_cli.evaluation.metrics import METRICS, SOUND_METRICS
-from lipsync_cli.evaluation.networks import Judges
+from lipsync_cli.evaluation.networks import MetricNetworks
 from lipsync_cli.evaluation.reasons import why_not_measured
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.probe import probe
@@ -43,7 +50,7 @@ class Comparison:
     face: str = "largest"
     trim: bool = False
     scored: Callable[[int], bool] = lambda index: True
-    observe: Callable[[Reading, Reading | None], None] = lambda made, before: None
+    observe: Callable[[MeasuredFrame, MeasuredFrame | None], None] = lambda made, before: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,10 @@ class Measured:
 
 
 def score_clip(
-    path: Path, judges: Judges, comparison: Comparison | None = None, on_frame: OnFrame = lambda done, total: None
+    path: Path,
+    judges: MetricNetworks,
+    comparison: Comparison | None = None,
+    on_frame: OnFrame = lambda done, total: None,
 ) -> ClipScore:
     """Measure ``path`` and compare it with its sound; raises what ``measure_clip`` raises."""
     what = comparison or Comparison()
@@ -87,7 +97,7 @@ def score_clip(
 
 
 def measure_clip(
-    path: Path, judges: Judges, what: Comparison, on_frame: OnFrame = lambda done, total: None
+    path: Path, judges: MetricNetworks, what: Comparison, on_frame: OnFrame = lambda done, total: None
 ) -> Measured:
     """Read ``path`` and what it is compared with once: all that does not depend on a sound.
 
@@ -160,7 +170,7 @@ def _read(
 ) -> None:
     total = limit if limit is not None else made.video.frames
 
-    def timed() -> Iterator[tuple[Fraction, Reading | None]]:
+    def timed() -> Iterator[tuple[Fraction, MeasuredFrame | None]]:
         for reading in made.readings:
             if reading.index == limit:
                 return
@@ -185,7 +195,7 @@ def _read(
             meters.stable_sync.add(shown if usable else None)
 
 
-def _measure(meters: Measured, made: Reading, real: Reading | None, before: Reading | None) -> None:
+def _measure(meters: Measured, made: MeasuredFrame, real: MeasuredFrame | None, before: MeasuredFrame | None) -> None:
     meters.frames += 1
     meters.faces += made.face is not None
     meters.lips.add(made)
@@ -207,7 +217,7 @@ def _speech(path: Path) -> Iterator[SpeechTrack]:
         yield SpeechTrack(iter(spans))
 
 
-def score_measured(path: Path, judges: Judges, what: Comparison, meters: Measured) -> ClipScore:
+def score_measured(path: Path, judges: MetricNetworks, what: Comparison, meters: Measured) -> ClipScore:
     """Compare what was measured with the sound ``what`` names; may be asked again for another sound."""
     sound = what.sound or (path if probe(path).audio else None)
     values: dict[str, float | None] = {"flicker": mean_or_none(meters.flicker.values)}
@@ -275,7 +285,7 @@ def _stable_sync_values(meters: Measured, sound: Path, start: Fraction) -> dict[
     }
 
 
-def _leak(judges: Judges, runs: list[Run], original: Path | None) -> float | None:
+def _leak(judges: MetricNetworks, runs: list[Run], original: Path | None) -> float | None:
     """How much nearer the original sound is at offset 0 than at the median offset."""
     if original is None:
         return None

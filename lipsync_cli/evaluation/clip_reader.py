@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class MeasuredFrame:
     """One frame: ``time`` in seconds of the file's sound, RGB as stored, and the chosen face if usable."""
 
     index: int
@@ -49,7 +49,7 @@ class ClipReader:
 
     info: MediaInfo
     video: VideoInfo
-    readings: Iterator[Reading]
+    readings: Iterator[MeasuredFrame]
 
     @property
     def to_display(self) -> Float64:
@@ -81,15 +81,15 @@ def first_frame_time(path: Path) -> Fraction:
     return require_video(probe(path)).start - sound_origin(path)
 
 
-def _readings(tracked: Iterator[TrackedFrame], video: VideoInfo, origin: Fraction) -> Iterator[Reading]:
+def _readings(tracked: Iterator[TrackedFrame], video: VideoInfo, origin: Fraction) -> Iterator[MeasuredFrame]:
     for item in tracked:
         face = next((face for face in item.faces if face.state is FaceState.OK), None)
         crop = None if face is None else cut_crop(item.frame, face, video, LOWER_FACE, CROP_SIZE)
         yield _reading(item.frame, origin, face, crop)
 
 
-def _reading(frame: Frame, origin: Fraction, face: Face | None, crop: Crop | None) -> Reading:
-    return Reading(frame.index, frame.time - origin, pixels(frame), face, crop)
+def _reading(frame: Frame, origin: Fraction, face: Face | None, crop: Crop | None) -> MeasuredFrame:
+    return MeasuredFrame(frame.index, frame.time - origin, pixels(frame), face, crop)
 
 
 def on_grid(timed: Iterator[tuple[Fraction, T]], rate: int = GRID_RATE) -> Iterator[T]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
+class MetricNetworks:
     """The networks that score: the embedded expert always, the others for whoever has their weights.
 
     ``weights`` is the folder of the last three, ``stable_sync_file`` where that network came from.
@@ -36,11 +36,11 @@ class Judges:
 
 def load_judges(
     *, syncnet: Path | None = None, stable_sync: Path | None = None, weights: Path | None = None
-) -> Judges:
+) -> MetricNetworks:
     """Load them; ModelError for a file that was named and is not what it should be."""
     found = {metric: perceptual.find_weights(metric, weights) for metric in perceptual.FILES}
     scripts = {metric: None if path is None else perceptual.load_script(path) for metric, path in found.items()}
-    return Judges(
+    return MetricNetworks(
         load_expert(),
         None if syncnet is None else load_syncnet(syncnet),
         scripts["lpips"],

@@ -16,12 +16,12 @@ from lipsync_cli.evaluation.metrics import (
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip import Comparison
-    from lipsync_cli.evaluation.networks import Judges
+    from lipsync_cli.evaluation.networks import MetricNetworks
 
 WHOLE = "over all clips only; see the summary of a protocol"
 
 
-def why_not_measured(values: Mapping[str, float | None], judges: Judges, what: Comparison) -> dict[str, str]:
+def why_not_measured(values: Mapping[str, float | None], judges: MetricNetworks, what: Comparison) -> dict[str, str]:
     """Why metrics without a value have none, by name."""
     reasons = dict.fromkeys(METRICS, "too few frames to measure it")
     if what.truth is None:

@@ -11,29 +11,29 @@ from lipsync_cli.cli.app import app
 from lipsync_cli.cli.doctor import checks
 from lipsync_cli.cli.doctor import command as doctor
 from lipsync_cli.cli.doctor import smoke_test as rehearsal
-from lipsync_cli.cli.doctor.checks import Row, guarded_rows
+from lipsync_cli.cli.doctor.checks import CheckRow, guarded_rows
 from lipsync_cli.core.errors import EnvironmentProblem
 from tests.helpers.fake_pipeline import FakePipeline
 
 
-def fails() -> Row:
+def fails() -> CheckRow:
     raise EnvironmentProblem("No ffmpeg was found.", hint="Install it.")
 
 
-def breaks() -> Row:
+def breaks() -> CheckRow:
     raise ImportError("no module")
 
 
 def test_a_check_that_breaks_is_a_row_and_not_the_end() -> None:
-    rows = list(guarded_rows({"a": fails, "b": breaks, "c": lambda: Row("c", "ok", "fine")}))
-    assert rows[0] == Row("a", "fail", "No ffmpeg was found.", "Install it.")
+    rows = list(guarded_rows({"a": fails, "b": breaks, "c": lambda: CheckRow("c", "ok", "fine")}))
+    assert rows[0] == CheckRow("a", "fail", "No ffmpeg was found.", "Install it.")
     assert (rows[1].status, rows[1].detail) == ("fail", "ImportError: no module")
     assert rows[2].status == "ok"
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("warn", 0), ("fail", 6)])
 def test_only_failures_fail(monkeypatch: pytest.MonkeyPatch, status: str, code: int) -> None:
-    row = Row("thing", status, "as it is", "" if status == "ok" else "Mend it.")  # type: ignore[arg-type]
+    row = CheckRow("thing", status, "as it is", "" if status == "ok" else "Mend it.")  # type: ignore[arg-type]
     monkeypatch.setattr(doctor, "CHECKS", {"thing": lambda: row})
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == code

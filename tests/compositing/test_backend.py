@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.compositing.backend import make_painter, paints_on_device
-from lipsync_cli.compositing.numpy_backend import CpuPainter
-from lipsync_cli.compositing.torch_backend.backend import TorchPainter
+from lipsync_cli.compositing.backend import choose_backend, composites_on_device
+from lipsync_cli.compositing.numpy_backend import NumpyBackend
+from lipsync_cli.compositing.torch_backend.backend import TorchBackend
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.engines.mini.generator import LipForcingMini
 from lipsync_cli.engines.passthrough import Passthrough
@@ -27,21 +27,21 @@ from tests.helpers.tiny_mini import CONFIG, make_networks
     ],
 )
 def test_the_setting(compositor, device, there):
-    assert paints_on_device(compositor, device) is there
+    assert composites_on_device(compositor, device) is there
 
 
 def test_a_device_without_the_arithmetic_is_refused_with_a_way_out():
     with pytest.raises(UsageError, match="mps") as caught:
-        paints_on_device("device", "mps")
+        composites_on_device("device", "mps")
     assert "compositor=cpu" in str(caught.value.hint)
 
 
 def test_drawings_stay_exactly_where_they_are_wanted():
     generator = LipForcingMini(make_networks(), CONFIG)
     assert isinstance(generator, DrawsOnDevice) and not generator.leave_drawings
-    painter = make_painter("device", "cpu", generator)
-    assert isinstance(painter, TorchPainter) and painter.device == torch.device("cpu")
+    backend = choose_backend("device", "cpu", generator)
+    assert isinstance(backend, TorchBackend) and backend.device == torch.device("cpu")
     assert generator.leave_drawings
-    assert isinstance(make_painter("auto", "cpu", generator), CpuPainter)
+    assert isinstance(choose_backend("auto", "cpu", generator), NumpyBackend)
     assert not generator.leave_drawings
-    assert isinstance(make_painter("device", "cpu", Passthrough()), TorchPainter)
+    assert isinstance(choose_backend("device", "cpu", Passthrough()), TorchBackend)

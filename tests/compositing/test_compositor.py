@@ -13,7 +13,7 @@ from lipsync_cli.compositing.colorspace import planes_from_rgb
 from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import pixel_format
-from lipsync_cli.core.types import Drawing, Patch
+from lipsync_cli.core.types import GeneratedCrop, Patch
 from tests.helpers.composite_scenes import (
     FORMATS,
     ORIENTED,
@@ -77,7 +77,7 @@ def test_a_feature_lands_where_it_was_drawn(face: float) -> None:
     y, x = np.mgrid[0:size, 0:size]
     dot = np.exp(-((x - 50.25) ** 2 + (y - 62.5) ** 2) / (2 * 5.0**2)).astype(np.float32)
     crop = crop_of(rgb, placed)
-    patch = Patch(Drawing(crop.rgb / np.float32(255) + 0.5 * dot[..., None]), crop)
+    patch = Patch(GeneratedCrop(crop.rgb / np.float32(255) + 0.5 * dot[..., None]), crop)
     frame = frame_of(info, rgb)
     out = Compositor(info, color_match=False).blend(frame, [patch])
     lift = out.planes[0].astype(float) - frame.planes[0]
@@ -115,7 +115,7 @@ def test_a_colour_shift_is_removed(pix_fmt: str, shift: tuple[float, float, floa
     info = video(pix_fmt)
     rgb = smooth_rgb(info.width, info.height)
     frame, crop = frame_of(info, rgb), crop_of(rgb, alignment(info))
-    patch = Patch(Drawing(np.clip(crop.rgb / np.float32(255) + np.float32(shift), 0, 1)), crop)
+    patch = Patch(GeneratedCrop(np.clip(crop.rgb / np.float32(255) + np.float32(shift), 0, 1)), crop)
     unit = 1 << (info.bit_depth - 8)
     out = Compositor(info).blend(frame, [patch])
     raw = Compositor(info, color_match=False, keep_detail=False).blend(frame, [patch])
@@ -131,7 +131,7 @@ def test_the_colour_match_ignores_a_chin_in_the_ring() -> None:
     frame, crop = frame_of(info, rgb), crop_of(rgb, alignment(info, size))
     generated = np.full((size, size, 3), 0.55, np.float32)
     generated[int(0.82 * size) :, int(0.35 * size) : int(0.65 * size)] -= 0.3
-    out = Compositor(info).blend(frame, [Patch(Drawing(generated), crop)])
+    out = Compositor(info).blend(frame, [Patch(GeneratedCrop(generated), crop)])
     mouth = out.planes[0][115:125, 150:170].astype(float) - frame.planes[0][115:125, 150:170]
     assert np.abs(mouth).max() <= 2
 
@@ -143,7 +143,7 @@ def test_the_pictures_own_detail_stays_where_nothing_changed() -> None:
     frame, crop = frame_of(info, rgb, noise=4), crop_of(rgb, alignment(info, size, face=180, angle=0))
     generated = crop.rgb / np.float32(255)
     generated[28:38, 22:42] = 0.2
-    out = Compositor(info).blend(frame, [Patch(Drawing(generated), crop)])
+    out = Compositor(info).blend(frame, [Patch(GeneratedCrop(generated), crop)])
     cheek, mouth = (slice(140, 150), slice(105, 115)), (slice(117, 124), slice(145, 175))
     assert out.planes[0][cheek].std() > 0.9 * frame.planes[0][cheek].std()
     assert out.planes[0][mouth].std() < 0.2 * frame.planes[0][mouth].std()
@@ -157,7 +157,7 @@ def test_ten_bits_stay_ten_bits() -> None:
     columns = crop.alignment.matrix
     x = (np.arange(96) - columns[0, 2]) / columns[0, 0]
     exact = np.interp(x, np.arange(info.width), rgb[0, :, 0]).astype(np.float32)
-    patch = Patch(Drawing(np.broadcast_to(exact[None, :, None], (96, 96, 3)).copy()), crop)
+    patch = Patch(GeneratedCrop(np.broadcast_to(exact[None, :, None], (96, 96, 3)).copy()), crop)
     out = Compositor(info, color_match=False, keep_detail=False).blend(frame, [patch])
     row = out.planes[0][130, 110:210].astype(int)
     np.testing.assert_allclose(row, frame.planes[0][130, 110:210].astype(int), atol=1)
@@ -181,9 +181,11 @@ def test_bad_patches_and_formats_are_refused() -> None:
     rgb = smooth_rgb(info.width, info.height)
     frame, patch = frame_of(info, rgb), unchanged(crop_of(rgb, alignment(info)))
     with pytest.raises(ValueError, match="finite"):
-        Compositor(info).blend(frame, [replace(patch, drawing=Drawing(np.full_like(patch.drawing.rgb, np.nan)))])
+        Compositor(info).blend(
+            frame, [replace(patch, drawing=GeneratedCrop(np.full_like(patch.drawing.rgb, np.nan)))]
+        )
     with pytest.raises(ValueError, match="96×96×3"):
-        Compositor(info).blend(frame, [replace(patch, drawing=Drawing(patch.drawing.rgb[:-1]))])
+        Compositor(info).blend(frame, [replace(patch, drawing=GeneratedCrop(patch.drawing.rgb[:-1]))])
     with pytest.raises(InputError, match="rgb565"):
         Compositor(replace(info, pix_fmt="rgb565le"))
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.core.types import Drawing, TrackedFrame
+from lipsync_cli.core.types import GeneratedCrop, TrackedFrame
 from lipsync_cli.dubbing.report import StageClock
 from lipsync_cli.dubbing.segments import dub_segments, hold_frames
 from lipsync_cli.engines.protocol import Lagging
@@ -42,8 +42,8 @@ class Late(Recorder):
         return [self.drawn(number) for number in state[self.lost :]]
 
     @staticmethod
-    def drawn(number: int) -> Drawing:
-        return Drawing(np.full((SIZE, SIZE, 3), number, np.float32))
+    def drawn(number: int) -> GeneratedCrop:
+        return GeneratedCrop(np.full((SIZE, SIZE, 3), number, np.float32))
 
 
 @settings(max_examples=40, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.core.types import Drawing, Frame, GeneratorSpec, TrackedFrame
+from lipsync_cli.core.types import Frame, GeneratedCrop, ModelSpec, TrackedFrame
 from lipsync_cli.dubbing.chunk_grid import chunk_end, frames_per_chunk, frames_to_begin
 from lipsync_cli.dubbing.report import StageClock
 from lipsync_cli.dubbing.segments import dub_segments, hold_frames
@@ -25,8 +25,8 @@ class Clocked(Recorder):
         self.heard: list[tuple[int, int]] = []
 
     @property
-    def spec(self) -> GeneratorSpec:
-        return GeneratorSpec(
+    def spec(self) -> ModelSpec:
+        return ModelSpec(
             "clocked", "lower-face", 4, 9, 12, 0, Fraction(1, 5), Fraction(1, 10), audio="waveform", rate=Fraction(25)
         )
 
@@ -34,7 +34,7 @@ class Clocked(Recorder):
         self.times.append(list(chunk.times))
         self.heard.append((chunk.wave.first, len(chunk.wave.samples)))
         assert chunk.mel.rows.shape == (0, 80)
-        return [Drawing(np.ones((4, 4, 3), np.float32))] * len(chunk.crops)
+        return [GeneratedCrop(np.ones((4, 4, 3), np.float32))] * len(chunk.crops)
 
 
 def dub(stamps: list[Fraction]) -> Clocked:

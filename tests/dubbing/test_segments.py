@@ -17,17 +17,17 @@ from lipsync_cli.core.types import (
     Alignment,
     AudioSpan,
     Crop,
-    Drawing,
     Face,
     FaceState,
     Frame,
-    GeneratorSpec,
+    GeneratedCrop,
+    ModelSpec,
     TrackedFrame,
 )
 from lipsync_cli.dubbing.chunk_grid import MIN_SEGMENT_FRAMES
 from lipsync_cli.dubbing.report import StageClock
 from lipsync_cli.dubbing.segments import SegmentOptions, dub_segments, hold_frames
-from lipsync_cli.dubbing.statistics import Tally
+from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.passthrough import Passthrough
 
 SIZE = 8
@@ -44,8 +44,8 @@ class Recorder:
     begun: list[tuple[int, Fraction]] = field(default_factory=list)
 
     @property
-    def spec(self) -> GeneratorSpec:
-        return GeneratorSpec("recorder", "lower-face", SIZE, self.first, self.rest, 3, Fraction(1, 5), Fraction(1, 5))
+    def spec(self) -> ModelSpec:
+        return ModelSpec("recorder", "lower-face", SIZE, self.first, self.rest, 3, Fraction(1, 5), Fraction(1, 5))
 
     def begin(self, references, start, *, seed):
         self.begun.append((len(references), start))
@@ -57,7 +57,7 @@ class Recorder:
         first, last = chunk.times[0], chunk.times[-1]
         assert chunk.mel.first <= (first - self.spec.audio_before_s) * 100
         assert chunk.mel.first + len(chunk.mel.rows) - 1 >= (last + self.spec.audio_after_s) * 100
-        return [Drawing(np.ones((SIZE, SIZE, 3), np.float32))] * len(chunk.crops)
+        return [GeneratedCrop(np.ones((SIZE, SIZE, 3), np.float32))] * len(chunk.crops)
 
 
 class Plane(np.ndarray):
@@ -100,7 +100,7 @@ def run(patterns, generator=None, opts=None, track_speech=None, shots=None, **th
         TrackedFrame(make_frame(i), shots[i] if shots else 0, tuple(make_face(t) for t in sorted(tracks)))
         for i, tracks in enumerate(patterns)
     )
-    tally = Tally()
+    tally = FrameStatistics()
     frames = dub_segments(
         tracked,
         generator or Recorder(),
@@ -182,7 +182,7 @@ def test_two_faces_are_dubbed_side_by_side():
 def test_reasons_come_from_the_faces_state():
     states = [FaceState.PROFILE, FaceState.COVERED, FaceState.TOO_SMALL, FaceState.CUT_OFF, FaceState.NOT_CHOSEN]
     tracked = (TrackedFrame(make_frame(i), 0, (make_face(0, state),)) for i, state in enumerate(states))
-    tally = Tally()
+    tally = FrameStatistics()
     list(
         dub_segments(
             tracked, Recorder(), speech(), cut, lambda f, p: f, options(), clock=StageClock(),

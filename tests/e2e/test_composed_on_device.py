@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.compositing.torch_backend.backend import TorchPainter
+from lipsync_cli.compositing.torch_backend.backend import TorchBackend
 from lipsync_cli.core.types import Patch
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
@@ -40,14 +40,14 @@ def compare(
     """Dub ten frames both ways; at most one code value apart, in less than ``share`` of what the dub changed."""
     source = portrait_variant(tmp_path / "in.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p10le", seconds=0.4)
     seen: list[str] = []
-    paint = TorchPainter.paint
+    paint = TorchBackend.paint
 
-    def watched(self: TorchPainter, patch: Patch, *rest: object) -> object:
+    def watched(self: TorchBackend, patch: Patch, *rest: object) -> object:
         assert isinstance(patch.drawing.rgb, torch.Tensor)
         seen.append(patch.drawing.rgb.device.type)
         return paint(self, patch, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(TorchPainter, "paint", watched)
+    monkeypatch.setattr(TorchBackend, "paint", watched)
     dub(source, tmp_path / "cpu.mkv", device, "compositor=cpu", *settings)
     assert not seen
     report = dub(source, tmp_path / "device.mkv", device, "compositor=device", *settings)

@@ -15,10 +15,10 @@ from lipsync_cli.core.timeline import nearest_frames
 from lipsync_cli.core.types import Alignment, Crop, Face, FaceState
 from lipsync_cli.evaluation.accumulators import FlickerMeter, SourceMeter, TruthMeter
 from lipsync_cli.evaluation.clip import Comparison, measure_clip, score_measured
-from lipsync_cli.evaluation.clip_reader import Reading, on_grid
+from lipsync_cli.evaluation.clip_reader import MeasuredFrame, on_grid
 from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter
 from lipsync_cli.evaluation.measures.syncnet_track import SyncNetMeter
-from lipsync_cli.evaluation.networks import Judges, load_judges
+from lipsync_cli.evaluation.networks import MetricNetworks, load_judges
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini
 from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
@@ -39,12 +39,12 @@ def test_the_grid_shows_what_is_on_screen(rate: Fraction, count: int) -> None:
     assert list(on_grid(iter([]))) == []
 
 
-def reading(index: int, rgb: np.ndarray, opening: float = 0.0) -> Reading:
+def reading(index: int, rgb: np.ndarray, opening: float = 0.0) -> MeasuredFrame:
     points = MEAN_FACE[:, :2] * 100 + 20
     points[[65, 66, 67], 1] += 100 * opening
     face = Face(0, (20.0, 20.0, 120.0, 120.0), points, 1.0, 0.0, FaceState.OK)
     crop = Crop(np.ascontiguousarray(rgb[:96, :96]), Alignment(UPRIGHT, 96), points)
-    return Reading(index, Fraction(index, 25), rgb, face, crop)
+    return MeasuredFrame(index, Fraction(index, 25), rgb, face, crop)
 
 
 def noise(seed: int) -> np.ndarray:
@@ -126,12 +126,12 @@ def test_syncnet_scores_a_track_with_the_sound_of_its_time(tmp_path: Path) -> No
 
 
 @pytest.fixture(scope="module")
-def judges() -> Judges:
+def judges() -> MetricNetworks:
     return load_judges()
 
 
 @pytest.mark.clips
-def test_a_real_clip_is_in_sync_and_a_delay_is_found(clips: Path, judges: Judges) -> None:
+def test_a_real_clip_is_in_sync_and_a_delay_is_found(clips: Path, judges: MetricNetworks) -> None:
     path = clips / "clips" / "grid" / "s2_bbaf1n.mp4"
     plain, late = Comparison(original=path), Comparison(delay=Fraction(5, 25))
     measured = measure_clip(path, judges, plain)

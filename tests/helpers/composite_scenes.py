@@ -11,7 +11,17 @@ from lipsync_cli.compositing.colorspace import chroma_siting, planes_from_rgb
 from lipsync_cli.compositing.compositor import touched_region
 from lipsync_cli.core.geometry import compose_affine, warp_to_crop
 from lipsync_cli.core.pixel_formats import pixel_format
-from lipsync_cli.core.types import Alignment, ColorInfo, Crop, Drawing, Float32, Float64, Frame, Patch, VideoInfo
+from lipsync_cli.core.types import (
+    Alignment,
+    ColorInfo,
+    Crop,
+    Float32,
+    Float64,
+    Frame,
+    GeneratedCrop,
+    Patch,
+    VideoInfo,
+)
 
 FORMATS = ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "gray", "gray10le", "gbrp")
 SIDE = [
@@ -95,12 +105,12 @@ def crop_of(rgb: Float32, placed: Alignment) -> Crop:
 
 
 def unchanged(crop: Crop, weight: float = 1.0) -> Patch:
-    return Patch(Drawing((crop.rgb / 255).astype(np.float32)), crop, weight)
+    return Patch(GeneratedCrop((crop.rgb / 255).astype(np.float32)), crop, weight)
 
 
 def wild(patch: Patch, seed: int = 0) -> Patch:
     noise = np.random.default_rng(seed).random(patch.drawing.rgb.shape, np.float32)
-    return replace(patch, drawing=Drawing(noise))
+    return replace(patch, drawing=GeneratedCrop(noise))
 
 
 def assert_untouched_outside(info: VideoInfo, before: Frame, after: Frame, placed: Alignment) -> int:

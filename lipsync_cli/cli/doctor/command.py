@@ -50,7 +50,7 @@ def doctor(as_json: o.Json = False, debug: o.Debug = False) -> None:
         raise typer.Exit(EXIT_ENVIRONMENT)
 
 
-def _show(row: checks.Row) -> None:
+def _show(row: checks.CheckRow) -> None:
     typer.echo(f"{typer.style(f'{row.status:4}', fg=COLORS[row.status])}  {row.name:16}  {row.detail}")
     if row.fix:
         emit_lines([f"{'':24}{row.fix}"])

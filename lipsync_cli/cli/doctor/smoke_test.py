@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from lipsync_cli.cli.doctor.checks import Row
+from lipsync_cli.cli.doctor.checks import CheckRow
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.settings import DubSettings
 
@@ -16,15 +16,15 @@ USEFUL = ("libx265", "libvpx-vp9", "libopus", "libsvtav1")
 SECONDS = 2.0
 
 
-def ffmpeg() -> Row:
+def ffmpeg() -> CheckRow:
     """The executable that encodes."""
     from lipsync_cli.media.ffmpeg import find_ffmpeg
 
     found = find_ffmpeg()
-    return Row("ffmpeg", "ok", f"{found.version_text} ({found.path})")
+    return CheckRow("ffmpeg", "ok", f"{found.version_text} ({found.path})")
 
 
-def codecs() -> Row:
+def codecs() -> CheckRow:
     """What it can encode."""
     from lipsync_cli.media.ffmpeg import find_ffmpeg
 
@@ -32,13 +32,13 @@ def codecs() -> Row:
     missing = [name for name in (*NEEDED, *USEFUL) if name not in encoders]
     fix = "Install a full build of ffmpeg, or the Python package imageio-ffmpeg."
     if any(name in NEEDED for name in missing):
-        return Row("codecs", "fail", f"missing: {', '.join(missing)}", fix)
+        return CheckRow("codecs", "fail", f"missing: {', '.join(missing)}", fix)
     if missing:
-        return Row("codecs", "warn", f"missing: {', '.join(missing)}; only needed when asked for", fix)
-    return Row("codecs", "ok", ", ".join((*NEEDED, *USEFUL)))
+        return CheckRow("codecs", "warn", f"missing: {', '.join(missing)}; only needed when asked for", fix)
+    return CheckRow("codecs", "ok", ", ".join((*NEEDED, *USEFUL)))
 
 
-def rehearsal() -> Row:
+def rehearsal() -> CheckRow:
     """A whole dub of two synthetic seconds: a drawn head, a voice-like tone, no model."""
     from lipsync_cli.core.contact_sheets import save_png
     from lipsync_cli.dubbing import pipeline
@@ -56,5 +56,5 @@ def rehearsal() -> Row:
         report = pipeline.dub(request, lambda done, total: None)
     detail = f"{report.frames_out} frames of a drawn head in {time.perf_counter() - began:.1f} s"
     if not report.frames_dubbed:
-        return Row("dub", "fail", f"no face was found in {detail}", "Reinstall lipsync-cli and dlib-bin.")
-    return Row("dub", "ok", detail)
+        return CheckRow("dub", "fail", f"no face was found in {detail}", "Reinstall lipsync-cli and dlib-bin.")
+    return CheckRow("dub", "ok", detail)

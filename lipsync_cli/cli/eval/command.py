@@ -19,8 +19,8 @@ from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip import ClipScore
-    from lipsync_cli.evaluation.networks import Judges
-    from lipsync_cli.evaluation.suite.protocols import Item, ItemResult, Plan
+    from lipsync_cli.evaluation.networks import MetricNetworks
+    from lipsync_cli.evaluation.suite.protocols import Item, ItemResult, SuitePlan
     from lipsync_cli.evaluation.suite.results import Compared
 
 SCHEMA = 1
@@ -93,7 +93,7 @@ def _check_mode(given: dict[str, Any]) -> None:
         raise UsageError(f"{wrong[0]} does not go with {chosen[0]}.", hint="See lipsync eval --help.")
 
 
-def _judges(given: dict[str, Any]) -> Judges:
+def _judges(given: dict[str, Any]) -> MetricNetworks:
     if given["syncnet"] is not None:
         check_input(given["syncnet"], "syncnet_v2.model")
     if given["stable_sync"] is not None:
@@ -186,7 +186,7 @@ def _run_protocols(given: dict[str, Any]) -> None:
         emit_lines(markdown(rows).splitlines())
 
 
-def _plan(given: dict[str, Any]) -> Plan:
+def _plan(given: dict[str, Any]) -> SuitePlan:
     protocols = given["protocol"] or ["self", "cross"]
     unknown = [name for name in protocols if name not in e.PROTOCOLS]
     if unknown:
@@ -202,17 +202,17 @@ def _plan(given: dict[str, Any]) -> Plan:
     if seconds is not None and seconds <= 0:
         raise UsageError("--seconds must be more than 0.")
     from lipsync_cli.evaluation.suite.manifest import read_manifest
-    from lipsync_cli.evaluation.suite.protocols import Plan
+    from lipsync_cli.evaluation.suite.protocols import SuitePlan
 
     where = dict(pair.split("=", 1) for pair in given["where"] or [])
     clips = read_manifest(given["manifest"], where=where, limit=given["limit"])
     make_folder(given["out"])
-    return Plan(
+    return SuitePlan(
         clips, tuple(dict.fromkeys(protocols)), given["out"], settings, choose_preset(given["preset"]), seconds
     )
 
 
-def _settings_told(plan: Plan) -> dict[str, Any]:
+def _settings_told(plan: SuitePlan) -> dict[str, Any]:
     seconds = None if plan.seconds is None else float(plan.seconds)
     return {"preset": plan.preset, "seconds": seconds, **plan.settings.model_dump(mode="json")}
 

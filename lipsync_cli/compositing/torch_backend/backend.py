@@ -1,6 +1,6 @@
 """The arithmetic of composition with torch, on the device that drew the patches.
 
-``composite.painter.CpuPainter`` is the reference: lines, constants, windows, linear operators and the number of
+``composite.backend.NumpyBackend`` is the reference: lines, constants, windows, linear operators and the number of
 sub-samples come from its modules, so the two can differ in arithmetic only. Of a picture only the windows that a
 patch reaches travel, as code values, there and back.
 """
@@ -22,8 +22,8 @@ from lipsync_cli.core.pixel_formats import PixelFormat
 from lipsync_cli.core.types import Patch, Plane
 
 
-class TorchPainter:
-    """A ``composite.painter.Painter`` on ``device``, a CUDA device or, for tests, the CPU.
+class TorchBackend:
+    """A ``composite.backend.CompositingBackend`` on ``device``, a CUDA device or, for tests, the CPU.
 
     It works in a CUDA stream of its own, so composition does not wait for what the generator has begun since. Held:
     a few matrices for each size of crop.
@@ -44,7 +44,7 @@ class TorchPainter:
         convert: RgbToPlanes,
         options: PainterOptions,
     ) -> list[Plane]:
-        """See Painter."""
+        """See CompositingBackend."""
         with torch.cuda.stream(self._stream):
             overlay, finite = self._space.overlay(patch, convert, options)
             painted = [

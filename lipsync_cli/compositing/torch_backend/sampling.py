@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lipsync_cli.compositing.warp import Window, oversampling
+from lipsync_cli.compositing.warp import PatchWindow, oversampling
 from lipsync_cli.core.geometry import compose_affine, invert_affine
 from lipsync_cli.core.types import Float64
 
 
-def sample_layers(layers: Tensor, to_crop: Float64, window: Window) -> Tensor:
+def sample_layers(layers: Tensor, to_crop: Float64, window: PatchWindow) -> Tensor:
     """Values ``[c h w]`` of crop layers ``[c rows columns]`` at the samples of ``window``; see ``sample_layer``.
 
     torch's bicubic kernel is OpenCV's (Keys, a = −0.75), and both let every tap beyond the crop count as 0.

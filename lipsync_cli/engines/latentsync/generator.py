@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.core.types import Crop, Drawing, Float32, GeneratorSpec
+from lipsync_cli.core.types import Crop, Float32, GeneratedCrop, ModelSpec
 from lipsync_cli.engines import mouth_mask
 from lipsync_cli.engines.latentsync import parity
 from lipsync_cli.engines.latentsync.config import COMPRESSION, KIND, LatentSyncConfig
@@ -81,7 +81,7 @@ class LatentSync:
         self._spec = _spec(config, name, self.dtype, release=release)
 
     @property
-    def spec(self) -> GeneratorSpec:
+    def spec(self) -> ModelSpec:
         return self._spec
 
     def flops_per_frame(self) -> float:
@@ -105,7 +105,7 @@ class LatentSync:
         return LatentSyncState(start, noise, Heard.at(start))
 
     @torch.inference_mode()
-    def step(self, state: LatentSyncState, chunk: CropChunk) -> list[Drawing | None]:
+    def step(self, state: LatentSyncState, chunk: CropChunk) -> list[GeneratedCrop | None]:
         """Speak up to the chunk's last time, then hand out the picture nearest to each crop's own."""
         positions = [(time - state.start) * self.config.rate for time in chunk.times]
         on_screen = [*([state.shown] if state.shown else []), *zip(positions, chunk.crops, strict=True)]
@@ -150,14 +150,14 @@ class LatentSync:
         mean, deviation = self.networks.vae.encode(pictures)
         return mean if state.draws is None else mean + deviation * state.draws.normal(*mean.shape)
 
-    def _picture(self, state: LatentSyncState, index: int, crop: Crop, wave: WaveSpan) -> Drawing | None:
-        drawing = Drawing(state.pictures[index])
+    def _picture(self, state: LatentSyncState, index: int, crop: Crop, wave: WaveSpan) -> GeneratedCrop | None:
+        drawing = GeneratedCrop(state.pictures[index])
         if not self.release:
             return drawing
         spoken = parity.video_frames(len(self._hearing.whole_track(state.heard, wave)))
         if index + state.heard.first_frame >= spoken:
             return None
-        return Drawing(mouth_mask.mouth_only(drawing.on_host(), crop.rgb))
+        return GeneratedCrop(mouth_mask.mouth_only(drawing.on_host(), crop.rgb))
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         """RGB ``[f 3 s s]`` in [0, 1] on the device."""
@@ -165,9 +165,9 @@ class LatentSync:
         return stacked.permute(0, 3, 1, 2).float() / 255
 
 
-def _spec(config: LatentSyncConfig, name: str, dtype: torch.dtype, *, release: bool) -> GeneratorSpec:
+def _spec(config: LatentSyncConfig, name: str, dtype: torch.dtype, *, release: bool) -> ModelSpec:
     rate = Fraction(config.rate)
-    return GeneratorSpec(
+    return ModelSpec(
         name=name,
         template=config.template,
         crop_size=config.crop_size,

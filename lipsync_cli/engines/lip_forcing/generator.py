@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.core.types import Crop, Drawing, Float32, GeneratorSpec
+from lipsync_cli.core.types import Crop, Float32, GeneratedCrop, ModelSpec
 from lipsync_cli.engines import mouth_mask
 from lipsync_cli.engines.lip_forcing import parity
 from lipsync_cli.engines.lip_forcing.config import KIND, LipForcingConfig
@@ -114,7 +114,7 @@ class LipForcing:
         with torch.inference_mode():
             self._text = networks.transformer.read_text(networks.text.to(self.device))
         rate = Fraction(config.rate)
-        self._spec = GeneratorSpec(
+        self._spec = ModelSpec(
             name=name,
             template=config.template,
             crop_size=config.crop_size,
@@ -137,7 +137,7 @@ class LipForcing:
         )
 
     @property
-    def spec(self) -> GeneratorSpec:
+    def spec(self) -> ModelSpec:
         return self._spec
 
     def flops_per_frame(self) -> float:
@@ -161,7 +161,7 @@ class LipForcing:
         )
 
     @torch.inference_mode()
-    def step(self, state: LipForcingState, chunk: CropChunk) -> list[Drawing | None]:
+    def step(self, state: LipForcingState, chunk: CropChunk) -> list[GeneratedCrop | None]:
         """Speak up to the chunk's last time, then hand out the picture nearest to each crop's own."""
         positions = [(time - state.start) * self.config.rate for time in chunk.times]
         on_screen = [*([state.shown] if state.shown else []), *zip(positions, chunk.crops, strict=True)]
@@ -213,14 +213,14 @@ class LipForcing:
             state.draws = parity.SingleDraw(latents, size, self.device, self.dtype)
         return state.draws.noises(first, chunk, steps)
 
-    def _picture(self, state: LipForcingState, index: int, crop: Crop, chunk: CropChunk) -> Drawing | None:
-        drawing = Drawing(state.pictures[index])
+    def _picture(self, state: LipForcingState, index: int, crop: Crop, chunk: CropChunk) -> GeneratedCrop | None:
+        drawing = GeneratedCrop(state.pictures[index])
         if not self.release:
             return drawing
         latents = parity.latent_frames(len(chunk.wave.samples), self.config)
         if index >= parity.video_frames(latents):
             return None
-        return Drawing(mouth_mask.mouth_only(drawing.on_host(), crop.rgb))
+        return GeneratedCrop(mouth_mask.mouth_only(drawing.on_host(), crop.rgb))
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
         """RGB ``[t 3 s s]`` in [0, 1] on the device."""

@@ -26,7 +26,7 @@ class Drawer:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="lipsync-draw") if several else None
 
     def draw(self, shots: Sequence[Shot], *, leave: bool = False) -> list[Float32 | Tensor]:
-        """``Drawing.rgb`` of each; with ``leave`` on the device that drew it."""
+        """``GeneratedCrop.rgb`` of each; with ``leave`` on the device that drew it."""
         if not self.on_cpu:
             return [self._on_device(shot, leave=leave) for shot in shots]
         each = -(-len(shots) // self.threads)

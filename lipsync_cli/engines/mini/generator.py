@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.landmarks68 import from_closed_to_open, mouth_aperture
-from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Float32, Float64, GeneratorSpec
+from lipsync_cli.core.types import MEL_RATE, Crop, Float32, Float64, GeneratedCrop, ModelSpec
 from lipsync_cli.engines.mini.config import KIND, VERSION, MiniConfig, read_config
 from lipsync_cli.engines.mini.drawer import Drawer, pixels_of
 from lipsync_cli.engines.mini.drawing_opencv import Shot
@@ -111,7 +111,7 @@ class LipForcingMini:
         self._drawer = Drawer(self.networks.renderer, sharpen=config.sharpen, on_cpu=self._on_cpu, threads=drawers)
         hop = Fraction(1, MEL_RATE)
         ahead = Fraction(config.chunk, LATENT_RATE) + (MEL_ROWS - ROWS_BEFORE) * hop
-        self._spec = GeneratorSpec(
+        self._spec = ModelSpec(
             name=name,
             template=config.template,
             crop_size=config.crop_size,
@@ -129,7 +129,7 @@ class LipForcingMini:
         )
 
     @property
-    def spec(self) -> GeneratorSpec:
+    def spec(self) -> ModelSpec:
         return self._spec
 
     @torch.inference_mode()
@@ -154,7 +154,7 @@ class LipForcingMini:
         return MiniState(start, seed, cache, bank, self._rest(z), z, empty)
 
     @torch.inference_mode()
-    def step(self, state: MiniState, chunk: CropChunk) -> list[Drawing | None]:
+    def step(self, state: MiniState, chunk: CropChunk) -> list[GeneratedCrop | None]:
         """Speak up to the chunk's last time, then draw every crop at its own."""
         positions = [(time - state.start) * LATENT_RATE for time in chunk.times]
         while state.first_index + len(state.z) <= math.ceil(positions[-1]):
@@ -167,7 +167,7 @@ class LipForcingMini:
         shots, jaws = zip(*(self._shot(state, *each) for each in states), strict=True)
         self._forget(state, math.floor(positions[-1]))
         pictures = self._drawer.draw(shots, leave=self.leave_drawings)
-        return [Drawing(picture, jaw) for picture, jaw in zip(pictures, jaws, strict=True)]
+        return [GeneratedCrop(picture, jaw) for picture, jaw in zip(pictures, jaws, strict=True)]
 
     def _shot(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> tuple[Shot, Float64]:
         """How to draw a crop with the mouth state ``[1 latent]``, and its jaw. Offers the crop to the bank."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.core.mouth_region import REGIONS, generation_region
-from lipsync_cli.core.types import MEL_RATE, Crop, Drawing, Float32, GeneratorSpec
+from lipsync_cli.core.types import MEL_RATE, Crop, Float32, GeneratedCrop, ModelSpec
 from lipsync_cli.engines.lip_forcing.generator import Codec
 from lipsync_cli.engines.model_clock import ON_TIME, crop_at
 from lipsync_cli.engines.omnisync.config import KIND, OmniSyncConfig
@@ -90,7 +90,7 @@ class OmniSync:
         self._spec = _spec(config, name, self.dtype)
 
     @property
-    def spec(self) -> GeneratorSpec:
+    def spec(self) -> ModelSpec:
         return self._spec
 
     def flops_per_frame(self) -> float:
@@ -111,7 +111,7 @@ class OmniSync:
         return OmniSyncState(start, seed, codec.begin(), codec.begin(), MouthTrack.begin())
 
     @torch.inference_mode()
-    def step(self, state: OmniSyncState, chunk: CropChunk) -> list[Drawing | None]:
+    def step(self, state: OmniSyncState, chunk: CropChunk) -> list[GeneratedCrop | None]:
         """Edit up to the chunk's last time, then hand out what is final: the picture nearest to each crop's time."""
         positions = [(time - state.start) * self.config.rate for time in chunk.times]
         on_screen = [*([state.shown] if state.shown else []), *zip(positions, chunk.crops, strict=True)]
@@ -122,19 +122,19 @@ class OmniSync:
         return self._ready(state, state.made)
 
     @torch.inference_mode()
-    def finish(self, state: OmniSyncState) -> list[Drawing | None]:
+    def finish(self, state: OmniSyncState) -> list[GeneratedCrop | None]:
         """The pictures that waited for another window."""
         if state.tail is not None:
             self._decode(state, state.tail)
             state.tail = None
         return self._ready(state, None)
 
-    def _ready(self, state: OmniSyncState, limit: int | None) -> list[Drawing | None]:
+    def _ready(self, state: OmniSyncState, limit: int | None) -> list[GeneratedCrop | None]:
         """Pictures of the crops that have waited longest, those before frame ``limit``, all of them if None."""
-        out: list[Drawing | None] = []
+        out: list[GeneratedCrop | None] = []
         while state.owed and (limit is None or floor(state.owed[0] + Fraction(1, 2)) < limit):
             wanted = min(floor(state.owed.popleft() + Fraction(1, 2)), state.made - 1)
-            out.append(Drawing(state.pictures[wanted]))
+            out.append(GeneratedCrop(state.pictures[wanted]))
             state.pictures = {index: picture for index, picture in state.pictures.items() if index >= wanted}
         return out
 
@@ -201,11 +201,11 @@ def faded(before: Tensor, after: Tensor) -> Tensor:
     return torch.lerp(before, after, shares.view(1, -1, 1, 1, 1))
 
 
-def _spec(config: OmniSyncConfig, name: str, dtype: torch.dtype) -> GeneratorSpec:
+def _spec(config: OmniSyncConfig, name: str, dtype: torch.dtype) -> ModelSpec:
     past, lookahead = (config.speech_past, config.speech_lookahead) if config.speech == "whisper" else (0, 0)
     rows = Fraction(ROWS_BEFORE, MEL_RATE)
     back = config.frames_per_latent * config.overlap + config.audio_reach + past + SLACK_FRAMES
-    return GeneratorSpec(
+    return ModelSpec(
         name=name,
         template=config.template,
         crop_size=config.crop_size,

@@ -23,7 +23,7 @@ from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.audio.wav2lip_mel import HOP, column_samples, first_column, wav2lip_mel
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.types import Float32, Float64, UInt8
-from lipsync_cli.evaluation.clip_reader import GRID_RATE, Reading
+from lipsync_cli.evaluation.clip_reader import GRID_RATE, MeasuredFrame
 from lipsync_cli.evaluation.measures.av_offset import (
     MAX_OFFSET,
     Embeddings,
@@ -93,7 +93,7 @@ class StableSyncMeter:
         self._seen = self._count = 0
         self.runs: list[Run] = []
 
-    def add(self, reading: Reading | None) -> None:
+    def add(self, reading: MeasuredFrame | None) -> None:
         """The next reading; None, or one without a face, ends the run."""
         if reading is None or reading.face is None:
             self._held.clear()

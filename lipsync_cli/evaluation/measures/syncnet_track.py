@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lipsync_cli.core.types import Float64
-from lipsync_cli.evaluation.clip_reader import GRID_RATE, Reading
+from lipsync_cli.evaluation.clip_reader import GRID_RATE, MeasuredFrame
 from lipsync_cli.evaluation.measures import syncnet
 from lipsync_cli.evaluation.measures.av_offset import Embeddings, SyncScore
 from lipsync_cli.media.audio import open_speech
@@ -43,7 +43,7 @@ class SyncNetMeter:
         self._track: _Track | None = None
         self._done: list[_Done] = []
 
-    def add(self, reading: Reading | None) -> None:
+    def add(self, reading: MeasuredFrame | None) -> None:
         """The next reading; None ends the track."""
         if reading is None or reading.face is None:
             self._end()

@@ -10,10 +10,10 @@ import numpy as np
 
 from lipsync_cli.core.types import Float32, UInt8
 from lipsync_cli.evaluation.accumulators import recut
-from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.clip_reader import MeasuredFrame
 from lipsync_cli.evaluation.measures import perceptual
 from lipsync_cli.evaluation.measures.frechet import frechet_distance
-from lipsync_cli.evaluation.networks import Judges
+from lipsync_cli.evaluation.networks import MetricNetworks
 
 EVERY = 5
 METRICS = ("fid", "fvd")
@@ -22,7 +22,7 @@ METRICS = ("fid", "fvd")
 class FeatureMeter:
     """Every fifth scored lower face for FID, the first sixteen for FVD, of the made and of the real clip."""
 
-    def __init__(self, judges: Judges) -> None:
+    def __init__(self, judges: MetricNetworks) -> None:
         self._judges = judges
         self._pairs: list[tuple[UInt8, UInt8]] = []
         self._first: list[tuple[UInt8, UInt8]] = []
@@ -33,7 +33,7 @@ class FeatureMeter:
         """Whether a network is there to take features with."""
         return self._judges.inception is not None or self._judges.i3d is not None
 
-    def add(self, made: Reading, real: Reading | None) -> None:
+    def add(self, made: MeasuredFrame, real: MeasuredFrame | None) -> None:
         """A scored frame and the same frame before dubbing."""
         if not self.wanted or real is None or real.crop is None:
             return

@@ -32,8 +32,8 @@ from lipsync_cli.evaluation.clip import (
     score_clip,
     score_measured,
 )
-from lipsync_cli.evaluation.clip_reader import Reading
-from lipsync_cli.evaluation.networks import Judges
+from lipsync_cli.evaluation.clip_reader import MeasuredFrame
+from lipsync_cli.evaluation.networks import MetricNetworks
 from lipsync_cli.evaluation.suite.features import FeatureMeter
 from lipsync_cli.evaluation.suite.manifest import Clip, donors
 from lipsync_cli.evaluation.suite.plain import plain
@@ -51,7 +51,7 @@ SCORING = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SuitePlan:
     """What to run and where results go. ``seconds`` uses only so much of each clip."""
 
     clips: list[Clip]
@@ -86,7 +86,7 @@ class ItemResult:
     strip: str = ""
 
 
-def items(plan: Plan) -> list[Item]:
+def items(plan: SuitePlan) -> list[Item]:
     """All items of a plan: dubs protocol by protocol, then controls clip by clip."""
     foreign = donors(plan.clips) if {"cross", "foreign"} & set(plan.protocols) else plan.clips
     pairs = list(zip(plan.clips, foreign, strict=True))
@@ -107,7 +107,7 @@ class _LastRead:
         self._video: Path | None = None
         self._measured: Measured | None = None
 
-    def measure(self, video: Path, judges: Judges, what: Comparison) -> Measured:
+    def measure(self, video: Path, judges: MetricNetworks, what: Comparison) -> Measured:
         """Measure ``video`` unless it was the last one."""
         if self._measured is None or video != self._video:
             self._measured, self._video = measure_clip(video, judges, what), video
@@ -115,7 +115,7 @@ class _LastRead:
 
 
 def run(
-    plan: Plan, judges: Judges, *, on_item: Callable[[Item, bool], None] = lambda item, cached: None
+    plan: SuitePlan, judges: MetricNetworks, *, on_item: Callable[[Item, bool], None] = lambda item, cached: None
 ) -> Iterator[ItemResult]:
     """Results one by one, those already in the folder as they are. A clip that fails is a result with an error."""
     last = _LastRead()
@@ -132,7 +132,7 @@ def run(
         yield result
 
 
-def _key(item: Item, plan: Plan, judges: Judges) -> str:
+def _key(item: Item, plan: SuitePlan, judges: MetricNetworks) -> str:
     """Changes whenever the scores would."""
     present = [network is not None for network in (judges.syncnet, judges.lpips, judges.inception, judges.i3d)]
     networks: list[Any] = [hub.load_card("sync-mini").sha256, present]
@@ -145,7 +145,7 @@ def _stamp(path: Path) -> tuple[str, int, int]:
     return str(path), path.stat().st_size, path.stat().st_mtime_ns
 
 
-def _dub_key(item: Item, plan: Plan) -> str:
+def _dub_key(item: Item, plan: SuitePlan) -> str:
     """Changes whenever the dub would."""
     parts: list[Any] = [item.protocol, str(plan.seconds)]
     parts += [_stamp(path) for path in (item.clip.video, item.sound)]
@@ -186,7 +186,7 @@ def _write_json(path: Path, told: dict[str, Any]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _attempt(item: Item, plan: Plan, judges: Judges, path: Path, last: _LastRead) -> ItemResult:
+def _attempt(item: Item, plan: SuitePlan, judges: MetricNetworks, path: Path, last: _LastRead) -> ItemResult:
     told = (item.protocol, item.clip.name, item.clip.speaker, str(item.clip.video), str(item.sound))
     try:
         if item.protocol in CONTROLS:
@@ -198,7 +198,7 @@ def _attempt(item: Item, plan: Plan, judges: Judges, path: Path, last: _LastRead
     return ItemResult(*told, score=plain(score), dub=dub, strip=strip.save(path.with_suffix(".jpg")))
 
 
-def _control(item: Item, plan: Plan, judges: Judges, last: _LastRead) -> ClipScore:
+def _control(item: Item, plan: SuitePlan, judges: MetricNetworks, last: _LastRead) -> ClipScore:
     frames = _frame_limit(item.clip.video, plan.seconds)
     foreign = item.protocol == "foreign"
     comparison = Comparison(
@@ -212,10 +212,12 @@ def _control(item: Item, plan: Plan, judges: Judges, last: _LastRead) -> ClipSco
     return score_measured(item.clip.video, judges, comparison, measured)
 
 
-def _dubbed(item: Item, plan: Plan, judges: Judges, output: Path) -> tuple[ClipScore, Strip, dict[str, Any]]:
+def _dubbed(
+    item: Item, plan: SuitePlan, judges: MetricNetworks, output: Path
+) -> tuple[ClipScore, Strip, dict[str, Any]]:
     told, strip, features = _dub(item, plan, output), Strip(), FeatureMeter(judges)
 
-    def observe(made: Reading, before: Reading | None) -> None:
+    def observe(made: MeasuredFrame, before: MeasuredFrame | None) -> None:
         strip.add(made, before)
         features.add(made, before)
 
@@ -240,7 +242,7 @@ _SHOWN_OF_REPORT = (
 )  # fmt: skip
 
 
-def _dub(item: Item, plan: Plan, output: Path) -> dict[str, Any]:
+def _dub(item: Item, plan: SuitePlan, output: Path) -> dict[str, Any]:
     """Dub one item unless that was done before, so that scoring anew is cheap; the report as JSON."""
     settings = plan.settings.model_copy(update={"length": "video"})
     beside, key = output.with_suffix(".dub.json"), _dub_key(item, plan)

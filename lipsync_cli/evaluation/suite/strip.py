@@ -11,7 +11,7 @@ from lipsync_cli.core.contact_sheets import ContactSheet
 from lipsync_cli.core.errors import OutputError
 from lipsync_cli.core.types import UInt8
 from lipsync_cli.evaluation.accumulators import recut
-from lipsync_cli.evaluation.clip_reader import CROP_SIZE, Reading
+from lipsync_cli.evaluation.clip_reader import CROP_SIZE, MeasuredFrame
 
 COLUMNS = 10
 HEIGHT = 140
@@ -27,7 +27,7 @@ class Strip:
         self._sheet = ContactSheet(COLUMNS, height=height)
         self._empty = True
 
-    def add(self, made: Reading, before: Reading | None) -> None:
+    def add(self, made: MeasuredFrame, before: MeasuredFrame | None) -> None:
         """A scored frame and the same frame before dubbing; without one the clip is shown twice."""
         shown = before if before is not None else made
         crop = shown.crop

@@ -22,7 +22,7 @@ _CHANGE = 5.0
 _AROUND = 1.0
 
 
-class Surroundings:
+class BackgroundChange:
     """Compares thumbnails of one video's frames, float32 grey ``[h w]``, in storage orientation."""
 
     def __init__(self, info: VideoInfo) -> None:

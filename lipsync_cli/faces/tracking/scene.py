@@ -14,9 +14,9 @@ from lipsync_cli.faces.detection import Box, Detection, FaceDetector, analysis_p
 from lipsync_cli.faces.identity import SAME_PERSON, Identities
 from lipsync_cli.faces.landmark_predictor import PATCH_PX, UNIT_TO_PATCH, pose_of_box
 from lipsync_cli.faces.options import TrackOptions
-from lipsync_cli.faces.tracking.background_change import Surroundings
+from lipsync_cli.faces.tracking.background_change import BackgroundChange
 from lipsync_cli.faces.tracking.occlusion import lower_face
-from lipsync_cli.faces.tracking.track import LIKE, Reader, Reading, Sighting, Track, box_of_pose, plausible
+from lipsync_cli.faces.tracking.track import LIKE, LandmarkFit, Reader, Sighting, Track, box_of_pose, plausible
 from lipsync_cli.faces.usability import hindrance
 
 _MATCH_IOU = 0.3
@@ -65,7 +65,7 @@ class Scene:
         self._info, self._detector, self._reader, self._identities = info, detector, reader, identities
         self._options = options
         self._display = info.display_size
-        self._surroundings = Surroundings(info)
+        self._surroundings = BackgroundChange(info)
         self._next_id = 0
         self.state = SceneState()
 
@@ -110,7 +110,7 @@ class Scene:
         for track in self._unrivalled(readings):
             self._accept(track, readings[track.track_id], frame, earlier)
 
-    def _follow(self, frame: Frame, time: float) -> dict[int, Reading]:
+    def _follow(self, frame: Frame, time: float) -> dict[int, LandmarkFit]:
         """Readings of the tracks that are plausibly still where they should be."""
         readings = {}
         for track in self.state.tracks:
@@ -120,7 +120,7 @@ class Scene:
                 readings[track.track_id] = reading
         return readings
 
-    def _confirm_all(self, thumbnail: Float32, readings: dict[int, Reading], time: float) -> bool:
+    def _confirm_all(self, thumbnail: Float32, readings: dict[int, LandmarkFit], time: float) -> bool:
         """Spare a search: nothing is new around the faces, and each is seen in its own patch."""
         state = self.state
         if not readings or state.searched is None or state.skipped >= _MOST_SKIPPED:
@@ -135,7 +135,7 @@ class Scene:
         state.skipped += 1
         return True
 
-    def _detect(self, frame: Frame, readings: dict[int, Reading], earlier: Sequence[Frame]) -> None:
+    def _detect(self, frame: Frame, readings: dict[int, LandmarkFit], earlier: Sequence[Frame]) -> None:
         """Confirm, correct, find again and find: brings ``readings`` in line with what the detector sees."""
         time = float(frame.time)
         analysis = analysis_picture(frame, self._info, self._options.detect_size)
@@ -155,7 +155,9 @@ class Scene:
         for detection in largest_first:
             self._welcome(detection, frame, readings, earlier)
 
-    def _match(self, found: Sequence[Detection], readings: dict[int, Reading], time: float) -> dict[int, Detection]:
+    def _match(
+        self, found: Sequence[Detection], readings: dict[int, LandmarkFit], time: float
+    ) -> dict[int, Detection]:
         """Pairs of track id and detection, best overlap first."""
         overlaps = [
             (iou(self._expected(track, readings, time), detection.box), track.track_id, index)
@@ -168,11 +170,11 @@ class Scene:
                 pairs[track_id] = index
         return {track_id: found[index] for track_id, index in pairs.items()}
 
-    def _expected(self, track: Track, readings: dict[int, Reading], time: float) -> Box:
+    def _expected(self, track: Track, readings: dict[int, LandmarkFit], time: float) -> Box:
         reading = readings.get(track.track_id)
         return reading.box if reading else box_of_pose(track.predict(time))
 
-    def _confirm(self, track: Track, detection: Detection, frame: Frame, readings: dict[int, Reading]) -> None:
+    def _confirm(self, track: Track, detection: Detection, frame: Frame, readings: dict[int, LandmarkFit]) -> None:
         """The detector sees a face where the track has one: take its word, unless it is someone else's."""
         reading = readings.get(track.track_id)
         if reading is None or iou(reading.box, detection.box) < _SLIPPED_IOU:
@@ -185,7 +187,7 @@ class Scene:
         readings[track.track_id] = reading
         track.confirmed, track.score = float(frame.time), detection.score
 
-    def _confirm_alone(self, track: Track, readings: dict[int, Reading], time: float) -> None:
+    def _confirm_alone(self, track: Track, readings: dict[int, LandmarkFit], time: float) -> None:
         """The detector missed the face in the frame; look at its upright patch. Without that it may stay a while."""
         near = self._seen_in_patch(readings[track.track_id], _MATCH_IOU)
         if near:
@@ -193,7 +195,7 @@ class Scene:
         elif time - track.confirmed > self._options.unconfirmed_s:
             del readings[track.track_id]
 
-    def _seen_in_patch(self, reading: Reading, overlap: float) -> list[Detection]:
+    def _seen_in_patch(self, reading: LandmarkFit, overlap: float) -> list[Detection]:
         """What the detector finds in a reading's upright patch about where the face should be, best first."""
         side = (PATCH_PX - 1) / 2
         corners = transform_points(UNIT_TO_PATCH, [[0.0, 0.0], [1.0, 1.0]]).ravel().tolist()
@@ -204,7 +206,7 @@ class Scene:
         ]
 
     def _welcome(
-        self, detection: Detection, frame: Frame, readings: dict[int, Reading], earlier: Sequence[Frame]
+        self, detection: Detection, frame: Frame, readings: dict[int, LandmarkFit], earlier: Sequence[Frame]
     ) -> None:
         """A face nobody expected: one that was lost a moment ago, or a newcomer."""
         time = float(frame.time)
@@ -222,7 +224,7 @@ class Scene:
         track.look = reading.look
         readings[track.track_id] = reading
 
-    def _newcomer(self, reading: Reading, detection: Detection, time: float) -> Track:
+    def _newcomer(self, reading: LandmarkFit, detection: Detection, time: float) -> Track:
         track = Track(self._next_id, self.state.shot, reading.look, reading.pose, time, time, detection.score)
         self._next_id += 1
         self.state.tracks.append(track)
@@ -248,7 +250,7 @@ class Scene:
                 return (low[0], low[1], high[0], high[1])
         return None
 
-    def _same(self, track: Track, reading: Reading, *, there: bool) -> bool:
+    def _same(self, track: Track, reading: LandmarkFit, *, there: bool) -> bool:
         """Whether a reading shows the track's person, by likeness, else by the embedding; ``there``: in its place."""
         if float((track.look * reading.look).sum()) >= (_LIKE_THERE if there else _LIKE_AGAIN):
             return True
@@ -257,10 +259,10 @@ class Scene:
         apart = self._identities.distance(track.track_id, self._embedding(reading))
         return apart < (_SAME_PERSON_THERE if there else SAME_PERSON)
 
-    def _embedding(self, reading: Reading) -> Float64:
+    def _embedding(self, reading: LandmarkFit) -> Float64:
         return self._identities.embed(reading.patch.rgb, reading.in_patch)
 
-    def _unrivalled(self, readings: dict[int, Reading]) -> Iterable[Track]:
+    def _unrivalled(self, readings: dict[int, LandmarkFit]) -> Iterable[Track]:
         """Tracks with a reading, without those that slid onto an older track's face."""
         kept: list[Track] = []
         for track in self.state.tracks:
@@ -271,7 +273,7 @@ class Scene:
                 kept.append(track)
         return kept
 
-    def _accept(self, track: Track, reading: Reading, frame: Frame, earlier: Sequence[Frame]) -> None:
+    def _accept(self, track: Track, reading: LandmarkFit, frame: Frame, earlier: Sequence[Frame]) -> None:
         track.accept(reading, float(frame.time))
         sighting = self._sighting(track, reading, frame)
         if sighting.hindrance == FaceState.OK and self._options.quality.covered:
@@ -286,7 +288,7 @@ class Scene:
             merit = (1 - abs(reading.head.yaw)) * min(1.0, reading.width_px / 100)
             self._identities.offer(track.track_id, reading.patch.rgb, reading.in_patch, merit)
 
-    def _sighting(self, track: Track, reading: Reading, frame: Frame) -> Sighting:
+    def _sighting(self, track: Track, reading: LandmarkFit, frame: Frame) -> Sighting:
         state = hindrance(
             reading.landmarks,
             reading.width_px,
@@ -300,7 +302,7 @@ class Scene:
         )
 
 
-def _within_reach(track: Track, reading: Reading, time: float) -> bool:
+def _within_reach(track: Track, reading: LandmarkFit, time: float) -> bool:
     """Whether a lost face can have come to where a reading is: near, and of about its size."""
     last, now = box_of_pose(track.pose), reading.box
     width = last[2] - last[0]

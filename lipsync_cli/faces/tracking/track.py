@@ -34,7 +34,7 @@ _LOOK_RATE = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LandmarkFit:
     """One look at a face: raw ``landmarks`` ``[68 2]`` and ``pose`` (unit box → display), the ``patch`` they were
     read from, the patch's ``look`` and how ``like`` the track's look it is, −1 … 1."""
 
@@ -109,7 +109,7 @@ class Track:
         pose[:, 2] += 0.5 * self.velocity * min(time - self.seen, 0.1)
         return pose
 
-    def accept(self, reading: Reading, time: float) -> None:
+    def accept(self, reading: LandmarkFit, time: float) -> None:
         """Take a reading as this face's."""
         step = time - self.seen
         centre = transform_points(reading.pose, [[0.5, 0.5]])[0] - transform_points(self.pose, [[0.5, 0.5]])[0]
@@ -125,7 +125,7 @@ class Reader:
         self._to_display = info.to_display
         self._predictor = predictor
 
-    def read(self, frame: Frame, pose: Float64, look: Float32 | None, *, looks: int = 2) -> Reading:
+    def read(self, frame: Frame, pose: Float64, look: Float32 | None, *, looks: int = 2) -> LandmarkFit:
         """Read the face near ``pose``, at most ``looks`` times: again where it lay far from there."""
         picture = view_of(frame)
         for turn in range(looks):
@@ -138,10 +138,10 @@ class Reader:
                 break
         seen = look_of(patch.rgb)
         like = float((seen * look).sum()) if look is not None else 1.0
-        return Reading(found, pose, patch, head_pose(found), seen, like)
+        return LandmarkFit(found, pose, patch, head_pose(found), seen, like)
 
 
-def plausible(reading: Reading, before: Float64, display: tuple[int, int]) -> bool:
+def plausible(reading: LandmarkFit, before: Float64, display: tuple[int, int]) -> bool:
     """Whether a reading can be the face that had the pose ``before``: shape, size and place all fit."""
     growth = reading.width_px / max(float(np.linalg.norm(before[:, 0])), 1e-6)
     if not 1 / _MAX_GROWTH < growth < _MAX_GROWTH or shape_residual(reading.landmarks, reading.pose) > _MAX_RESIDUAL:

@@ -47,7 +47,7 @@ class Attention(nn.Module):
         return torch.unflatten(x, -1, (self.heads, -1))
 
 
-class Block(nn.Module):
+class DiTBlock(nn.Module):
     """One layer: ``x + g₁·SA(mod₁ x)``, ``+ CA(norm x)``, ``+ g₂·FFN(mod₂ x)``."""
 
     def __init__(self, config: TransformerConfig) -> None:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from lipsync_cli.compositing.color_match import DETAIL_SIGMA, axis_operators, grow, shrink, smooth
 from lipsync_cli.compositing.compositor import Compositor
-from lipsync_cli.compositing.torch_backend.backend import TorchPainter
+from lipsync_cli.compositing.torch_backend.backend import TorchBackend
 from lipsync_cli.compositing.torch_backend.sampling import sample_layers
-from lipsync_cli.compositing.warp import Window, sample_layer
+from lipsync_cli.compositing.warp import PatchWindow, sample_layer
 from lipsync_cli.core.landmarks68 import JAW
 from lipsync_cli.core.mouth_region import LATENTSYNC_REGION
-from lipsync_cli.core.types import Drawing, Frame, Patch, VideoInfo
+from lipsync_cli.core.types import Frame, GeneratedCrop, Patch, VideoInfo
 from tests.helpers.composite_scenes import (
     FORMATS,
     ORIENTED,
@@ -34,7 +34,7 @@ from tests.helpers.composite_scenes import (
     wild,
 )
 
-PAINTER = TorchPainter(torch.device("cpu"))
+BACKEND = TorchBackend(torch.device("cpu"))
 PLACES = [
     {"face": 30.0, "angle": 0.3},
     {"face": 70.0, "angle": -1.2},
@@ -53,13 +53,13 @@ def drawn(rgb: np.ndarray, placed, *, jaw: bool = False, weight: float = 1.0, se
     mouth = slice(int(0.6 * size), int(0.75 * size)), slice(int(0.35 * size), int(0.65 * size))
     picture[mouth] = rng.random(picture[mouth].shape, np.float32)
     chin = landmarks(size)[list(JAW)] + np.array([0.0, 0.04 * size]) if jaw else None
-    return Patch(Drawing(picture, chin), crop, weight)
+    return Patch(GeneratedCrop(picture, chin), crop, weight)
 
 
 def both(info: VideoInfo, frame: Frame, patches: list[Patch], **options) -> tuple[Frame, Frame]:
     return (
         Compositor(info, **options).blend(frame, patches),
-        Compositor(info, painter=PAINTER, **options).blend(frame, patches),
+        Compositor(info, backend=BACKEND, **options).blend(frame, patches),
     )
 
 
@@ -147,13 +147,13 @@ def test_planes_that_nobody_touched_are_shared_and_the_input_is_kept():
     kept = [plane.copy() for plane in frame.planes]
     lighter = crop.rgb / np.float32(255)
     lighter[55:65, 40:56] += 0.2
-    compositor = Compositor(info, painter=PAINTER, color_match=False)
-    out = compositor.blend(frame, [Patch(Drawing(lighter), crop)])
+    compositor = Compositor(info, backend=BACKEND, color_match=False)
+    out = compositor.blend(frame, [Patch(GeneratedCrop(lighter), crop)])
     assert out.planes[0] is not frame.planes[0]
     assert out.planes[1] is frame.planes[1] and out.planes[2] is frame.planes[2]
     for old, plane in zip(kept, frame.planes, strict=True):
         np.testing.assert_array_equal(plane, old)
-    outside = Patch(Drawing(lighter), replace(crop, alignment=alignment(info, at=(5000.0, 0.0))))
+    outside = Patch(GeneratedCrop(lighter), replace(crop, alignment=alignment(info, at=(5000.0, 0.0))))
     assert all(a is b for a, b in zip(compositor.blend(frame, [outside]).planes, frame.planes, strict=True))
     assert compositor.blend(frame, []) is frame
     assert compositor.blend(frame, [replace(outside, weight=0.0)]) is frame
@@ -186,12 +186,12 @@ def test_bad_patches_are_refused(of):
     info = video()
     rgb = smooth_rgb(info.width, info.height)
     frame, patch = frame_of(info, rgb), drawn(rgb, alignment(info))
-    compositor, pixels = Compositor(info, painter=PAINTER), np.array(patch.drawing.rgb)
+    compositor, pixels = Compositor(info, backend=BACKEND), np.array(patch.drawing.rgb)
     with pytest.raises(ValueError, match="96×96×3"):
-        compositor.blend(frame, [replace(patch, drawing=Drawing(of(pixels[:-1])))])
+        compositor.blend(frame, [replace(patch, drawing=GeneratedCrop(of(pixels[:-1])))])
     pixels[0, 0, 0] = np.inf
     with pytest.raises(ValueError, match="finite"):
-        compositor.blend(frame, [replace(patch, drawing=Drawing(of(pixels)))])
+        compositor.blend(frame, [replace(patch, drawing=GeneratedCrop(of(pixels)))])
 
 
 @given(
@@ -203,7 +203,7 @@ def test_bad_patches_are_refused(of):
 def test_sampling_is_opencvs(steps, angle, at):
     layer = np.random.default_rng(0).random((40, 55), np.float32)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    to_crop, window = np.column_stack([turn * steps, at]), Window(3, 5, 40, 33)
+    to_crop, window = np.column_stack([turn * steps, at]), PatchWindow(3, 5, 40, 33)
     expected = sample_layer(layer, to_crop, window)
     sampled = sample_layers(torch.from_numpy(layer)[None], to_crop, window)[0].numpy()
     np.testing.assert_allclose(sampled, expected, atol=1e-3)
@@ -223,14 +223,14 @@ def test_matrices_do_what_opencv_does(height, width, size):
     np.testing.assert_allclose(rows.diffuse[1] @ cells @ columns.diffuse[1].T, spread, atol=1e-5)
 
 
-def test_the_cpus_painter_needs_no_torch():
+def test_the_numpy_backend_needs_no_torch():
     code = (
         "import sys; from tests.helpers.composite_scenes import *;"
-        "from lipsync_cli.compositing.backend import make_painter;"
+        "from lipsync_cli.compositing.backend import choose_backend;"
         "from lipsync_cli.compositing.compositor import Compositor; from lipsync_cli.engines.passthrough import *;"
         "info = video(); rgb = smooth_rgb(320, 240); patch = wild(unchanged(crop_of(rgb, alignment(info))));"
-        "painter = make_painter('auto', 'cpu', Passthrough()); frame = frame_of(info, rgb);"
-        "assert Compositor(info, painter=painter).blend(frame, [patch]) is not frame;"
+        "backend = choose_backend('auto', 'cpu', Passthrough()); frame = frame_of(info, rgb);"
+        "assert Compositor(info, backend=backend).blend(frame, [patch]) is not frame;"
         "assert 'torch' not in sys.modules and 'lipsync_cli.composite_torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

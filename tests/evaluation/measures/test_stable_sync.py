@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lipsync_cli.audio.wav2lip_mel import column_samples, first_column, wav2lip_mel
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.types import Face, FaceState
-from lipsync_cli.evaluation.clip_reader import Reading
+from lipsync_cli.evaluation.clip_reader import MeasuredFrame
 from lipsync_cli.evaluation.measures import stable_sync
 from lipsync_cli.evaluation.measures.stable_sync import (
     STRIDE,
@@ -46,10 +46,10 @@ def network() -> StableSyncNet:
     return StableSyncNet(TINY).eval()
 
 
-def reading(index: int) -> Reading:
+def reading(index: int) -> MeasuredFrame:
     rgb = np.random.default_rng(index).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     face = Face(0, (16.0, 16.0, 80.0, 80.0), LANDMARKS, 1.0, 0.0, FaceState.OK)
-    return Reading(index, Fraction(index, 25), rgb, face, None)
+    return MeasuredFrame(index, Fraction(index, 25), rgb, face, None)
 
 
 def test_the_lower_half_begins_below_the_nose() -> None:

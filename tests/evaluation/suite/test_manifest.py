@@ -11,7 +11,7 @@ import pytest
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.evaluation.suite.manifest import Clip, donors, read_manifest
-from lipsync_cli.evaluation.suite.protocols import Plan, items, scored_frames
+from lipsync_cli.evaluation.suite.protocols import SuitePlan, items, scored_frames
 from lipsync_cli.settings import DubSettings
 
 
@@ -72,7 +72,7 @@ def test_foreign_sound_comes_from_another_speaker() -> None:
 
 def test_controls_of_a_clip_follow_each_other() -> None:
     clips = [clip("a", "a"), clip("b", "b")]
-    plan = Plan(clips, ("original", "self", "foreign"), Path(), DubSettings())
+    plan = SuitePlan(clips, ("original", "self", "foreign"), Path(), DubSettings())
     order = [(item.protocol, item.clip.name, item.sound.stem) for item in items(plan)]
     assert order == [
         ("self", "a", "a"), ("self", "b", "b"), ("original", "a", "a"), ("foreign", "a", "b"),

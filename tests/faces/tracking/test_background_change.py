@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.faces.options import TrackOptions
-from lipsync_cli.faces.tracking.background_change import Surroundings
+from lipsync_cli.faces.tracking.background_change import BackgroundChange
 from lipsync_cli.faces.tracking.cuts import signature
 from lipsync_cli.faces.tracking.tracker import Tracker
 from tests.helpers.disc_faces import (
@@ -31,7 +31,7 @@ def thumbnail(picture: np.ndarray) -> np.ndarray:
 
 def changed(before: np.ndarray, after: np.ndarray, rotation: int = 0) -> bool:
     info = video_info(*before.shape[1::-1], rotation=rotation)
-    return Surroundings(info).changed(thumbnail(before), thumbnail(after), [FACE])
+    return BackgroundChange(info).changed(thumbnail(before), thumbnail(after), [FACE])
 
 
 def test_only_what_happens_elsewhere_counts() -> None:
@@ -96,7 +96,7 @@ def test_a_moving_scene_is_searched_every_time() -> None:
 
 def test_a_newcomer_nobody_notices_is_found_at_the_fifth_detection(monkeypatch: pytest.MonkeyPatch) -> None:
     """The documented bound where the thumbnail shows no change: 5 × detect_every frames, less the look-ahead."""
-    monkeypatch.setattr(Surroundings, "changed", lambda *_: False)
+    monkeypatch.setattr(BackgroundChange, "changed", lambda *_: False)
     alone = paint_face(scene(WIDTH, HEIGHT), pose(150, 130, 90))
     both = paint_face(alone, pose(380, 130, 90), 120)
     _, _, faces = searches([alone] * 3 + [both] * 40)

@@ -22,7 +22,7 @@ from lipsync_cli.engines.lip_forcing.nn.window import chunk_view
 from lipsync_cli.engines.lip_forcing.parallel.token_split import TokenSplit
 from lipsync_cli.nn.wan.attention import attention
 from lipsync_cli.nn.wan.config import FRAMES_PER_LATENT, IN_CHANNELS, LATENT_CHANNELS, TransformerConfig
-from lipsync_cli.nn.wan.dit_blocks import AudioPack, Block, Head, sinusoid
+from lipsync_cli.nn.wan.dit_blocks import AudioPack, DiTBlock, Head, sinusoid
 from lipsync_cli.nn.wan.patches import PATCH, latents_of, patches_of
 from lipsync_cli.nn.wan.rotary import RotaryGrid, rotate
 
@@ -58,7 +58,7 @@ class LipForcingTransformer(nn.Module):
         )
         self.time_embedding = nn.Sequential(nn.Linear(2 * config.time_frequencies, d), nn.SiLU(), nn.Linear(d, d))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(d, 6 * d))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(DiTBlock(config) for _ in range(config.layers))
         self.head = Head(d, LATENT_CHANNELS * PATCH * PATCH)
         self.audio_proj = AudioPack(FRAMES_PER_LATENT * config.audio_features, config.audio_width)
         self.audio_cond_projs = nn.ModuleList(nn.Linear(config.audio_width, d) for _ in config.audio_layers)
@@ -231,5 +231,5 @@ class LipForcingTransformer(nn.Module):
         """Where the weights are."""
         return self.patch_embedding.weight.device
 
-    def _blocks(self) -> list[Block]:
+    def _blocks(self) -> list[DiTBlock]:
         return list(self.blocks)  # type: ignore[arg-type]

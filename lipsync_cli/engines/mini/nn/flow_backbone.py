@@ -52,7 +52,7 @@ class AudioWindowEncoder(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class FlowBlock(nn.Module):
     """Pre-norm attention and MLP, both modulated by the token's condition (adaptive layer norm, gates from zero)."""
 
     def __init__(self, config: FlowConfig) -> None:
@@ -110,7 +110,7 @@ class FlowBackbone(nn.Module):
         self.reference_in = nn.Sequential(nn.Linear(config.latent, d), nn.SiLU(), nn.Linear(d, d))
         self.reference_condition = nn.Parameter(torch.zeros(d))
         self.time = nn.Sequential(nn.Linear(64, d), nn.SiLU(), nn.Linear(d, d))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(FlowBlock(config) for _ in range(config.layers))
         self.final_modulation = nn.Linear(d, 2 * d)
         self.velocity = nn.Linear(d, config.latent)
         for layer in (self.final_modulation, self.velocity):
@@ -170,6 +170,6 @@ class FlowBackbone(nn.Module):
         out: Tensor = self.velocity(F.layer_norm(h, h.shape[-1:]) * (1 + scale) + shift)
         return out
 
-    def block_list(self) -> list[Block]:
+    def block_list(self) -> list[FlowBlock]:
         """The blocks, typed."""
         return list(self.blocks)  # type: ignore[arg-type]
