@@ -76,7 +76,6 @@ def adapt(
     as_json: o.Json = False,
     show_progress: o.ProgressChoice = None,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> None:
     """Fit the embedded model to one video, for dub --adapter.
 

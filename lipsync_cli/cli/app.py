@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +11,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from lipsync_cli import __version__
 from lipsync_cli.cli.failure import guarded
+
+REPORT_PANEL = "Reports and messages"
 
 # Name → module and the line shown by ``lipsync --help``, which must not import the module to be quick.
 COMMANDS = {
@@ -38,10 +39,6 @@ class LipsyncGroup(TyperGroup):
         for name, (_, summary) in COMMANDS.items():
             self.add_command(TyperCommand(name=name, help=summary), name)
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        import_help_without_markdown()
-        super().format_help(ctx, formatter)
-
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta["lipsync.argv"] = tuple(args)
         return super().parse_args(ctx, args)
@@ -56,29 +53,45 @@ class LipsyncGroup(TyperGroup):
             return super().invoke(ctx)
 
 
-def import_help_without_markdown() -> None:
-    """Import typer's help pages, but not the Markdown parser that they import for texts of a kind we do not have.
-
-    It would take a fifth of the time of ``lipsync --help``. Whoever imports it later gets the real one.
-    """
-    name = "rich.markdown"
-    if name in sys.modules or "typer.rich_utils" in sys.modules:
-        return
-    empty: Any = ModuleType(name)
-    empty.Markdown = type("Markdown", (), {})
-    sys.modules[name] = empty
-    try:
-        importlib.import_module("typer.rich_utils")
-    finally:
-        del sys.modules[name]
-
-
 def load_command(name: str) -> Any:
     """The real command behind a name of ``COMMANDS``; its module holds a Typer called ``app``."""
     module = importlib.import_module(COMMANDS[name][0])
     command = typer.main.get_command(module.app)
     command.name = name
+    _accept_debug(command)
     return command
+
+
+def _accept_debug(command: Any) -> None:
+    """Give ``command``, or all commands of a group, the option that ``failure.guarded`` acts on."""
+    children = getattr(command, "commands", {}).values()
+    for child in children:
+        _accept_debug(child)
+    if not children:
+        command.params.extend(_options_of(_with_debug))
+
+
+def _options_of(function: Callable[..., None]) -> list[Any]:
+    """The options that typer makes of a function's signature."""
+    holder = typer.Typer(add_completion=False)
+    holder.command()(function)
+    return [option for option in typer.main.get_command(holder).params if option.name != "help"]
+
+
+def _with_debug(
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            help="On failure show the traceback.",
+            metavar="",
+            expose_value=False,
+            rich_help_panel=REPORT_PANEL,
+            show_default=False,
+        ),
+    ] = False,
+) -> None:
+    """What every command takes, whether or not it says so."""
 
 
 app = typer.Typer(

@@ -58,7 +58,6 @@ def bench(
     sets: o.Sets = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> None:
     """Measure how fast and with how much memory this machine dubs.
 

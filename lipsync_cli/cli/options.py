@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from lipsync_cli.cli.app import REPORT_PANEL
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.media.containers import BY_NAME, STREAMABLE
 from lipsync_cli.settings import DubSettings, bounds, option_name, preset_names
 
 SETTINGS_PANEL = "Settings (defaults come from the preset)"
 OUTPUT_PANEL = "Output"
-REPORT_PANEL = "Reports and messages"
 
 
 def flag(*names: str, help: str, panel: str | None = None) -> Any:
@@ -153,7 +153,6 @@ Explain = Annotated[
 ]
 Json = Annotated[bool, flag("--json", help="Write one JSON document to stdout.", panel=REPORT_PANEL)]
 Quiet = Annotated[bool, flag("-q", "--quiet", help="Say nothing unless something fails.", panel=REPORT_PANEL)]
-Debug = Annotated[bool, flag("--debug", help="On failure show the traceback.", panel=REPORT_PANEL)]
 ProgressChoice = Annotated[
     bool | None,
     flag(

@@ -19,7 +19,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME|FILE", help="Preset to show."
 
 
 @app.command("list")
-def list_presets(as_json: o.Json = False, debug: o.Debug = False) -> None:
+def list_presets(as_json: o.Json = False) -> None:
     """List the presets; a star marks the one in force."""
     current = choose_preset(None)
     presets = [load_preset(name) for name in preset_names()]
@@ -37,7 +37,6 @@ def show_preset(
         bool, o.flag("--resolved", help="Show every setting in force and where it comes from.")
     ] = False,
     as_json: o.Json = False,
-    debug: o.Debug = False,
 ) -> None:
     """Show what a preset sets, or with --resolved what a dub with it would use."""
     preset = load_preset(name)

@@ -74,7 +74,6 @@ def prepare(
     limits: LimitsFile = None,
     workers: Workers = 2,
     as_json: o.Json = False,
-    debug: o.Debug = False,
 ) -> None:
     """Cut, align, check and measure talking clips for training: every video of DIR, or those DIR/clips.csv lists.
 
@@ -118,7 +117,6 @@ def train_mini(
     device: Device = "auto",
     dtype: Dtype = "auto",
     tensorboard: Board = False,
-    debug: o.Debug = False,
 ) -> None:
     """Train every stage of lip-forcing-mini on prepared clips and write its weights. Resumes where it stopped.
 
@@ -146,7 +144,6 @@ def train_omnisync(
     device: Device = "auto",
     dtype: Dtype = "auto",
     tensorboard: Board = False,
-    debug: o.Debug = False,
 ) -> None:
     """Train a mask-free OmniSync transformer on prepared clips and write a model folder. Resumes where it stopped.
 
@@ -171,7 +168,6 @@ def train_sync(
     device: Device = "auto",
     dtype: Dtype = "auto",
     tensorboard: Board = False,
-    debug: o.Debug = False,
 ) -> None:
     """Train the sync expert of lipsync eval on prepared clips and write its weights. Resumes where it stopped.
 
@@ -215,7 +211,6 @@ def train_stable_sync(
     device: Device = "auto",
     dtype: Dtype = "auto",
     tensorboard: Board = False,
-    debug: o.Debug = False,
 ) -> None:
     """Train StableSyncNet, LatentSync's sync supervisor, on prepared clips. Resumes where it stopped.
 
@@ -240,7 +235,6 @@ def check_sync(
     split: Split = "test",
     model: Annotated[str, typer.Option("--model", metavar="NAME|PATH", help="Expert to check.")] = "sync-mini",
     as_json: o.Json = False,
-    debug: o.Debug = False,
 ) -> None:
     """Say how well the sync expert tells matching from shifted sound on prepared clips it was not trained on."""
     from lipsync_cli.evaluation.measures.sync_mini import load_expert

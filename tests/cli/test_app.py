@@ -19,7 +19,7 @@ from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.cli.failure import describe, wants
 from lipsync_cli.core import errors
 
-HEAVY = {"torch", "av", "cv2", "numpy", "scipy", "librosa", "pydantic", "dlib", "safetensors", "markdown_it"}
+HEAVY = {"torch", "av", "cv2", "numpy", "scipy", "librosa", "pydantic", "dlib", "safetensors"}
 
 
 def lipsync(*args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -42,20 +42,9 @@ def test_help_is_quick_because_it_imports_nothing_heavy(args: tuple[str, ...]) -
     assert not modules_after(*args) & HEAVY
 
 
-def test_markdown_is_there_for_whoever_wants_it_after_the_help() -> None:
-    code = (
-        "from lipsync_cli.cli.app import app, import_help_without_markdown\n"
-        "import_help_without_markdown()\n"
-        "from rich.markdown import Markdown\nfrom rich.console import Console\n"
-        "Console(force_terminal=False).print(Markdown('*well*'))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "well"
-
-
 @pytest.mark.parametrize("command", ["dub", "presets", "models"])
 def test_a_commands_help_needs_nothing_but_the_settings(command: str) -> None:
-    assert not modules_after(command, "--help") & (HEAVY - {"pydantic", "markdown_it"})
+    assert not modules_after(command, "--help") & (HEAVY - {"pydantic"})
 
 
 def test_the_version() -> None:

@@ -33,7 +33,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def doctor(as_json: o.Json = False, debug: o.Debug = False) -> None:
+def doctor(as_json: o.Json = False) -> None:
     """Check that everything a dub needs is there and works.
 
     The last check dubs a two-second synthetic clip. The exit code is 6 if a check fails.

@@ -56,7 +56,6 @@ def dub(
     as_json: o.Json = False,
     show_progress: o.ProgressChoice = None,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> None:
     """Dub a video: the same picture, speaking another audio track.
 

@@ -57,7 +57,6 @@ def evaluate(
     as_json: o.Json = False,
     show_progress: o.ProgressChoice = None,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> None:
     """Score a clip: sync, lips, picture, identity.
 

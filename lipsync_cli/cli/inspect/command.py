@@ -42,7 +42,6 @@ def inspect(
     as_json: o.Json = False,
     show_progress: o.ProgressChoice = None,
     quiet: o.Quiet = False,
-    debug: o.Debug = False,
 ) -> None:
     """Show what is in a video: streams, shots and the faces to choose from.
 

@@ -42,7 +42,7 @@ Role = Annotated[
 
 
 @app.command("list")
-def list_models(as_json: o.Json = False, debug: o.Debug = False) -> None:
+def list_models(as_json: o.Json = False) -> None:
     """List the installed models."""
     cards = hub.list_models()
     if as_json:
@@ -53,7 +53,7 @@ def list_models(as_json: o.Json = False, debug: o.Debug = False) -> None:
 
 
 @app.command("show")
-def show_model(name: Name, as_json: o.Json = False, debug: o.Debug = False) -> None:
+def show_model(name: Name, as_json: o.Json = False) -> None:
     """Show a model's card."""
     card = hub.load_card(name)
     if as_json:
@@ -68,7 +68,7 @@ def show_model(name: Name, as_json: o.Json = False, debug: o.Debug = False) -> N
 
 
 @app.command("verify")
-def verify_models(names: Names = None, as_json: o.Json = False, debug: o.Debug = False) -> None:
+def verify_models(names: Names = None, as_json: o.Json = False) -> None:
     """Compare size and sha256 of every file with the model's card."""
     cards = [hub.load_card(name) for name in names] if names else hub.list_models()
     checks = [check for card in cards for check in hub.verify(card)]
@@ -91,7 +91,7 @@ def verify_models(names: Names = None, as_json: o.Json = False, debug: o.Debug =
 
 
 @app.command("pull")
-def pull_models(names: Wanted, as_json: o.Json = False, debug: o.Debug = False) -> None:
+def pull_models(names: Wanted, as_json: o.Json = False) -> None:
     """Download what is missing of models and compare it with their cards."""
     checks = []
     for card in [hub.load_card(name) for name in names]:
@@ -109,9 +109,7 @@ def pull_models(names: Wanted, as_json: o.Json = False, debug: o.Debug = False) 
 
 
 @app.command("convert")
-def convert_checkpoint(
-    checkpoint: Checkpoint, folder: Folder, model: Kind, role: Role = "", debug: o.Debug = False
-) -> None:
+def convert_checkpoint(checkpoint: Checkpoint, folder: Folder, model: Kind, role: Role = "") -> None:
     """Make a model folder of a checkpoint of a large model: checked, as safetensors, with a card."""
     check_input(checkpoint, "a checkpoint")
     card = hub.load_card(model)

@@ -28,7 +28,7 @@ Encoder = Annotated[str | None, typer.Option(metavar="wan|taew", help="Encoder o
 
 def model_cost(
     name: Name, tflops: Flops = 400.0, bandwidth: Bandwidth = 3000.0, encoder: Encoder = None,
-    as_json: o.Json = False, debug: o.Debug = False,
+    as_json: o.Json = False,
 ) -> None:  # fmt: skip
     """Count operations and bytes of each stage, and the speed they allow."""
     frames, costs, best, held = _counted(hub.load_card(name), encoder, tflops * 1e12, bandwidth * 1e9)
