@@ -48,8 +48,3 @@ def _named(blank: hub.ModelCard, folder: Path) -> hub.ModelCard:
     """``blank`` called as the folder is, as far as names of models allow."""
     name = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in folder.resolve().name.lower())
     return blank.model_copy(update={"name": name.lstrip("._-") or blank.name})
-
-
-def parameter_count(networks: torch.nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(parameter.numel() for parameter in networks.parameters())

@@ -1,4 +1,4 @@
-"""Other sounds that the same lips could have made or been recorded with: functions on 16 kHz mono samples.
+"""Audio effects for augmentation: functions on 16 kHz mono samples.
 
 Each takes and gives float32 ``[n]`` of the same length (``stretched`` excepted), keeps speech where it was to within
 a millisecond, and draws everything random from the generator it is given.

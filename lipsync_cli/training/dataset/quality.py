@@ -1,4 +1,4 @@
-"""What a stretch of crops and sound looks and sounds like, in a few numbers: sharpness, damage, fingerprints."""
+"""Quality of a stretch of crops and sound in a few numbers: sharpness, damage, fingerprints."""
 
 from __future__ import annotations
 

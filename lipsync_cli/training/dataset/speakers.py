@@ -1,4 +1,4 @@
-"""Who speaks in clips that nobody labelled, and speaker-disjoint splits that do not change when clips are added."""
+"""Speakers of unlabelled clips by their faces, and speaker-disjoint splits that stay when clips are added."""
 
 from __future__ import annotations
 

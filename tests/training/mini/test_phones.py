@@ -13,7 +13,7 @@ from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW
 from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.engines.mini.nn.flow_backbone import AudioWindowEncoder
 from lipsync_cli.training.mini.espeak import CLASSES, LANGUAGES, Espeak, Utterance, nonsense, phone_class
-from lipsync_cli.training.mini.latents import warp_throat
+from lipsync_cli.training.dataset.audio_augment import warp_throat
 from lipsync_cli.training.mini.phones import PhonesRecipe, phone_batch, spoken_rows, train_phones
 
 SMALL = PhonesRecipe(utterances=6, steps=6, batch=4, frames=6)

@@ -1,9 +1,9 @@
 """StableSyncNet's own stage, as LatentSync 4 trains it: −log cos for windows that belong together, −log (1 − cos)
 for windows of the same clip that do not.
 
-That loss says ln 2 = 0.693 as long as nothing is learnt, which with small batches can be for ever (batches of 128
-never left it, those of 1024 did best). A batch larger than the memory is added up from parts: nothing in the network
-looks at other windows of the batch, so the sum is exact.
+That loss is ln 2 = 0.693 as long as nothing is learnt, which with small batches can be for ever (batches of 128 never
+left it, those of 1024 did best). A batch larger than the memory is added up from parts: no layer of the network mixes
+windows of a batch, so the sum of gradients is exact.
 """
 
 from __future__ import annotations
@@ -11,45 +11,52 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend_accumulated
-from lipsync_cli.training.common.noise import part_seed
+from lipsync_cli.training.common.loop import Pace, Values, descend_accumulated, run_stage
+from lipsync_cli.training.common.noise import part_seed, step_seed
+from lipsync_cli.training.common.recipes import Count, LearningRate, Momentum, Seed, TrainingRecipe
 from lipsync_cli.training.common.runtime import ALONE, Runtime
-from lipsync_cli.training.sync.stable_data import AlignedClip, Pair, draw_pairs, load_pairs
+from lipsync_cli.training.stable_sync.data import AlignedClip, SyncPair, draw_pairs, load_pairs
 
-CERTAIN = 1e-6
+PROBABILITY_MARGIN = 1e-6
 """How near to 0 and 1 a probability may come, so that −log stays finite and has a gradient that float32 can hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class StableSyncRecipe:
-    """``batch`` pairs a step, at most ``at_once`` of them in memory; foreign sound is at least ``apart`` frames off.
+class StableSyncRecipe(TrainingRecipe):
+    """``batch`` pairs a step, at most ``at_once`` of them in memory; negative pairs are at least ``apart`` frames
+    off.
 
-    Rate and batch are LatentSync's. ``average`` is the momentum of the mean weights, 0 for the last ones.
+    ``config`` is the network's shape. ``average`` is the momentum of the mean weights, 0 for the last ones.
+    ``checkpointing`` computes blocks again for the gradient: slower, less memory. ``val_pairs`` held-out pairs
+    measure every save.
     """
 
+    training: ClassVar[str] = "stable-sync"
+
     config: str = "16_pixel_attn"
-    steps: int = 100_000
-    batch: int = 256
-    at_once: int = 16
-    learning_rate: float = 1e-5
-    apart: int = 1
-    average: float = 0.0
+    steps: Count = 100_000
+    batch: Annotated[int, Field(ge=2)] = 256
+    at_once: Count = 16
+    learning_rate: LearningRate = 1e-5
+    apart: Count = 1
+    average: Momentum = 0.0
     checkpointing: bool = False
-    seed: int = 42
-    save_every: int = 2500
-    log_every: int = 25
-    checked: int = 2048
+    seed: Seed = 42
+    save_every: Count = 2500
+    log_every: Count = 25
+    val_pairs: Count = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class PairCheck:
-    """Mean loss, the share told right at cosine ½, and the mean cosine of what belongs together and what does not."""
+    """Mean loss, accuracy at cosine ½, and the mean cosines of positive and of negative pairs."""
 
     loss: float
     accuracy: float
@@ -58,8 +65,8 @@ class PairCheck:
 
 
 def matching_loss(cosine: Tensor, matched: Tensor) -> Tensor:
-    """Mean −log of the probability ``[b]`` given to what is so; ``matched`` ``[b]`` is 1 or 0."""
-    return F.binary_cross_entropy(cosine.float().clamp(CERTAIN, 1 - CERTAIN), matched)
+    """Binary cross entropy of cosines ``[b]`` as probabilities; ``matched`` ``[b]`` is 1 or 0."""
+    return F.binary_cross_entropy(cosine.float().clamp(PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN), matched)
 
 
 def new_network(recipe: StableSyncRecipe, config: StableSyncConfig | None = None) -> StableSyncNet:
@@ -68,25 +75,23 @@ def new_network(recipe: StableSyncRecipe, config: StableSyncConfig | None = None
     return StableSyncNet(config or CONFIGS[recipe.config], checkpointing=recipe.checkpointing)
 
 
-def train(
+def train_network(
     network: StableSyncNet,
     clips: Sequence[AlignedClip],
     recipe: StableSyncRecipe,
     folder: Path,
     *,
-    on_save: Callable[[dict[str, Tensor], int], None] | None = None,
+    on_save: Callable[[StableSyncNet, int], None] | None = None,
     deadline: float | None = None,
     runtime: Runtime = ALONE,
-) -> tuple[dict[str, Tensor], int]:
-    """Run the stage, resuming from ``folder``; returns the (averaged) weights and how many steps they have seen.
+) -> StableSyncNet:
+    """Run the stage, resuming from ``folder``; returns a network with the (averaged) weights.
 
-    Pairs depend on (seed, step) alone. ``deadline`` (monotonic seconds) ends it early. ``on_save`` gets the weights.
+    Pairs depend on (seed, step) alone. ``deadline`` (monotonic seconds) ends it early.
     """
     runtime.place(network)
     network.train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate)
-    averaged = "network" if recipe.average else None
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged=averaged, runtime=runtime)
 
     def advance(step: int) -> Values:
         pairs = _own_pairs(clips, recipe, network.config.frames, step, runtime)
@@ -96,26 +101,25 @@ def train(
             own = pairs[first : first + recipe.at_once]
             cosine, matched = compare(network, clips, own, runtime)
             loss = matching_loss(cosine, matched) * (len(own) / len(pairs))
-            right = ((cosine > 0.5) == (matched > 0.5)).float().sum() / len(pairs)
-            figures.add_(torch.stack([loss.detach(), right]))
+            accuracy = ((cosine > 0.5) == (matched > 0.5)).float().sum() / len(pairs)
+            figures.add_(torch.stack([loss.detach(), accuracy]))
             return loss
 
         parts = (part(first) for first in range(0, len(pairs), recipe.at_once))
         norm = descend_accumulated(optimiser, parts, recipe.learning_rate, runtime=runtime)
         return {"loss": figures[0], "accuracy": figures[1], "gradient": norm}
 
-    def saved(step: int) -> None:
-        if on_save is not None:
-            on_save(stage.average or network.state_dict(), step)
-
     pace = Pace(recipe.steps, recipe.save_every, recipe.log_every, recipe.average, deadline=deadline)
-    return stage.run(advance, pace, on_save=saved) or network.state_dict(), stage.step
+    return run_stage(
+        folder, {"network": network}, {"network": optimiser}, advance, pace,
+        result=network, on_save=on_save, runtime=runtime,
+    )  # fmt: skip
 
 
 def compare(
-    network: StableSyncNet, clips: Sequence[AlignedClip], pairs: Sequence[Pair], runtime: Runtime = ALONE
+    network: StableSyncNet, clips: Sequence[AlignedClip], pairs: Sequence[SyncPair], runtime: Runtime = ALONE
 ) -> tuple[Tensor, Tensor]:
-    """Cosines ``[b]`` of pairs, and 1 or 0 ``[b]`` for whether they belong together; on the device."""
+    """Cosines ``[b]`` of pairs, and ``[b]``: 1 for positive ones, 0 for negative; on the device."""
     batch = load_pairs(clips, pairs, network.config)
     pictures, mels, matched = (column.to(runtime.device) for column in batch)
     with runtime.autocast():
@@ -127,25 +131,25 @@ def compare(
 def check_pairs(
     network: StableSyncNet, clips: Sequence[AlignedClip], recipe: StableSyncRecipe, runtime: Runtime = ALONE
 ) -> PairCheck:
-    """Measure on ``recipe.checked`` pairs that are always the same, or on as many as there are windows."""
+    """Measure on ``recipe.val_pairs`` pairs that are always the same, or on as many as there are windows."""
     frames = network.config.frames
-    count = min(recipe.checked, sum(len(clip.halves) - frames + 1 for clip in clips))
+    count = min(recipe.val_pairs, sum(len(clip.halves) - frames + 1 for clip in clips))
     pairs = draw_pairs(clips, count, recipe.seed, frames=frames, apart=recipe.apart)
     parts = [pairs[first : first + recipe.at_once] for first in range(0, len(pairs), recipe.at_once)]
-    found = [compare(network, clips, part, runtime) for part in parts]
-    cosine, matched = (torch.cat(column).cpu() for column in zip(*found, strict=True))
-    right = (cosine > 0.5) == (matched > 0.5)
+    compared = [compare(network, clips, part, runtime) for part in parts]
+    cosine, matched = (torch.cat(column).cpu() for column in zip(*compared, strict=True))
+    correct = (cosine > 0.5) == (matched > 0.5)
     return PairCheck(
-        float(matching_loss(cosine, matched)), float(right.float().mean()),
+        float(matching_loss(cosine, matched)), float(correct.float().mean()),
         float(cosine[matched > 0.5].mean()), float(cosine[matched < 0.5].mean()),
     )  # fmt: skip
 
 
 def _own_pairs(
     clips: Sequence[AlignedClip], recipe: StableSyncRecipe, frames: int, step: int, runtime: Runtime
-) -> list[Pair]:
+) -> list[SyncPair]:
     """This process's share of a step's pairs."""
-    seed, size = recipe.seed * 1_000_003 + step, recipe.batch // runtime.parts
+    seed, size = step_seed(recipe.seed, step), recipe.batch // runtime.parts
     drawn = (
         draw_pairs(clips, size, part_seed(seed, part), frames=frames, apart=recipe.apart)
         for part in runtime.own_parts

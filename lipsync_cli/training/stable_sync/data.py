@@ -1,7 +1,7 @@
-"""Prepared clips as StableSyncNet sees and hears them, and the pairs of windows that it learns from.
+"""Inputs of StableSyncNet from prepared clips, and the pairs of windows that it is trained on.
 
-Prepared crops hold more of the lower face than LatentSync's aligned square shows, so its lower half is cut from them
-by their landmarks: nothing needs to be prepared anew.
+Prepared crops hold more of the lower face than LatentSync's aligned square, so its lower half is cut from them by
+their landmarks: nothing needs to be prepared anew.
 """
 
 from __future__ import annotations
@@ -28,22 +28,27 @@ _UPRIGHT = np.eye(2, 3)
 
 @dataclass(frozen=True, slots=True)
 class AlignedClip:
-    """Lower halves uint8 ``[n h w 3]``, memory-mapped, and the sound around them, see ``prepared.clip_samples``."""
+    """Lower halves uint8 ``[n h w 3]``, memory-mapped, and the sound around them, see ``format.clip_samples``."""
 
     halves: UInt8
     sound: Float32
 
 
-class Pair(NamedTuple):
-    """Windows of one clip, by their first frames; ``heard`` is ``seen`` where they belong together."""
+class SyncPair(NamedTuple):
+    """Windows of picture and sound of one clip, by their first frames; a positive pair where those are equal."""
 
     clip: int
-    seen: int
-    heard: int
+    picture: int
+    sound: int
+
+    @property
+    def matched(self) -> bool:
+        """Whether picture and sound are of the same frames."""
+        return self.picture == self.sound
 
 
-class PairBatch(NamedTuple):
-    """Pictures uint8 ``[b 3·f h w]``, mels ``[b 1 80 columns]``, 1 or 0 ``[b]`` for belonging together or not."""
+class SyncPairBatch(NamedTuple):
+    """Pictures uint8 ``[b 3·f h w]``, mels ``[b 1 80 columns]``, and 1 or 0 ``[b]`` for positive or negative."""
 
     pictures: Tensor
     mels: Tensor
@@ -67,8 +72,8 @@ def load_aligned(data: Path, split: str, config: StableSyncConfig, cache: Path) 
 def _halves(clip: ClipData, height: int, cache: Path) -> UInt8:
     path = cache / f"{clip.record.name}-{clip.record.sha256[:8]}-{height}.npy"
     if not path.is_file():
-        shots = zip(np.asarray(clip.crops), clip.landmarks, strict=True)
-        halves = np.stack([aligned_half(crop, points, _UPRIGHT, height) for crop, points in shots])
+        frames = zip(np.asarray(clip.crops), clip.landmarks, strict=True)
+        halves = np.stack([aligned_half(crop, points, _UPRIGHT, height) for crop, points in frames])
         try:
             _store(halves, path)
         except OSError as error:
@@ -88,30 +93,31 @@ def _store(halves: UInt8, path: Path) -> None:
     partial.replace(path)
 
 
-def draw_pairs(clips: Sequence[AlignedClip], count: int, seed: int, *, frames: int, apart: int = 1) -> list[Pair]:
+def draw_pairs(clips: Sequence[AlignedClip], count: int, seed: int, *, frames: int, apart: int = 1) -> list[SyncPair]:
     """``count`` pairs of windows, a function of the arguments: clip and picture at random, half with their own sound.
 
-    The others hear the clip ``apart`` frames and more away; where it is too short for that, as far as it goes.
+    The sound of the others is ``apart`` frames and more away; where the clip is too short for that, as far as it
+    goes.
     """
     rng = np.random.default_rng(seed)
     pairs = []
     for _ in range(count):
         clip = int(rng.integers(len(clips)))
         starts = len(clips[clip].halves) - frames + 1
-        seen = int(rng.integers(starts))
+        picture = int(rng.integers(starts))
         if rng.random() < 0.5:
-            pairs.append(Pair(clip, seen, seen))
+            pairs.append(SyncPair(clip, picture, picture))
             continue
-        away = np.abs(np.arange(starts) - seen)
-        pairs.append(Pair(clip, seen, int(rng.choice(np.flatnonzero(away >= min(apart, away.max()))))))
+        away = np.abs(np.arange(starts) - picture)
+        pairs.append(SyncPair(clip, picture, int(rng.choice(np.flatnonzero(away >= min(apart, away.max()))))))
     return pairs
 
 
-def load_pairs(clips: Sequence[AlignedClip], pairs: Sequence[Pair], config: StableSyncConfig) -> PairBatch:
+def load_pairs(clips: Sequence[AlignedClip], pairs: Sequence[SyncPair], config: StableSyncConfig) -> SyncPairBatch:
     """The pixels and mels of pairs, on the CPU."""
-    pictures = [frame_major(np.asarray(clips[p.clip].halves[p.seen : p.seen + config.frames])) for p in pairs]
+    pictures = [frame_major(np.asarray(clips[p.clip].halves[p.picture : p.picture + config.frames])) for p in pairs]
     mels = [
-        mel_windows(clips[p.clip].sound, CLIP_MARGIN, range(p.heard, p.heard + 1), config.columns)[0] for p in pairs
+        mel_windows(clips[p.clip].sound, CLIP_MARGIN, range(p.sound, p.sound + 1), config.columns)[0] for p in pairs
     ]
-    matched = torch.tensor([float(p.seen == p.heard) for p in pairs])
-    return PairBatch(torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(mels)), matched)
+    matched = torch.tensor([float(p.matched) for p in pairs])
+    return SyncPairBatch(torch.from_numpy(np.stack(pictures)), torch.from_numpy(np.stack(mels)), matched)

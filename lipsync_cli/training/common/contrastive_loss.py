@@ -1,4 +1,7 @@
-"""The choice among shifts that every sync expert learns: which stretch of sound belongs to which stretch of lips?"""
+"""Symmetric InfoNCE over temporal offsets (van den Oord et al. 2018; "Perfect match", Chung et al. 2019).
+
+What every sync expert learns: which stretch of sound belongs to which stretch of lips?
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def shift_logits(agreement: Tensor, sharpness: Tensor, *, tolerance: int) -> Tensor:
-    """Agreements ``[b w w]`` times ``sharpness``; −∞ for shifts below ``tolerance`` frames that are not 0.
+def offset_logits(agreement: Tensor, sharpness: Tensor, *, tolerance: int) -> Tensor:
+    """Agreements ``[b w w]`` times ``sharpness``; −∞ for offsets below ``tolerance`` frames that are not 0.
 
-    Neighbours sound and look alike, so they count neither as right nor as wrong.
+    Neighbours sound and look alike, so they count neither as positives nor as negatives.
     """
     index = torch.arange(agreement.shape[-1], device=agreement.device)
     apart = (index[:, None] - index[None, :]).abs()
     return (sharpness * agreement).masked_fill((apart > 0) & (apart < tolerance), -torch.inf)
 
 
-def choice_loss(logits: Tensor) -> Tensor:
+def contrastive_loss(logits: Tensor) -> Tensor:
     """Cross entropy of the diagonal of ``[b w w]``, from rows to columns and from columns to rows."""
     target = torch.arange(logits.shape[-1], device=logits.device).expand(len(logits), -1)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.transpose(1, 2), target)) / 2

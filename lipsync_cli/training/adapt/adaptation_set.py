@@ -1,4 +1,4 @@
-"""The usable crops of one video, as ``dub`` would cut them, and which of them may be whose reference."""
+"""The adaptation set: usable crops of one video, as ``dub`` would cut them, and which may be whose reference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lipsync_cli.settings import DubSettings
 Indices = npt.NDArray[np.int64]
 OnFrame = Callable[[int, int | None], None]
 
-# Frames are kept as runs of one second, because dub chooses its references among those of one second.
+# Frames are kept in runs of one second, because dub chooses its references among those of one second.
 RUN = 25
 MAX_FRAMES, MIN_FRAMES = 400, 40
 DECODED_AHEAD = 4
@@ -40,8 +40,8 @@ GUARD = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One kept crop: RGB uint8 ``[s s 3]``, landmarks ``[68 2]`` in its pixels, seconds, and whose in which shot."""
+class AdaptationFrame:
+    """One crop: RGB uint8 ``[s s 3]``, landmarks ``[68 2]`` in its pixels, seconds, and the number of its track."""
 
     rgb: UInt8
     landmarks: Float64
@@ -50,11 +50,11 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Footage:
+class AdaptationSet:
     """n crops in the order of time: ``crops`` uint8 ``[n s s 3]``, ``landmarks`` ``[n 68 2]`` in crop pixels,
     ``times`` ``[n]`` in seconds, and ``tracks`` ``[n]``, one number for each face in each shot.
 
-    ``usable`` counts what the video had to offer, kept or not.
+    ``usable`` counts all usable frames of the video, held here or not.
     """
 
     crops: UInt8
@@ -64,13 +64,13 @@ class Footage:
     usable: int
 
     @classmethod
-    def of(cls, samples: list[Sample], usable: int) -> Footage:
-        """``samples``, of which there is at least one, stacked."""
+    def of(cls, frames: list[AdaptationFrame], usable: int) -> AdaptationSet:
+        """``frames``, of which there is at least one, stacked."""
         return cls(
-            np.stack([sample.rgb for sample in samples]),
-            np.stack([sample.landmarks for sample in samples]).astype(np.float32),
-            np.array([sample.time for sample in samples]),
-            np.array([sample.track for sample in samples]),
+            np.stack([frame.rgb for frame in frames]),
+            np.stack([frame.landmarks for frame in frames]).astype(np.float32),
+            np.array([frame.time for frame in frames]),
+            np.array([frame.track for frame in frames]),
             usable,
         )
 
@@ -78,33 +78,33 @@ class Footage:
         return len(self.times)
 
     def partners(self, index: int, pool: Indices) -> Indices:
-        """Those of ``pool`` that may be seen together with frame ``index``: same face and shot, another moment."""
+        """Those of ``pool`` that may be references of frame ``index``: same face and shot, another moment."""
         apart = np.abs(self.times[pool] - self.times[index]) >= REFERENCE_GAP_S
         return np.asarray(pool[apart & (self.tracks[pool] == self.tracks[index])])
 
 
-class SpreadSample:
-    """At most ``limit`` of a stream of unknown length, kept as runs of consecutive ones that lie evenly apart."""
+class SpacedRuns:
+    """At most ``limit`` frames of a stream of unknown length, in runs of consecutive ones that lie evenly apart."""
 
     def __init__(self, limit: int, run: int = RUN) -> None:
         if limit < 2 * run:
-            raise ValueError(f"a sample of runs of {run} holds {2 * run} at least, got a limit of {limit}")
+            raise ValueError(f"a set of runs of {run} holds {2 * run} at least, got a limit of {limit}")
         self.offered = 0
         self._limit, self._run, self._stride = limit, run, 1
-        self._kept: list[tuple[int, Sample]] = []
+        self._held: list[tuple[int, AdaptationFrame]] = []
 
-    def add(self, make: Callable[[], Sample]) -> None:
-        """Offer the next item, which is made only if it is kept."""
+    def add(self, make: Callable[[], AdaptationFrame]) -> None:
+        """Offer the next frame, which is made only if it is held."""
         run, self.offered = self.offered // self._run, self.offered + 1
-        if len(self._kept) == self._limit and run % self._stride == 0:
+        if len(self._held) == self._limit and run % self._stride == 0:
             self._stride *= 2
-            self._kept = [entry for entry in self._kept if entry[0] % self._stride == 0]
+            self._held = [entry for entry in self._held if entry[0] % self._stride == 0]
         if run % self._stride == 0:
-            self._kept.append((run, make()))
+            self._held.append((run, make()))
 
-    def items(self) -> list[Sample]:
-        """What is kept, in order."""
-        return [item for _, item in self._kept]
+    def items(self) -> list[AdaptationFrame]:
+        """The frames that are held, in order."""
+        return [item for _, item in self._held]
 
 
 def collect(
@@ -118,7 +118,7 @@ def collect(
     end: Fraction | None = None,
     limit: int = MAX_FRAMES,
     on_frame: OnFrame = lambda done, total: None,
-) -> Footage:
+) -> AdaptationSet:
     """Read a video once and keep at most ``limit`` crops of the frames that ``dub`` would dub.
 
     Raises NoFaceError when there are none, InputError for a still picture or fewer than ``MIN_FRAMES``, and what
@@ -128,7 +128,7 @@ def collect(
     stream = require_video(info)
     if stream.is_still:
         raise InputError(f"{path.name} is a still picture.", hint="There is nothing to learn from; dub it as it is.")
-    kept = SpreadSample(limit)
+    runs = SpacedRuns(limit)
     with (
         open_frames(info, start=start, end=end) as source,
         in_background(source, DECODED_AHEAD, name="decode") as frames,
@@ -138,14 +138,14 @@ def collect(
         for item in select(tracked, parse_face_choice(settings.face), tracker):
             for face in item.faces:
                 if face.state is FaceState.OK:
-                    kept.add(partial(_cut, item.frame, face, stream, template, size))
-    _require_enough(path, kept.offered)
-    return Footage.of(kept.items(), kept.offered)
+                    runs.add(partial(_cut, item.frame, face, stream, template, size))
+    _require_enough(path, runs.offered)
+    return AdaptationSet.of(runs.items(), runs.offered)
 
 
-def _cut(frame: Frame, face: Face, stream: VideoInfo, template: str, size: int) -> Sample:
+def _cut(frame: Frame, face: Face, stream: VideoInfo, template: str, size: int) -> AdaptationFrame:
     crop = cut_crop(frame, face, stream, TEMPLATES[template], size)
-    return Sample(crop.rgb, crop.landmarks, float(frame.time), face.track_id)
+    return AdaptationFrame(crop.rgb, crop.landmarks, float(frame.time), face.track_id)
 
 
 def _counted(frames: Iterator[Frame], total: int | None, on_frame: OnFrame) -> Iterator[Frame]:
@@ -173,15 +173,15 @@ def split(count: int) -> tuple[Indices, Indices]:
     Not the end, where people have often finished speaking.
     """
     edges = np.linspace(0, count, max(1, round(count / HELD_PERIOD)) + 1).round().astype(int)
-    held, spared = np.zeros(count, bool), np.zeros(count, bool)
+    held, guarded = np.zeros(count, bool), np.zeros(count, bool)
     for low, high in pairwise(edges):
         length = max(1, round(HELD_SHARE * (high - low)))
         first = (low + high - length) // 2
         held[first : first + length] = True
-        spared[max(0, first - GUARD) : first + length + GUARD] = True
-    return np.flatnonzero(~spared), np.flatnonzero(held)
+        guarded[max(0, first - GUARD) : first + length + GUARD] = True
+    return np.flatnonzero(~guarded), np.flatnonzero(held)
 
 
-def with_partners(footage: Footage, indices: Indices, pool: Indices, least: int) -> Indices:
+def with_partners(frames: AdaptationSet, indices: Indices, pool: Indices, least: int) -> Indices:
     """Those of ``indices`` for which ``pool`` has at least ``least`` references."""
-    return np.array([i for i in indices if len(footage.partners(int(i), pool)) >= least], int)
+    return np.array([i for i in indices if len(frames.partners(int(i), pool)) >= least], int)
