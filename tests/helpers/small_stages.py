@@ -43,11 +43,18 @@ from lipsync_cli.training.sync.data import cut_mouths
 from lipsync_cli.training.sync.stage import SyncRecipe, train_expert
 from tests.helpers.stable_clips import TINY, made_clips
 
+SMALL_SYNC = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)
 LATENT = 6
 SMALL = FlowConfig(LATENT, 16, 1, 2, chunk=4, window=8)
 WINDOWS = {"batch": 4, "frames": (16, 20), "warmup": 1}
 Weights = dict[str, torch.Tensor]
 Small = Callable[[Path, Path, Runtime], Weights]
+
+
+def tiny_phase(size: int, steps: int, **changes) -> AutoencoderRecipe:
+    """A joint phase of one sequence a step that saves at every second step."""
+    values = {"crop_size": size, "steps": steps, "sequences": 1, "targets": 2, "references": 2, "save_every": 2}
+    return AutoencoderRecipe(**(values | changes))
 
 
 def fresh() -> Autoencoder:
@@ -138,10 +145,9 @@ def small_student(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
 
 
 def small_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
-    config = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)
     recipe = SyncRecipe(steps=2, clips=4, frames=20, warmup=1)
     clips = cut_mouths(load_clips(prepared, "train"))
-    return train_expert(clips, recipe, folder, config=config, runtime=runtime).state_dict()
+    return train_expert(clips, recipe, folder, config=SMALL_SYNC, runtime=runtime).state_dict()
 
 
 def small_stable_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
@@ -171,8 +177,9 @@ def small_omnisync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
 
 
 STAGES: Mapping[str, Small] = {
-    "autoencoder": small_autoencoder, "points": small_points, "adversarial": small_adversarial, "phones": small_phones,
-    "state_sync": small_state_sync, "teacher": small_teacher, "causal": small_causal, "student": small_student,
+    "autoencoder": small_autoencoder, "points": small_points, "adversarial": small_adversarial,
+    "phones": small_phones, "state_sync": small_state_sync, "teacher": small_teacher,
+    "causal": small_causal, "student": small_student,
     "stable_sync": small_stable_sync, "omnisync": small_omnisync,
 }  # fmt: skip
 """Stages that do the same however many processes share a batch."""

@@ -1,4 +1,4 @@
-"""On a GPU the stages see the batches of the CPU and learn nearly the same."""
+"""On a GPU the stages get the batches of the CPU and learn nearly the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_noise_is_that_of_the_cpu():
 
 
 @pytest.mark.parametrize("name", list(STAGES))
-def test_a_stage_learns_what_it_learns_on_the_cpu(name, prepared, tmp_path):
+def test_stages_learn_what_they_learn_on_the_cpu(name, prepared, tmp_path):
     expected = STAGES[name](prepared, tmp_path / "cpu", Runtime())
     with started("cuda", "float32") as runtime:
         actual = STAGES[name](prepared, tmp_path / "cuda", runtime)
@@ -41,8 +41,8 @@ def test_a_stage_learns_what_it_learns_on_the_cpu(name, prepared, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["auto", "bfloat16"])
-@pytest.mark.parametrize("name", ["autoencoder", "sharpen", "student"])
-def test_faster_arithmetic_learns_nearly_the_same(dtype, name, prepared, tmp_path):
+@pytest.mark.parametrize("name", ["autoencoder", "adversarial", "student"])
+def test_stages_in_faster_arithmetic_learn_nearly_the_same(dtype, name, prepared, tmp_path):
     expected = STAGES[name](prepared, tmp_path / "cpu", Runtime())
     with started("cuda", dtype) as runtime:
         actual = STAGES[name](prepared, tmp_path / "cuda", runtime)
@@ -50,14 +50,14 @@ def test_faster_arithmetic_learns_nearly_the_same(dtype, name, prepared, tmp_pat
     assert furthest(actual, expected) < 0.02
 
 
-def test_what_the_cpu_began_the_gpu_finishes(prepared, tmp_path):
-    whole = STAGES["sharpen"](prepared, tmp_path / "whole", Runtime())
-    stopped_at_first_save(STAGES["sharpen"], prepared, tmp_path / "parts", Runtime())
+def test_stage_begun_on_the_cpu_is_finished_on_the_gpu(prepared, tmp_path):
+    whole = STAGES["adversarial"](prepared, tmp_path / "whole", Runtime())
+    stopped_at_first_save(STAGES["adversarial"], prepared, tmp_path / "parts", Runtime())
     with started("cuda", "float32") as runtime:
-        assert furthest(STAGES["sharpen"](prepared, tmp_path / "parts", runtime), whole) < 3e-3
+        assert furthest(STAGES["adversarial"](prepared, tmp_path / "parts", runtime), whole) < 3e-3
 
 
-def test_the_sync_expert_trains_there(prepared, tmp_path):
+def test_train_expert_runs_on_the_gpu(prepared, tmp_path):
     with started("cuda") as runtime:
         weights = small_sync(prepared, tmp_path, runtime)
     assert all(value.is_cuda and torch.isfinite(value.float()).all() for value in weights.values())
