@@ -35,7 +35,7 @@ DECODED_AHEAD = 4
 # A reference nearer than this could show the target's own lips.
 REFERENCE_GAP_S = 0.5
 HELD_PERIOD, HELD_SHARE = 100, 0.15
-# Frames beside a held-out block look just like it and are used for nothing.
+# Frames beside a held-out block are too much like it and are used for nothing.
 GUARD = 5
 
 

@@ -120,7 +120,7 @@ def _prepare(request: AdaptRequest) -> tuple[LipForcingMini, hub.ModelCard]:
     if request.output.suffix != SUFFIX:
         raise UsageError(f"{request.output} is no name for an adapter.", hint=f"It ends in {SUFFIX}.")
     if request.steps is None and request.minutes is None:
-        raise UsageError("Neither steps nor minutes say when to stop.")
+        raise UsageError("Neither steps nor minutes limit the training.")
     check_place(request.output, [request.video], overwrite=request.overwrite)
     card = hub.load_card(settings.model)
     require_adaptable(card)

@@ -241,7 +241,7 @@ def adapt(
     stop: Stop = lambda: False,
     on_check: Callable[[HeldOutCheck], None] = lambda check: None,
 ) -> Adaptation:
-    """Train until ``steps``, ``stop()`` or the recipe's patience says so; the renderer is left in the best state.
+    """Train until ``steps``, ``stop()`` or the end of the recipe's patience; the renderer is left in the best state.
 
     The result after a number of steps depends on the frames, the recipe and its seed, not on the clock.
     """

@@ -19,8 +19,9 @@ def export(
 ) -> Path:
     """Write the weights (matrices in float16, vectors in float32) and a card that names them; returns their path.
 
-    A card that is there keeps what it says but for the file and what training has ``decided`` of its generator table.
-    Where there is none, it is made from ``blank``, under the folder's name. Raises ModelError for a broken card.
+    A card that is there is kept, but for the file and the values of its generator table that training has
+    ``decided``. Where there is none, it is made from ``blank``, under the folder's name. Raises ModelError for a
+    broken card.
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = hub.load_card(folder) if (folder / hub.CARD_NAME).exists() else _named(blank, folder)

@@ -31,7 +31,7 @@ CHECKPOINT = "checkpoint.pt"
 class Pace:
     """How long a stage runs and how often it saves and logs.
 
-    ``average`` is the highest momentum of the mean weights, reached as ``ramped_momentum`` says; 0 averages nothing,
+    ``average`` is the highest momentum of the mean weights, reached by ``ramped_momentum``; 0 averages nothing,
     and the last weights count. ``deadline`` is in ``time.monotonic`` seconds and ends a stage early; it then resumes
     at the same step.
     """
@@ -101,7 +101,7 @@ class Stage:
                     if on_save is not None and self.runtime.is_main:
                         on_save(self.step)
         self.save()
-        self.runtime.wait()  # whoever looks for the checkpoint next finds it
+        self.runtime.wait()  # whoever reads the checkpoint next finds it
         return self.average
 
     def _is_over(self, pace: Pace) -> bool:

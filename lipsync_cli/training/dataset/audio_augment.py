@@ -76,24 +76,24 @@ def augment_audio(
     """
     out, tempo = samples, 1.0
     if rng.random() < recipe.pitch:
-        out = effects.repitched(out, float(2 ** rng.uniform(-0.3, 0.3)))
+        out = effects.pitch_shift(out, float(2 ** rng.uniform(-0.3, 0.3)))
     if rng.random() < recipe.tempo:
         tempo = float(rng.uniform(0.85, 1.18))
         out = at_tempo(out, tempo)
     if rng.random() < recipe.room:
-        out = effects.reverberated(out, effects.room(rng.uniform(0.15, 0.8), rng.uniform(0, 15), rng))
+        out = effects.reverberate(out, effects.room_response(rng.uniform(0.15, 0.8), rng.uniform(0, 15), rng))
     if rng.random() < recipe.noise:
-        out = effects.mixed(out, _noise(len(out), rng, others), rng.uniform(0, 25))
+        out = effects.mix(out, _noise(len(out), rng, others), rng.uniform(0, 25))
     if rng.random() < recipe.equaliser:
-        out = effects.equalised(out, rng.normal(0, 5, 7))
+        out = effects.equalise(out, rng.normal(0, 5, 7))
     if rng.random() < recipe.codec:
-        out = effects.telephoned(out, rng.uniform(50, 300), rng.uniform(3000, 7000))
+        out = effects.telephone_codec(out, rng.uniform(50, 300), rng.uniform(3000, 7000))
     return out, tempo
 
 
 def at_tempo(samples: Float32, tempo: float) -> Float32:
     """A clip's sound ``tempo`` times as fast, with margins of the old length: frame i is what was at i · tempo."""
-    fast = effects.stretched(samples, tempo)
+    fast = effects.time_stretch(samples, tempo)
     # Second 0 has moved to margin / tempo; bring it back to the margin, and keep whole frames.
     before = round(CLIP_MARGIN / tempo)
     frames = int((len(samples) - 2 * CLIP_MARGIN) / tempo) // SAMPLES_PER_FRAME

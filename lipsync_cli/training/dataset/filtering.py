@@ -91,7 +91,7 @@ def _unknown_speaker(source: Source) -> str:
 
 
 def _with_speakers(pairs: Sequence[tuple[Source, SegmentedSource]]) -> list[tuple[Source, SegmentedSource]]:
-    """The same with speakers from faces and splits from speakers where nobody says."""
+    """The same with speakers from faces and splits from speakers where they are not given."""
     faces = {
         result.path: result.face for source, result in pairs if source.speaker is None and result.face is not None
     }

@@ -6,7 +6,7 @@ A prepared folder holds ``index.jsonl``, one ``ClipRecord`` a line, and for each
 - ``landmarks`` int16 ``[n 68 2]``: crop pixels in steps of 1/32, as differences from frame to frame;
 - ``samples`` int16 ``[m]``: mono sound at 16 kHz, as differences from sample to sample in units of ``step``, from
   ``SOUND_MARGIN`` samples before the first frame to as many after the last, zero beyond the source's ends. The
-  source's own timing: ``ClipRecord.lag_frames`` says how late it is;
+  source's own timing: ``ClipRecord.lag_frames`` is how late it is;
 - ``step`` int16: a power of two that leaves the rounding 60 dB below the clip's level;
 - ``matrices`` float32 ``[n 2 3]``: pixels of the source's stored picture → crop pixels;
 - ``times`` float32 ``[n]``: seconds of the source at which each frame is shown;

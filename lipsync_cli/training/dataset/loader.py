@@ -1,4 +1,4 @@
-"""Batches from a prepared folder: clips drawn per speaker, crops for the renderer, latents and mel for the flow."""
+"""Clips of a prepared folder, and batches for the renderer that balance speakers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHARP_SCALE = 0.75
 UPSAMPLED_WEIGHT = 0.35
 # Mean step in code values between neighbouring rows below which the lower one repeats the upper.
 CONTINUED_STEP = 0.6
-# Crop widths by which a frame's own chin may be lower than the drawn one, so that what lies under it must be known.
+# Crop widths by which a frame's own chin may be lower than the rendered one, which uncovers what lies under it.
 CHIN_DROP = 0.03
 OPEN_LICENCES = ("CC BY 4.0 (GRID corpus)", "MIT", "repo MIT (LICENSE")
 

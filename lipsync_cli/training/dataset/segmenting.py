@@ -113,7 +113,7 @@ class _TrackedCrop:
 def segment_source(data: Path, out: Path, source: Source, *, crop_size: int, identify: bool) -> SegmentedSource:
     """Track, crop, measure and write one source; a source that cannot be read gives a note.
 
-    ``identify`` asks for the face embedding, for folders in which nobody says who speaks.
+    ``identify`` asks for the face embedding, for folders without names of speakers.
     """
     try:
         return _Segmenter(data / source.path, out, source, crop_size).run(identify)

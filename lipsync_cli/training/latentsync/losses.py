@@ -61,7 +61,7 @@ def mark_trained(network: nn.Module, stage: TrainingStage) -> list[nn.Parameter]
         parameter.requires_grad_(stage.learns(name))
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not trained:
-        raise ValueError(f"no parameter is named like {' or '.join(stage.trained)}")
+        raise ValueError(f"no parameter has in its name {' or '.join(stage.trained)}")
     return trained
 
 

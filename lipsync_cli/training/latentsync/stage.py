@@ -56,9 +56,13 @@ WINDOW = 16
 class Vae(Protocol):
     """Frames ``[b f 3 s s]`` in [−1, 1] to scaled latents ``[b 4 f s/8 s/8]`` and, with gradients, back."""
 
-    def encode(self, frames: Tensor) -> Tensor: ...
+    def encode(self, frames: Tensor) -> Tensor:
+        """Scaled means of the posterior."""
+        ...
 
-    def decode(self, latents: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor:
+        """Frames, through which gradients flow."""
+        ...
 
 
 class LatentSyncBatch(NamedTuple):

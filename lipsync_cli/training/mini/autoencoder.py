@@ -1,6 +1,6 @@
 """Stage: the mouth encoder and the renderer together, from pairs of frames of the same person.
 
-The encoder sees a colour-shifted, slightly moved copy of the target's mouth, so that z cannot carry the picture;
+The encoder gets a colour-shifted, slightly moved copy of the target's mouth, so that z cannot carry the picture;
 noise on z keeps neighbouring states alike. References come from the same clip but are chosen without regard to
 the target.
 """

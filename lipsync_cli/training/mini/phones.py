@@ -27,7 +27,7 @@ from lipsync_cli.training.common.noise import step_seed
 from lipsync_cli.training.common.recipes import Count, LearningRate, Recipe, Seed
 from lipsync_cli.training.common.runtime import ALONE, Runtime
 from lipsync_cli.training.dataset.audio_augment import augment_mel
-from lipsync_cli.training.dataset.audio_effects import reverberated, room
+from lipsync_cli.training.dataset.audio_effects import reverberate, room_response
 from lipsync_cli.training.mini.espeak import CLASSES, UNKNOWN, Espeak, Utterance
 from lipsync_cli.training.mini.latents import ROWS_PER_FRAME, every_window, rows_of
 
@@ -81,7 +81,7 @@ def labelled_mel(utterance: Utterance, rng: np.random.Generator) -> LabelledMel:
     stretch = Fraction(int(rng.integers(80, 126)), 100)
     samples = np.asarray(resample_poly(utterance.samples, stretch.numerator, stretch.denominator), np.float32)
     if rng.random() < 0.4:
-        samples = reverberated(samples, room(rng.uniform(0.1, 0.6), rng.uniform(0, 12), rng))
+        samples = reverberate(samples, room_response(rng.uniform(0.1, 0.6), rng.uniform(0, 12), rng))
     mel = log_mel(np.asarray(samples * rng.uniform(0.3, 2.0), np.float32))
     centres = np.arange(len(mel)) * HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
     current = np.searchsorted(np.array(utterance.starts) * float(stretch), centres, side="right") - 1

@@ -35,7 +35,7 @@ class MiniRecipe(TrainingRecipe):
     ``audio_augment`` makes variants of the clips' sound for the stages that learn speech; unset, only loudness, tilt,
     vocal tract length and noise floor change. ``mirrored`` adds every clip flipped from left to right to them.
     ``temperature`` goes into the card beside the schedule, and so does ``detail`` where the pictures are new: the
-    strength of the sharpening of what is drawn. ``open_only`` trains on the clearly licensed clips alone.
+    strength of the sharpening of rendered crops. ``open_only`` trains on the clearly licensed clips alone.
     """
 
     training: ClassVar[str] = "mini"

@@ -183,7 +183,7 @@ class PairSampler:
         return EditPair(index, int(target), index, int(source), missed=missed)
 
     def _pseudo(self, rng: np.random.Generator) -> EditPair | None:
-        """A random window, and a random one among those of its speaker that are like it but for the lips."""
+        """A random window, and a random one among those of its speaker of the same pose with other lips."""
         index = self._able[int(rng.choice(len(self._able), p=self._able_weights))]
         target = int(rng.integers(0, len(self._clips[index]) - self._frames + 1))
         own = self._by_speaker[self._clips[index].speaker]

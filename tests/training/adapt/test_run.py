@@ -17,7 +17,7 @@ from lipsync_cli.training.adapt.run import SHEET_COLUMNS, SHEET_PX, AdaptRequest
     ("changes", "words"),
     [
         ({"output": Path("a.mp4")}, "no name for an adapter"),
-        ({"minutes": None, "steps": None}, "when to stop"),
+        ({"minutes": None, "steps": None}, "Neither steps nor minutes"),
         ({"settings": DubSettings(model="passthrough")}, "cannot be adapted"),
     ],
 )

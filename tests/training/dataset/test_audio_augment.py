@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_cli.training.dataset import audio_effects as sound
+from lipsync_cli.training.dataset import audio_effects as effects
 from lipsync_cli.training.dataset.audio_augment import (
     AudioAugmentRecipe,
     at_tempo,
@@ -42,7 +42,7 @@ def test_augment_audio_makes_each_change_alone_and_none(only: str, speech: np.nd
     alone = AudioAugmentRecipe(**(OFF | {only: 1.0}))
     changed, tempo = augment_audio(speech, alone, np.random.default_rng(1), others=[speech])
     assert (tempo != 1) == (only == "tempo")
-    assert len(changed) != len(speech) or sound.level(changed - speech) > 0.01 * sound.level(speech)
+    assert len(changed) != len(speech) or effects.level(changed - speech) > 0.01 * effects.level(speech)
     untouched, _ = augment_audio(speech, AudioAugmentRecipe(**OFF), np.random.default_rng(1), others=[speech])
     assert np.array_equal(untouched, speech)
 
