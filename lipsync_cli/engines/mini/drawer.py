@@ -13,7 +13,8 @@ from lipsync_cli.core.types import Crop, Float32
 from lipsync_cli.engines.mini import drawing_opencv as cpu_drawing
 from lipsync_cli.engines.mini.drawing_opencv import Shot
 from lipsync_cli.engines.mini.nn.renderer import Renderer
-from lipsync_cli.engines.sharpening import detail_sigma, finished, sharpened, sharpened_images
+from lipsync_cli.engines.model_clock import settled
+from lipsync_cli.engines.sharpening import detail_sigma, sharpened, sharpened_images
 
 
 class Drawer:
@@ -49,7 +50,7 @@ class Drawer:
         pixels = pixels_of([shot.crop], shot.z)
         image = self.renderer(pixels, shot.z, shot.points, shot.references, shot.like).image.float()
         picture = sharpened_images(image, self.sharpen, self._sigma(shot.crop)).clamp(0, 1)[0].permute(1, 2, 0)
-        return finished(picture) if leave else np.ascontiguousarray(picture.cpu().numpy())
+        return settled(picture) if leave else np.ascontiguousarray(picture.cpu().numpy())
 
     @staticmethod
     def _sigma(crop: Crop) -> float:

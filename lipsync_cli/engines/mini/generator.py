@@ -1,4 +1,4 @@
-"""``lip-forcing-mini``: the embedded model as a generator.
+"""``lip-forcing-mini``: the embedded model.
 
 Mouth states live on a grid of 25 per second counted from the segment's start and are spoken from the audio by the
 causal flow, two denoising steps per chunk of four; the renderer then draws each crop with the state interpolated
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.landmarks68 import from_closed_to_open, mouth_aperture
 from lipsync_cli.core.types import MEL_RATE, Crop, Float32, Float64, GeneratedCrop, ModelSpec
+from lipsync_cli.engines.mini.adapter import Adapter
 from lipsync_cli.engines.mini.config import KIND, VERSION, MiniConfig, read_config
 from lipsync_cli.engines.mini.drawer import Drawer, pixels_of
 from lipsync_cli.engines.mini.drawing_opencv import Shot
@@ -33,7 +34,7 @@ from lipsync_cli.engines.mini.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.engines.mini.nn.renderer import Renderer
 from lipsync_cli.engines.mini.reference_bank import EASE, ReferenceBank
-from lipsync_cli.engines.protocol import CropChunk, MelSpan
+from lipsync_cli.engines.protocol import CropChunk, LipSyncModel, MelSpan
 from lipsync_cli.engines.rollout import chunk_noise, roll_chunk
 from lipsync_cli.hub import ModelCard, require_version, resolve_weights
 from lipsync_cli.nn.checking import check_state_dict
@@ -87,8 +88,11 @@ class MiniState:
         return points
 
 
-class LipForcingMini:
-    """Generator over loaded networks; see the module."""
+class LipForcingMini(LipSyncModel[MiniState]):
+    """Loaded networks as a model; see the module."""
+
+    # Small maps gain nothing from more threads each, but a chunk's crops can be drawn side by side.
+    threads = 1
 
     def __init__(
         self,
@@ -99,11 +103,14 @@ class LipForcingMini:
         dtype: torch.dtype = torch.float32,
         name: str = KIND,
         drawers: int = 1,
+        adapter: Adapter | None = None,
     ) -> None:
-        """On a CPU the crops of a chunk are drawn by ``drawers`` threads, which changes no more than last digits."""
+        """On a CPU the crops of a chunk are drawn by ``drawers`` threads, which changes no more than last digits.
+
+        ``adapter`` is the one that ``networks`` were changed by, for the report.
+        """
         self.config, self.device, self.dtype = config, torch.device(device), dtype
         self._like = torch.empty(0, device=self.device, dtype=dtype)
-        self.leave_drawings = False
         self.networks = networks.eval().to(self.device)
         self._on_cpu = self.device.type == "cpu" and dtype == torch.float32
         self.networks.renderer.to(dtype=dtype)
@@ -124,7 +131,8 @@ class LipForcingMini:
                 "latent_rate": LATENT_RATE,
                 "steps": len(config.schedule),
                 "dtype": str(dtype).removeprefix("torch."),
-                "threads": torch.get_num_threads(),
+                "threads": self.threads,
+                **({} if adapter is None else {"adapter": adapter.summary}),
             },
         )
 
@@ -166,7 +174,7 @@ class LipForcingMini:
         # What a crop is drawn from is decided in order, as the bank may grow from one to the next.
         shots, jaws = zip(*(self._shot(state, *each) for each in states), strict=True)
         self._forget(state, math.floor(positions[-1]))
-        pictures = self._drawer.draw(shots, leave=self.leave_drawings)
+        pictures = self._drawer.draw(shots, leave=self.output_device != "cpu")
         return [GeneratedCrop(picture, jaw) for picture, jaw in zip(pictures, jaws, strict=True)]
 
     def _shot(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> tuple[Shot, Float64]:
@@ -251,7 +259,7 @@ class LipForcingMini:
         return pixels_of(crops, self._like)
 
 
-def load_model(card: ModelCard) -> tuple[MiniNetworks, MiniConfig]:
+def load_mini(card: ModelCard) -> tuple[MiniNetworks, MiniConfig]:
     """Networks of an embedded model and what its card says of them; ModelError for one that cannot be read."""
     require_version(card, kind=KIND, version=VERSION)
     config = read_config(card.generator, model=card.name)
