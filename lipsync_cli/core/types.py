@@ -249,8 +249,8 @@ class Crop:
 class GeneratedCrop:
     """What a generator made of a crop: RGB float32 ``[s s 3]`` in [0, 1].
 
-    ``rgb`` is an array; only a model that was asked to (``LipSyncModel.output_device``) leaves it in its device's
-    memory, finished, as a torch tensor. ``jaw`` ``[9 2]`` is where landmarks 4 … 12 were drawn, in crop
+    ``rgb`` is an array; only a model that was asked to (``LipSyncModel.leave_on_device``) leaves it in its
+    device's memory, finished, as a torch tensor. ``jaw`` ``[9 2]`` is where landmarks 4 … 12 were drawn, in crop
     pixels; None if the generator does not know.
     """
 

@@ -73,8 +73,7 @@ def dub(
         with clock.stage("load"):
             generator = (load or load_model_of)(job)
         stack.enter_context(torch_threads(generator.threads))
-        on_device = composites_on_device(request.settings.compositor, job.device)
-        generator.output_device = job.device if on_device else "cpu"
+        generator.leave_on_device = composites_on_device(request.settings.compositor, job.device)
         source = stack.enter_context(open_source(job))
         decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
         whole = generator.spec.whole_audio

@@ -113,10 +113,8 @@ class ClockedModel(LipSyncModel[S]):
         return self._ready(state, None, None)
 
     def _keep(self, state: S, pictures: Tensor) -> None:
-        if self.output_device == "cpu":
-            stored: Sequence[Float32 | Tensor] = list(pictures.cpu().numpy())
-        else:
-            stored = list(settled(pictures))
+        stored: Sequence[Float32 | Tensor]
+        stored = list(settled(pictures)) if self.leave_on_device else list(pictures.cpu().numpy())
         state.pictures |= {state.made + index: picture for index, picture in enumerate(stored)}
         state.made += len(stored)
 

@@ -70,13 +70,11 @@ class LipSyncModel(ABC, Generic[S]):
     a gap; ``begin`` starts one and nothing survives its end. The result of a segment depends only on its crops, its
     audio, its references and the seed, never on how calls were batched in time.
 
-    ``output_device`` may be set to the device that the model runs on: ``GeneratedCrop.rgb`` is then a tensor there,
-    with values that are final when it is handed out, so that it may be read from any stream. ``watch`` may be set; it
-    is entered with the name of each stage within ``step``, in the order they run. A model without either ignores
-    them.
+    With ``leave_on_device`` set, ``GeneratedCrop.rgb`` is a tensor where the model computes, with values that are
+    final when it is handed out, so that it may be read from any stream. A model that always gives arrays ignores it.
     """
 
-    output_device: str = "cpu"
+    leave_on_device: bool = False
     threads: int | None = None
     """Threads that torch should use while the model runs; None leaves them as they are."""
 

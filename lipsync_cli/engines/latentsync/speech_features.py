@@ -32,8 +32,8 @@ LOUDEST_AT_LEAST = 0.0
 class SpeechLoudness:
     """What a segment remembers of its sound.
 
-    ``origin``: the track's sample at the segment's first frame. ``loudest``: decades of power, of all
-    loudness. ``activations`` float32[n l d]: those of the whole track, if wanted.
+    ``origin``: the track's sample at the segment's first frame. ``loudest``: decades of power, of all the
+    sound so far. ``activations`` float32[n l d]: those of the whole track, if wanted.
     """
 
     origin: int

@@ -174,7 +174,7 @@ class LipForcingMini(LipSyncModel[MiniState]):
         # What a crop is drawn from is decided in order, as the bank may grow from one to the next.
         shots, jaws = zip(*(self._shot(state, *each) for each in states), strict=True)
         self._forget(state, math.floor(positions[-1]))
-        pictures = self._drawer.draw(shots, leave=self.output_device != "cpu")
+        pictures = self._drawer.draw(shots, leave=self.leave_on_device)
         return [GeneratedCrop(picture, jaw) for picture, jaw in zip(pictures, jaws, strict=True)]
 
     def _shot(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> tuple[Shot, Float64]:

@@ -17,7 +17,7 @@ class OmniSyncOptions(EngineOptions):
     pni: Literal["on", "off"] | None = Field(None, description="Progressive noise: start from the noised source.")
     pni_tau: float | None = Field(None, ge=0, le=1, description="How far the source is noised for that.")
     pni_steps: Literal["cut", "full"] | None = Field(
-        None, description="Take only the steps that are left from there, or all."
+        None, description="Take only the steps below that noise, or space all of them below it."
     )
     pni_mouth_tau: float | None = Field(None, ge=0, le=1, description="How far the mouth is noised, if further.")
     audio_cfg: float | None = Field(None, ge=0, description="How far the model is pushed towards the sound.")
@@ -25,8 +25,12 @@ class OmniSyncOptions(EngineOptions):
         None, description="Where it is pushed: at the mouth, everywhere."
     )
     cfg_base: float | None = Field(None, ge=0, description="How far it is pushed away from the mouth.")
-    cfg_spread: float | None = Field(None, gt=0, description="Reach of the mouth's push, in crop widths.")
-    cfg_window: str | None = Field(None, description="How the push changes over the steps: power:1.5, flat.")
-    cfg_mode: Literal["normalised", "literal"] | None = Field(None, description="How the paper's formula is read.")
+    cfg_spread: float | None = Field(None, gt=0, description="Width of the mouth's push, in face widths.")
+    cfg_window: str | None = Field(None, description="When it is pushed: power:1.5, band:0.555-0.882, const.")
+    cfg_mode: Literal["normalised", "literal"] | None = Field(
+        None, description="literal: by the peak twice, as printed in the paper."
+    )
     cfg_min: float | None = Field(None, ge=0, description="The least push at any step.")
-    region_lock: float | None = Field(None, ge=0, le=1, description="Hold on to the source outside the lower face.")
+    region_lock: float | None = Field(
+        None, ge=0, le=1, description="Share of the steps after which all but the mouth is put back."
+    )
