@@ -39,7 +39,7 @@ def draw(networks: MiniNetworks, config: MiniConfig, batch: RenderBatch) -> Tens
     targets, pixels = batch.targets[0], batch.references[0]
     z, z_references = encoder(targets), encoder(pixels)
     references = renderer.encode_references(
-        pixels[None], z_references[None], encoder.landmarks(z_references)[None], network_size=config.seen_size
+        pixels[None], z_references[None], encoder.landmarks(z_references)[None], network_size=config.input_size
     )
     image = renderer(targets, z, encoder.landmarks(z), references.repeated(len(targets))).image
     return torch.lerp(targets, image.clamp(0, 1), batch.masks[0])

@@ -97,7 +97,7 @@ def adapt_video(
         start=request.start, end=request.end, on_frame=on_frame,
     )  # fmt: skip
     config = generator.config
-    recipe = AdaptRecipe(sharpen=config.sharpen, network_size=config.seen_size, seed=request.settings.seed)
+    recipe = AdaptRecipe(sharpen=config.sharpen, network_size=config.input_size, seed=request.settings.seed)
     course = Course(generator.networks, footage, recipe)
     pictures = [course.pictures()] if request.sheet else []
     began = time.monotonic()
