@@ -85,7 +85,7 @@ def adapt(
     overrides = {
         "model": model, "face": face, "seed": seed, "device": device, "threads": threads, "detector": detector,
     }  # fmt: skip
-    settings, _ = resolve_settings(preset, overrides, sets=o.parse_sets(sets or []))
+    settings = resolve_settings(preset, overrides, sets=o.parse_sets(sets)).settings
     check_input(video, "a video")
     if sheet is not None:
         check_folder(sheet)

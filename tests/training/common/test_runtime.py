@@ -7,7 +7,7 @@ import torch
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
-from lipsync_cli.engines.mini.nn.drawing_torch import Fields, RegionWindow, take
+from lipsync_cli.engines.mini.nn.warping import Fields, RegionWindow, warp
 from lipsync_cli.training.common.noise import part_seed
 from lipsync_cli.training.common.runtime import Runtime
 from tests.helpers.small_stages import STAGES, flow, fresh
@@ -44,7 +44,7 @@ def test_autocast_takes_pixels_from_the_same_place():
     ramp = torch.linspace(0, 1, 128).expand(1, 1, 3, 128, 128).contiguous()
     height, width = (length // 4 for length in window.shape)
     fields = Fields(torch.zeros(1, 1, 2, height, width).bfloat16(), torch.zeros(1, 1, height, width).bfloat16())
-    taken = take(fields, ramp, window)
+    taken = warp(fields, ramp, window)
     assert taken.dtype == torch.float32
     assert float((taken - window.fine(ramp[:, 0])).abs().max()) < 0.1 / 128
-    assert take(fields, ramp.bfloat16(), window).dtype == torch.bfloat16
+    assert warp(fields, ramp.bfloat16(), window).dtype == torch.bfloat16

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.engines.omnisync.speech_window import by_latent_frame, frame_features
+from lipsync_cli.engines.omnisync.speech_features import by_latent_frame, frame_features
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
 from lipsync_cli.training.dataset.format import MEL_MARGIN
 from lipsync_cli.training.dataset.loader import load_clips
