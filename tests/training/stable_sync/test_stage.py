@@ -66,7 +66,7 @@ def test_train_network_resumes_to_the_bit(tmp_path: Path) -> None:
 def test_train_network_learns_which_windows_match(tmp_path: Path) -> None:
     clips = made_clips(6)
     recipe = StableSyncRecipe(
-        steps=60, batch=24, at_once=24, learning_rate=2e-3, apart=6, val_pairs=200, save_every=100
+        steps=90, batch=24, at_once=24, learning_rate=2e-3, apart=6, val_pairs=200, save_every=100
     )
     network = new_network(recipe, TINY)
     before = check_pairs(network, clips, recipe)
