@@ -27,7 +27,7 @@ lint: $(VENV)/.dev
 venv: $(VENV)/.dev
 
 # Prepared crops, checkpoints and previews go to runs/; DATA holds clips.csv and the clips it lists. RECIPE=mini-open
-# keeps to the clearly licensed ones; RECIPE=mini-on START=lip-forcing-mini teaches a model on. Stopped at any moment, the
+# keeps to the clearly licensed ones; RECIPE=mini-on START=lip-forcing-mini fine-tunes a model. Stopped at any moment, the
 # same command goes on where it was.
 RECIPE ?= mini
 START ?=

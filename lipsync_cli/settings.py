@@ -155,8 +155,8 @@ def field_bounds(declared: FieldInfo) -> str:
 
 
 def presets_dir() -> Path:
-    """The presets of the installed package, or of the source tree it runs from."""
-    return resource_folder("presets")
+    """The presets for dubs of the installed package, or of the source tree it runs from."""
+    return resource_folder("presets") / "dub"
 
 
 def preset_names() -> list[str]:

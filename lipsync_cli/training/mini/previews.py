@@ -1,4 +1,4 @@
-"""Pictures of what a renderer does while it is trained."""
+"""Previews of a renderer in training: targets beside what it makes of them."""
 
 from __future__ import annotations
 
