@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.evaluation.metrics import METRICS
+from lipsync_cli.evaluation.registry import metrics as registered
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncNet
 from lipsync_cli.nn.sync.stable_syncnet_file import save_stable_syncnet
 
@@ -50,7 +50,7 @@ def test_a_clip_against_itself_is_perfect(head_mp4: Path) -> None:
     assert metrics["psnr"] == metrics["border_psnr"] == 99
     assert metrics["ssim"] == metrics["csim"] == metrics["sharpness_ratio"] == pytest.approx(1)
     assert metrics["aperture_corr"] == pytest.approx(1) and metrics["lmd"] == 0
-    assert set(metrics) == set(METRICS)
+    assert set(metrics) == set(registered())
     assert set(told["not_measured"]) == {name for name, value in metrics.items() if value is None}
     assert "syncnet_v2.model" in told["not_measured"]["lse_c"]
     assert told["not_measured"]["stable_sync"] == "needs stable_syncnet.pt; give it with --stable-sync"

@@ -19,9 +19,9 @@ from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip import ClipScore
-    from lipsync_cli.evaluation.networks import MetricNetworks
+    from lipsync_cli.evaluation.metric_networks import MetricNetworks
     from lipsync_cli.evaluation.suite.protocols import Item, ItemResult, SuitePlan
-    from lipsync_cli.evaluation.suite.results import Compared
+    from lipsync_cli.evaluation.suite.results import MetricComparison
 
 SCHEMA = 1
 app = typer.Typer(add_completion=False)
@@ -92,7 +92,7 @@ def _check_mode(given: dict[str, Any]) -> None:
         raise UsageError(f"{wrong[0]} does not go with {chosen[0]}.", hint="See lipsync eval --help.")
 
 
-def _judges(given: dict[str, Any]) -> MetricNetworks:
+def _networks(given: dict[str, Any]) -> MetricNetworks:
     if given["syncnet"] is not None:
         check_input(given["syncnet"], "syncnet_v2.model")
     if given["stable_sync"] is not None:
@@ -103,17 +103,21 @@ def _judges(given: dict[str, Any]) -> MetricNetworks:
         import torch
 
         torch.set_num_threads(given["threads"])
-    from lipsync_cli.evaluation.networks import load_judges
+    from lipsync_cli.evaluation.needs import NetworkOptions
+    from lipsync_cli.evaluation.registry import load_networks
 
-    return load_judges(syncnet=given["syncnet"], stable_sync=given["stable_sync"], weights=given["weights"])
+    files = {"syncnet": given["syncnet"], "stable_sync": given["stable_sync"]}
+    named = {role: file for role, file in files.items() if file is not None}
+    return load_networks(NetworkOptions(named, given["weights"]))
 
 
 def _score_one(given: dict[str, Any]) -> None:
     for name in ("clip", "against", "source", "original", "audio"):
         if given[name] is not None:
             check_input(given[name], "a video" if name not in ("original", "audio") else "a file with sound")
-    judges = _judges(given)
-    from lipsync_cli.evaluation.clip import Comparison, score_clip
+    networks = _networks(given)
+    from lipsync_cli.evaluation.clip import score_clip
+    from lipsync_cli.evaluation.comparison import Comparison
 
     comparison = Comparison(
         truth=given["against"],
@@ -124,34 +128,33 @@ def _score_one(given: dict[str, Any]) -> None:
         trim=given["trim"],
     )
     with progress(_shown(given), None, doing="Scoring") as on_frame:
-        score = score_clip(given["clip"], judges, comparison, on_frame)
+        score = score_clip(given["clip"], comparison, networks, on_frame)
     _tell(score, as_json=given["as_json"], markdown=given["markdown"])
 
 
 def _tell(score: ClipScore, *, as_json: bool, markdown: Path | None) -> None:
-    from lipsync_cli.evaluation.metrics import METRICS, format_value
-    from lipsync_cli.evaluation.suite.plain import plain
+    from lipsync_cli.evaluation.registry import metrics
 
     rows = [
-        (metric.title, format_value(name, score.metrics[name]), metric.meaning)
-        if score.metrics[name] is not None
-        else (metric.title, "–", f"not measured: {score.not_measured[name]}")
-        for name, metric in METRICS.items()
+        (metric.title, metric.format(value), metric.meaning)
+        if (value := score.metrics[name]) is not None
+        else (metric.title, metric.format(value), f"not measured: {score.not_measured[name]}")
+        for name, metric in metrics().items()
     ]
     if markdown is not None:
         lines = ["| metric | value | |", "| --- | --- | --- |", *(f"| {' | '.join(row)} |" for row in rows)]
         write_text(markdown, "\n".join(lines) + "\n")
     if as_json:
-        emit_json({"schema": SCHEMA, **plain(score)})
+        emit_json({"schema": SCHEMA, **score.to_json()})
     else:
         emit_table(("metric", "value", "meaning"), rows)
 
 
 def _run_protocols(given: dict[str, Any]) -> None:
     plan = _plan(given)
-    judges = _judges(given)
-    from lipsync_cli.evaluation.suite.features import distances
+    networks = _networks(given)
     from lipsync_cli.evaluation.suite.html import write_html
+    from lipsync_cli.evaluation.suite.pooled import pool_features
     from lipsync_cli.evaluation.suite.protocols import items, run
     from lipsync_cli.evaluation.suite.results import document, markdown, summarise
 
@@ -165,13 +168,13 @@ def _run_protocols(given: dict[str, Any]) -> None:
             kept = " (kept)" if cached else ""
             stderr().print(f"{count} of {total}: {item.protocol} {item.clip.name}{kept}", highlight=False)
 
-    for result in run(plan, judges, on_item=on_item):
+    for result in run(plan, networks, on_item=on_item):
         results.append(result)
         if result.error:
             stderr().print(f"{result.name} was left out: {result.error}", highlight=False, markup=False)
     if not any(result.score for result in results):
         raise InputError(f"None of the {len(results)} clips could be scored.", hint=results[0].error)
-    extra = distances(((result.protocol, result.name) for result in results if result.score), plan.folder)
+    extra = pool_features(((result.protocol, result.name) for result in results if result.score), plan.folder)
     told = document(results, _settings_told(plan), extra)
     rows = summarise(results, extra)
     write_text(plan.folder / "result.json", json.dumps(told, indent=1, ensure_ascii=False) + "\n")
@@ -234,21 +237,20 @@ def _compare(paths: tuple[Path, Path], *, as_json: bool, markdown: Path | None) 
         emit_table(head, rows)
 
 
-def _compared(item: Compared) -> dict[str, Any]:
+def _compared(item: MetricComparison) -> dict[str, Any]:
     return {
         "protocol": item.protocol, "metric": item.metric, "verdict": item.verdict, **asdict(item.difference),
     }  # fmt: skip
 
 
-def _compared_row(item: Compared) -> tuple[str, ...]:
-    from lipsync_cli.evaluation.metrics import METRICS, format_value
+def _compared_row(item: MetricComparison) -> tuple[str, ...]:
+    from lipsync_cli.evaluation.registry import metrics
 
-    found = item.difference
-    name = item.metric
+    found, metric = item.difference, metrics()[item.metric]
     a, b, apart, low, high = (
-        format_value(name, v) for v in (found.a, found.b, found.difference, found.low, found.high)
+        metric.format(value) for value in (found.a, found.b, found.difference, found.low, found.high)
     )
-    return item.protocol, METRICS[name].title, str(found.n), a, b, apart, f"{low} … {high}", item.verdict
+    return item.protocol, metric.title, str(found.n), a, b, apart, f"{low} … {high}", item.verdict
 
 
 def _shown(given: dict[str, Any]) -> bool | None:

@@ -24,19 +24,12 @@ from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.engines.mini.adapter import read_adapter
-from lipsync_cli.evaluation.clip import (
-    ClipScore,
-    Comparison,
-    Measured,
-    measure_clip,
-    score_clip,
-    score_measured,
-)
-from lipsync_cli.evaluation.clip_reader import MeasuredFrame
-from lipsync_cli.evaluation.networks import MetricNetworks
-from lipsync_cli.evaluation.suite.features import FeatureMeter
+from lipsync_cli.evaluation.clip import ClipScore, MeasuredClip, measure_clip
+from lipsync_cli.evaluation.comparison import Comparison
+from lipsync_cli.evaluation.metric_networks import MetricNetworks
+from lipsync_cli.evaluation.registry import metrics, network_roles, plugin_versions
 from lipsync_cli.evaluation.suite.manifest import Clip, donors
-from lipsync_cli.evaluation.suite.plain import plain
+from lipsync_cli.evaluation.suite.pooled import save_features
 from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.settings import DubSettings
@@ -105,40 +98,37 @@ class _LastRead:
 
     def __init__(self) -> None:
         self._video: Path | None = None
-        self._measured: Measured | None = None
+        self._measured: MeasuredClip | None = None
 
-    def measure(self, video: Path, judges: MetricNetworks, what: Comparison) -> Measured:
+    def measure(self, video: Path, networks: MetricNetworks, what: Comparison) -> MeasuredClip:
         """Measure ``video`` unless it was the last one."""
         if self._measured is None or video != self._video:
-            self._measured, self._video = measure_clip(video, judges, what), video
+            self._measured, self._video = measure_clip(video, what, networks), video
         return self._measured
 
 
 def run(
-    plan: SuitePlan, judges: MetricNetworks, *, on_item: Callable[[Item, bool], None] = lambda item, cached: None
+    plan: SuitePlan, networks: MetricNetworks, *, on_item: Callable[[Item, bool], None] = lambda item, cached: None
 ) -> Iterator[ItemResult]:
     """Results one by one, those already in the folder as they are. A clip that fails is a result with an error."""
     last = _LastRead()
     for item in items(plan):
         path = plan.folder / item.protocol / f"{item.clip.name}.json"
-        key = _key(item, plan, judges)
+        key = _key(item, plan, networks)
         known = _known(path, key)
         on_item(item, known is not None)
         if known is not None:
             yield known
             continue
-        result = _attempt(item, plan, judges, path, last)
+        result = _attempt(item, plan, networks, path, last)
         _write_json(path, {"key": key, **asdict(result)})
         yield result
 
 
-def _key(item: Item, plan: SuitePlan, judges: MetricNetworks) -> str:
+def _key(item: Item, plan: SuitePlan, networks: MetricNetworks) -> str:
     """Changes whenever the scores would."""
-    present = [network is not None for network in (judges.syncnet, judges.lpips, judges.inception, judges.i3d)]
-    networks: list[Any] = [hub.load_card("sync-mini").sha256, present]
-    if judges.stable_sync_file is not None:  # anybody may train one
-        networks.append(_stamp(judges.stable_sync_file))
-    return _digest([SCORING, *networks, _dub_key(item, plan)])
+    prints = {role.name: role.fingerprint(networks.options) for role in network_roles()}
+    return _digest([SCORING, list(metrics()), plugin_versions(), prints, _dub_key(item, plan)])
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -186,19 +176,19 @@ def _write_json(path: Path, told: dict[str, Any]) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _attempt(item: Item, plan: SuitePlan, judges: MetricNetworks, path: Path, last: _LastRead) -> ItemResult:
+def _attempt(item: Item, plan: SuitePlan, networks: MetricNetworks, path: Path, last: _LastRead) -> ItemResult:
     told = (item.protocol, item.clip.name, item.clip.speaker, str(item.clip.video), str(item.sound))
     try:
         if item.protocol in CONTROLS:
-            return ItemResult(*told, score=plain(_control(item, plan, judges, last)))
-        score, strip, dub = _dubbed(item, plan, judges, path.with_suffix(".mp4"))
+            return ItemResult(*told, score=_control(item, plan, networks, last).to_json())
+        score, strip, dub = _dubbed(item, plan, networks, path.with_suffix(".mp4"))
     except (InputError, NoFaceError) as error:
         return ItemResult(*told, score=None, error=str(error))
     path.parent.mkdir(parents=True, exist_ok=True)
-    return ItemResult(*told, score=plain(score), dub=dub, strip=strip.save(path.with_suffix(".jpg")))
+    return ItemResult(*told, score=score.to_json(), dub=dub, strip=strip.save(path.with_suffix(".jpg")))
 
 
-def _control(item: Item, plan: SuitePlan, judges: MetricNetworks, last: _LastRead) -> ClipScore:
+def _control(item: Item, plan: SuitePlan, networks: MetricNetworks, last: _LastRead) -> ClipScore:
     frames = _frame_limit(item.clip.video, plan.seconds)
     foreign = item.protocol == "foreign"
     comparison = Comparison(
@@ -208,19 +198,14 @@ def _control(item: Item, plan: SuitePlan, judges: MetricNetworks, last: _LastRea
         face=plan.settings.face,
         scored=lambda index: frames is None or index < frames,
     )
-    measured = last.measure(item.clip.video, judges, comparison)
-    return score_measured(item.clip.video, judges, comparison, measured)
+    measured = last.measure(item.clip.video, networks, comparison)
+    return measured.score(comparison)
 
 
 def _dubbed(
-    item: Item, plan: SuitePlan, judges: MetricNetworks, output: Path
+    item: Item, plan: SuitePlan, networks: MetricNetworks, output: Path
 ) -> tuple[ClipScore, Strip, dict[str, Any]]:
-    told, strip, features = _dub(item, plan, output), Strip(), FeatureMeter(judges)
-
-    def observe(made: MeasuredFrame, before: MeasuredFrame | None) -> None:
-        strip.add(made, before)
-        features.add(made, before)
-
+    told, strip = _dub(item, plan, output), Strip()
     settings, rate = plan.settings, require_video(probe(output)).rate
     own = item.protocol == "self"
     comparison = Comparison(
@@ -230,10 +215,11 @@ def _dubbed(
         face=settings.face,
         trim=plan.seconds is not None,
         scored=scored_frames([SpanEntry(**span) for span in told["spans"]], rate, settings.reference_frames),
-        observe=observe,
+        observe=strip.add,
     )
-    score = score_clip(output, judges, comparison)
-    features.save(output.with_suffix(".npz"))
+    measured = measure_clip(output, comparison, networks, pooled=True)
+    score = measured.score(comparison)
+    save_features(output.with_suffix(".npz"), measured.features())
     return score, strip, {key: told[key] for key in _SHOWN_OF_REPORT}
 
 

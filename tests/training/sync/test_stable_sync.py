@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.evaluation.measures.stable_sync import aligned_half, frame_major, load_judge
+from lipsync_cli.evaluation.measures.stable_sync import aligned_half, frame_major, load_stable_sync
 from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_picture
 from lipsync_cli.faces.mean_face import MEAN_FACE
@@ -151,12 +151,12 @@ def test_the_command_writes_a_file_that_the_judge_reads(prepared: Path, tmp_path
     code, said = lipsync(*command, "--steps", 2)
     assert code == 0, said
     assert "72 frames of 2 clips" in said and "0.693 is chance" in said and "2 of 2 steps" in said
-    first = load_judge(runs / "stable_syncnet.pt")
+    first = load_stable_sync(runs / "stable_syncnet.pt")
     assert first.config == CONFIGS["small"]
     assert torch.load(runs / "stable_syncnet.pt", weights_only=True)["global_step"] == 2
     code, said = lipsync(*command, "--steps", 3, "--out", tmp_path / "mine.pt")
     assert code == 0, said
-    second = load_judge(tmp_path / "mine.pt").state_dict()
+    second = load_stable_sync(tmp_path / "mine.pt").state_dict()
     assert any(not torch.equal(value, second[key]) for key, value in first.state_dict().items())
     rows = [json.loads(line) for line in (runs / "val.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 3]
