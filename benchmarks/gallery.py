@@ -39,8 +39,9 @@ from lipsync_cli.evaluation.measure import MatchedFrames
 from lipsync_cli.evaluation.metric_networks import MetricNetworks
 from lipsync_cli.evaluation.registry import load_networks, metrics
 from lipsync_cli.evaluation.suite.html import write_html
-from lipsync_cli.evaluation.suite.protocols import ItemResult, scored_frames
+from lipsync_cli.evaluation.suite.plan import ItemResult
 from lipsync_cli.evaluation.suite.results import document, summarise
+from lipsync_cli.evaluation.suite.runner import scored_frames
 from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames

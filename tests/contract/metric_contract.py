@@ -60,6 +60,7 @@ def fed_once(measure: type[Measure], networks: MetricNetworks) -> Measure:
     return feed(measure, networks)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 class MetricContract:
     """Holds for every measure, whoever wrote it."""
 

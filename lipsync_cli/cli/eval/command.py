@@ -15,12 +15,13 @@ from lipsync_cli.cli.eval import options as e
 from lipsync_cli.cli.paths import check_folder, check_input, make_folder, write_text
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.evaluation.suite.protocols import DEFAULT_PROTOCOLS, PROTOCOLS
 from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip import ClipScore
     from lipsync_cli.evaluation.metric_networks import MetricNetworks
-    from lipsync_cli.evaluation.suite.protocols import Item, ItemResult, SuitePlan
+    from lipsync_cli.evaluation.suite.plan import ItemResult, SuiteItem, SuitePlan
     from lipsync_cli.evaluation.suite.results import MetricComparison
 
 SCHEMA = 1
@@ -155,20 +156,20 @@ def _run_protocols(given: dict[str, Any]) -> None:
     networks = _networks(given)
     from lipsync_cli.evaluation.suite.html import write_html
     from lipsync_cli.evaluation.suite.pooled import pool_features
-    from lipsync_cli.evaluation.suite.protocols import items, run
     from lipsync_cli.evaluation.suite.results import document, markdown, summarise
+    from lipsync_cli.evaluation.suite.runner import SuiteRunner
 
-    total, count = len(items(plan)), 0
+    total, count = len(plan.items()), 0
     results: list[ItemResult] = []
 
-    def on_item(item: Item, cached: bool) -> None:
+    def on_item(item: SuiteItem, cached: bool) -> None:
         nonlocal count
         count += 1
         if _shown(given) is not False:
             kept = " (kept)" if cached else ""
-            stderr().print(f"{count} of {total}: {item.protocol} {item.clip.name}{kept}", highlight=False)
+            stderr().print(f"{count} of {total}: {item.protocol.name} {item.clip.name}{kept}", highlight=False)
 
-    for result in run(plan, networks, on_item=on_item):
+    for result in SuiteRunner(plan, networks).run(on_item):
         results.append(result)
         if result.error:
             stderr().print(f"{result.name} was left out: {result.error}", highlight=False, markup=False)
@@ -189,10 +190,10 @@ def _run_protocols(given: dict[str, Any]) -> None:
 
 
 def _plan(given: dict[str, Any]) -> SuitePlan:
-    protocols = given["protocol"] or ["self", "cross"]
-    unknown = [name for name in protocols if name not in e.PROTOCOLS]
+    protocols = given["protocol"] or DEFAULT_PROTOCOLS
+    unknown = [name for name in protocols if name not in PROTOCOLS]
     if unknown:
-        raise UsageError(f"There is no protocol {unknown[0]!r}.", hint=f"Choose among {', '.join(e.PROTOCOLS)}.")
+        raise UsageError(f"There is no protocol {unknown[0]!r}.", hint=f"Choose among {', '.join(PROTOCOLS)}.")
     for pair in given["where"] or []:
         if "=" not in pair:
             raise UsageError(f"--where {pair} has no value.", hint="Write --where COLUMN=VALUE.")
@@ -204,13 +205,18 @@ def _plan(given: dict[str, Any]) -> SuitePlan:
     if seconds is not None and seconds <= 0:
         raise UsageError("--seconds must be more than 0.")
     from lipsync_cli.evaluation.suite.manifest import read_manifest
-    from lipsync_cli.evaluation.suite.protocols import SuitePlan
+    from lipsync_cli.evaluation.suite.plan import SuitePlan
 
     where = dict(pair.split("=", 1) for pair in given["where"] or [])
     clips = read_manifest(given["manifest"], where=where, limit=given["limit"])
     make_folder(given["out"])
     return SuitePlan(
-        clips, tuple(dict.fromkeys(protocols)), given["out"], settings, choose_preset(given["preset"]), seconds
+        clips,
+        tuple(PROTOCOLS[name] for name in dict.fromkeys(protocols)),
+        given["out"],
+        settings,
+        choose_preset(given["preset"]),
+        seconds,
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from lipsync_cli.core.errors import OutputError
 from lipsync_cli.evaluation.metric import ARROWS
 from lipsync_cli.evaluation.registry import metrics
+from lipsync_cli.evaluation.suite.plan import ItemResult
 from lipsync_cli.evaluation.suite.plots import aperture_plot, curve_plot, histogram
-from lipsync_cli.evaluation.suite.protocols import ItemResult
 from lipsync_cli.evaluation.suite.results import SummaryRow
 
 _STYLE = """

@@ -15,7 +15,7 @@ from lipsync_cli.core.errors import InputError
 from lipsync_cli.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from lipsync_cli.evaluation.metric import ARROWS, Metric
 from lipsync_cli.evaluation.registry import metrics
-from lipsync_cli.evaluation.suite.protocols import ItemResult
+from lipsync_cli.evaluation.suite.plan import ItemResult
 
 SCHEMA = 1
 
@@ -113,11 +113,11 @@ class MetricComparison:
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` when the interval leaves out 0, else ``unclear``."""
-        if not self.difference.clear:
+        """``better`` or ``worse`` when the interval leaves out 0 and there is a better, else ``unclear``."""
+        aim = metrics()[self.metric].better
+        if not self.difference.clear or not aim:
             return "unclear"
-        risen = self.difference.difference > 0
-        return "better" if risen == (metrics()[self.metric].better == "higher") else "worse"
+        return "better" if (self.difference.difference > 0) == (aim == "higher") else "worse"
 
 
 def compare(a: dict[str, Any], b: dict[str, Any]) -> list[MetricComparison]:
