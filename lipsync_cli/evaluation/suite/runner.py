@@ -17,6 +17,7 @@ from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.evaluation.clip import ClipScore, MeasuredClip, measure_clip
 from lipsync_cli.evaluation.comparison import Comparison
+from lipsync_cli.evaluation.loaded_model import LoadedModel
 from lipsync_cli.evaluation.metric_networks import MetricNetworks
 from lipsync_cli.evaluation.suite.cache import dub_key, read_json, read_result, result_key, write_json, write_result
 from lipsync_cli.evaluation.suite.plan import ItemResult, SuiteItem, SuitePlan
@@ -31,10 +32,11 @@ _REPORT_FIELDS = (
 
 
 class SuiteRunner:
-    """Runs a plan; holds what the last clip of a control gave."""
+    """Runs a plan with one model; holds that, and what the last clip of a control gave."""
 
     def __init__(self, plan: SuitePlan, networks: MetricNetworks) -> None:
         self._plan, self._networks = plan, networks
+        self._model = LoadedModel()
         self._last: MeasuredClip | None = None
 
     def run(self, on_item: OnItem = lambda item, cached: None) -> Iterator[ItemResult]:
@@ -114,7 +116,7 @@ class SuiteRunner:
         request = DubRequest(
             item.clip.video, item.sound, output, settings, preset=plan.preset, overwrite=True, end=plan.seconds
         )
-        return pipeline.dub(request).to_json()
+        return pipeline.dub(request, load=self._model).to_json()
 
 
 def scored_frames(spans: Sequence[SpanEntry], rate: Fraction, references: int) -> Callable[[int], bool]:

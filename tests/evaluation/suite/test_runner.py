@@ -84,6 +84,14 @@ def results(plan: SuitePlan, networks: MetricNetworks) -> dict[tuple[str, str], 
     return {(result.protocol, result.name): result for result in SuiteRunner(plan, networks).run()}
 
 
+def test_run_loads_everything_once(
+    results: dict[tuple[str, str], ItemResult], loads: Counter[str], networks: MetricNetworks
+) -> None:
+    assert sum(result.score is not None for result in results.values()) == 8
+    assert loads == {"model": 1, "expert": 1, "lpips": 1, "inception": 1, "i3d": 1}
+    assert networks.has(EXPERT)
+
+
 def test_run_scores_dubs_behind_their_references(results: dict[tuple[str, str], ItemResult]) -> None:
     score = results["self", "a"].score
     assert (score["frames"], score["scored_frames"]) == (25, 20)
