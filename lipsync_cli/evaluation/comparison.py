@@ -48,14 +48,14 @@ class Comparison:
 
     def references(self, sounds: ClipSounds) -> frozenset[Reference]:
         """What there is to compare with."""
-        given = {SOUND: sounds.sound, ORIGINAL: sounds.original}
-        return self.clips | {reference for reference, value in given.items() if value is not None}
+        paths = {SOUND: sounds.sound, ORIGINAL: sounds.original}
+        return self.clips | {reference for reference, value in paths.items() if value is not None}
 
     @property
     def clips(self) -> frozenset[Reference]:
         """What there is to compare frames with."""
-        given = {TRUTH: self.truth, SOURCE: self.source}
-        return frozenset(reference for reference, value in given.items() if value is not None)
+        paths = {TRUTH: self.truth, SOURCE: self.source}
+        return frozenset(reference for reference, value in paths.items() if value is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,12 +54,12 @@ def measures() -> tuple[type[Measure], ...]:
 
     Raises EnvironmentProblem for one that cannot be imported, is none, or takes another's name.
     """
-    found = list(BUILT_IN)
+    registered = list(BUILT_IN)
     for entry in _entries():
         measure = _load(entry)
-        _refuse_taken_names(measure, found, entry)
-        found.append(measure)
-    return tuple(found)
+        _refuse_taken_names(measure, registered, entry)
+        registered.append(measure)
+    return tuple(registered)
 
 
 @cache

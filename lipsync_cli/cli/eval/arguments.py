@@ -40,8 +40,8 @@ class NetworkArguments:
     def load(self) -> MetricNetworks:
         """All that are there; InputError for a file or folder that is not."""
         files = {"syncnet": self.syncnet, "stable_sync": self.stable_sync}
-        given = {role: file for role, file in files.items() if file is not None}
-        for role, file in given.items():
+        named = {role: file for role, file in files.items() if file is not None}
+        for role, file in named.items():
             check_input(file, PUBLIC_FILES[role])
         if self.weights is not None and not self.weights.is_dir():
             raise InputError(f"There is no folder {self.weights}.", hint="Expected the folder of --weights.")
@@ -52,7 +52,7 @@ class NetworkArguments:
         from lipsync_cli.evaluation.needs import NetworkOptions
         from lipsync_cli.evaluation.registry import load_networks
 
-        return load_networks(NetworkOptions(given, self.weights))
+        return load_networks(NetworkOptions(named, self.weights))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,8 +71,8 @@ def _on_item(total: int, *, quiet: bool) -> Callable[[SuiteItem, bool], None]:
         nonlocal count
         count += 1
         if not quiet:
-            kept = " (kept)" if cached else ""
-            stderr().print(f"{count} of {total}: {item.protocol.name} {item.clip.name}{kept}", highlight=False)
+            note = " (kept)" if cached else ""
+            stderr().print(f"{count} of {total}: {item.protocol.name} {item.clip.name}{note}", highlight=False)
 
     return on_item
 

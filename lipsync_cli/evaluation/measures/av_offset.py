@@ -89,8 +89,8 @@ def offset_sums(
         shift = first_sound + k - max_offset
         begin, end = max(0, -(shift // stride)), min(len(picture), -((shift - len(sound)) // stride))
         if begin < end:
-            heard = sound[stride * begin + shift : stride * (end - 1) + shift + 1 : stride]
-            values = distance(picture[begin:end], heard)
+            sounds = sound[stride * begin + shift : stride * (end - 1) + shift + 1 : stride]
+            values = distance(picture[begin:end], sounds)
             sums[k], counts[k] = values.sum(), len(values)
     return OffsetSums(sums, counts)
 

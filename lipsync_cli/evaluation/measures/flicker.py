@@ -78,18 +78,18 @@ class Flicker(Measure):
 
     def __init__(self, clip: ClipContext) -> None:
         super().__init__(clip)
-        self._own, self._made, self._real = FlickerSeries(), FlickerSeries(), FlickerSeries()
+        self._own, self._result, self._source = FlickerSeries(), FlickerSeries(), FlickerSeries()
 
     def add(self, frames: MatchedFrames) -> None:
         """See Measure."""
         result, source = frames.result, frames.source
         self._own.add(result.index, result.rgb, result.crop)
         if source is not None:
-            self._made.add(result.index, result.rgb, source.crop)
-            self._real.add(source.index, source.rgb, source.crop)
+            self._result.add(result.index, result.rgb, source.crop)
+            self._source.add(source.index, source.rgb, source.crop)
 
     def values(self, sounds: ClipSounds) -> Mapping[str, float | None]:
         """See Measure."""
-        made, real = mean_or_none(self._made.values), mean_or_none(self._real.values)
-        ratio = made / real if made is not None and real else None
+        result, source = mean_or_none(self._result.values), mean_or_none(self._source.values)
+        ratio = result / source if result is not None and source else None
         return {"flicker": mean_or_none(self._own.values), "flicker_ratio": ratio}

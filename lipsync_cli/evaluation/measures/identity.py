@@ -50,11 +50,11 @@ class FaceIdentity(Measure):
 
     def add(self, frames: MatchedFrames) -> None:
         """See Measure."""
-        made, real = frames.result, frames.source
-        if real is None or made.face is None or real.face is None:
+        result, source = frames.result, frames.source
+        if source is None or result.face is None or source.face is None:
             return
         if self._count % EMBED_EVERY == 0:
-            self._similarities.append(cosine_similarity(self._embed(made), self._embed(real)))
+            self._similarities.append(cosine_similarity(self._embed(result), self._embed(source)))
         self._count += 1
 
     def values(self, sounds: ClipSounds) -> Mapping[str, float | None]:

@@ -47,13 +47,13 @@ def mouth_distance(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 
 
 def aperture_correlation(
-    made: npt.ArrayLike, real: npt.ArrayLike, *, max_offset: int = MAX_OFFSET
+    result: npt.ArrayLike, truth: npt.ArrayLike, *, max_offset: int = MAX_OFFSET
 ) -> ApertureCorrelation | None:
     """Correlation of two aperture series ``[n]`` frame by frame; NaN entries (no face) are left out in pairs.
 
     None when too few frames remain or one of the mouths does not move. Raises ValueError for unequal lengths.
     """
-    first, second = np.asarray(made, np.float64), np.asarray(real, np.float64)
+    first, second = np.asarray(result, np.float64), np.asarray(truth, np.float64)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"two series of equal length are needed, got {first.shape} and {second.shape}")
     by_offset = {shift: _shifted_correlation(first, second, shift) for shift in range(-max_offset, max_offset + 1)}
@@ -85,9 +85,9 @@ def silent_aperture(aperture: npt.ArrayLike, silence: npt.ArrayLike, *, min_fram
     return float(values.mean()) if len(values) >= min_frames else None
 
 
-def aperture_spread(made: npt.ArrayLike, real: npt.ArrayLike) -> float | None:
+def aperture_spread(result: npt.ArrayLike, truth: npt.ArrayLike) -> float | None:
     """Standard deviation of a series ``[n]`` over that of another, where both have a face; None for a still one."""
-    first, second = np.asarray(made, np.float64), np.asarray(real, np.float64)
+    first, second = np.asarray(result, np.float64), np.asarray(truth, np.float64)
     both = np.isfinite(first) & np.isfinite(second)
     first, second = first[both], second[both]
     return float(first.std() / second.std()) if len(second) and second.std() > 0 else None
@@ -159,26 +159,26 @@ class LipMotion(Measure):
     def __init__(self, clip: ClipContext) -> None:
         super().__init__(clip)
         self._times: list[Fraction] = []
-        self._made: list[float] = []
-        self._real: list[float] = []
+        self._result: list[float] = []
+        self._truth: list[float] = []
         self._distances: list[float] = []
 
     def add(self, frames: MatchedFrames) -> None:
         """See Measure."""
-        made, real = frames.result, frames.truth
-        self._times.append(made.time)
-        self._made.append(made.aperture)
-        if real is not None:
-            self._real.append(real.aperture)
-            if made.face is not None and real.face is not None:
-                self._distances.append(mouth_distance(made.face.landmarks, real.face.landmarks))
+        result, truth = frames.result, frames.truth
+        self._times.append(result.time)
+        self._result.append(result.aperture)
+        if truth is not None:
+            self._truth.append(truth.aperture)
+            if result.face is not None and truth.face is not None:
+                self._distances.append(mouth_distance(result.face.landmarks, truth.face.landmarks))
 
     def values(self, sounds: ClipSounds) -> Mapping[str, float | None]:
         """See Measure."""
         values = {"silence_aperture": self._silent_aperture(sounds), "lmd": mean_or_none(self._distances)}
-        if self._real:
-            values["aperture_spread"] = aperture_spread(self._made, self._real)
-            if (correlation := aperture_correlation(self._made, self._real)) is not None:
+        if self._truth:
+            values["aperture_spread"] = aperture_spread(self._result, self._truth)
+            if (correlation := aperture_correlation(self._result, self._truth)) is not None:
                 values["aperture_corr"] = correlation.best
                 values["aperture_corr_0"] = correlation.at_zero
                 values["aperture_offset"] = float(correlation.offset)
@@ -187,7 +187,7 @@ class LipMotion(Measure):
     def series(self, sounds: ClipSounds) -> Mapping[str, Sequence[float]]:
         """Seconds from the clip's first frame, and both openings at these, NaN without a face."""
         times = [float(time - sounds.first) for time in self._times]
-        return {"times": times, "apertures": self._made, "true_apertures": self._real}
+        return {"times": times, "apertures": self._result, "true_apertures": self._truth}
 
     def _silent_aperture(self, sounds: ClipSounds) -> float | None:
         if sounds.sound is None:
@@ -195,4 +195,4 @@ class LipMotion(Measure):
         start = sounds.sound.start - sounds.first
         with open_speech(sounds.sound.path) as spans:
             speech = SpeechTrack(iter(spans))
-            return silent_aperture(self._made, [speech.silence(float(time + start)) for time in self._times])
+            return silent_aperture(self._result, [speech.silence(float(time + start)) for time in self._times])

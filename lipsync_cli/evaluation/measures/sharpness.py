@@ -46,17 +46,17 @@ class Sharpness(Measure):
 
     def __init__(self, clip: ClipContext) -> None:
         super().__init__(clip)
-        self._made: list[float] = []
-        self._real: list[float] = []
+        self._result: list[float] = []
+        self._source: list[float] = []
 
     def add(self, frames: MatchedFrames) -> None:
         """See Measure."""
         if frames.at_source is not None:
-            made, real = frames.at_source
-            self._made.append(sharpness(mouth_box(made)))
-            self._real.append(sharpness(mouth_box(real)))
+            result, source = frames.at_source
+            self._result.append(sharpness(mouth_box(result)))
+            self._source.append(sharpness(mouth_box(source)))
 
     def values(self, sounds: ClipSounds) -> Mapping[str, float | None]:
         """See Measure."""
-        made, real = mean_or_none(self._made), mean_or_none(self._real)
-        return {"sharpness_ratio": made / real if made is not None and real else None}
+        result, source = mean_or_none(self._result), mean_or_none(self._source)
+        return {"sharpness_ratio": result / source if result is not None and source else None}

@@ -140,8 +140,8 @@ def score_runs(expert: SyncMini, runs: list[EmbeddingRun], sound: Path, start: F
             first = max(run.first - MAX_OFFSET, -int(start * GRID_RATE // 1))
             last = min(run.first + len(picture) + MAX_OFFSET, int((end - start) * GRID_RATE // 1) - _WINDOW + 1)
             if last > first:
-                heard = _embed_sound(expert, speech, round(start * MEL_RATE) + _ROWS * first, last - first)
-                total += offset_sums(picture, heard, one_minus_cosine, first_sound=run.first - first)
+                sound_windows = _embed_sound(expert, speech, round(start * MEL_RATE) + _ROWS * first, last - first)
+                total += offset_sums(picture, sound_windows, one_minus_cosine, first_sound=run.first - first)
     if not total.counts[MAX_OFFSET]:
         return None
     return score_curve(total.curve(), windows=sum(len(run.embeddings) for run in runs))

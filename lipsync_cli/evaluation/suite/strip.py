@@ -29,13 +29,13 @@ class Strip:
 
     def add(self, frames: MatchedFrames) -> None:
         """A scored frame and the same frame before dubbing; without one the clip is shown twice."""
-        made = frames.result
-        crop = (frames.source or made).crop
+        result = frames.result
+        crop = (frames.source or result).crop
         if crop is None:
             return
         self._empty = False
         x0, y0, x1, y1 = _MOUTH
-        self._sheet.add(made.time, crop.rgb, lambda: recut(made.rgb, crop), zoom=(x0, y0, x1, y1))
+        self._sheet.add(result.time, crop.rgb, lambda: recut(result.rgb, crop), zoom=(x0, y0, x1, y1))
 
     def render(self) -> UInt8:
         """The strip as RGB uint8 ``[h w 3]``."""
