@@ -13,13 +13,13 @@ class MetricNetworks:
 
     def __init__(self, options: NetworkOptions | None = None) -> None:
         self.options = options or NetworkOptions()
-        self._loaded: dict[str, Any] = {}
+        self._loaded: dict[NetworkRole, Any] = {}
 
     def get(self, role: NetworkRole) -> Any:
         """The network of a role that is not missing; raises what its ``load`` raises."""
-        if role.name not in self._loaded:
-            self._loaded[role.name] = role.load(self.options)
-        return self._loaded[role.name]
+        if role not in self._loaded:
+            self._loaded[role] = role.load(self.options)
+        return self._loaded[role]
 
     def has(self, role: NetworkRole) -> bool:
         """Whether a role's network is there."""

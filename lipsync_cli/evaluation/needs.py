@@ -54,11 +54,11 @@ TRUTH = Reference("truth", "needs the truth; give it with --against")
 
 @runtime_checkable
 class NetworkRole(Need, Protocol):
-    """A network that metrics need, by what it is for. ``MetricNetworks`` loads each role once."""
+    """A network that metrics need, by what it is for. Hashable: ``MetricNetworks`` loads equal roles once."""
 
     @property
     def name(self) -> str:
-        """Unique among roles."""
+        """What the user's options call it."""
         ...
 
     def load(self, options: NetworkOptions) -> Any:

@@ -73,7 +73,7 @@ def metrics() -> Mapping[str, Metric]:
 def network_roles() -> list[NetworkRole]:
     """The networks that metrics need, each once."""
     needs = (need for metric in metrics().values() for need in metric.needs)
-    return list({need.name: need for need in needs if isinstance(need, NetworkRole)}.values())
+    return list(dict.fromkeys(need for need in needs if isinstance(need, NetworkRole)))
 
 
 def load_networks(options: NetworkOptions | None = None) -> MetricNetworks:

@@ -43,3 +43,12 @@ def test_networks_that_are_damaged_fail_when_all_are_loaded(tmp_path: Path) -> N
     (tmp_path / "one.pt").write_bytes(b"bad")
     with pytest.raises(ModelError, match="is bad"):
         MetricNetworks(NetworkOptions(folder=tmp_path)).load([counting([], "one")])
+
+
+def test_networks_of_one_name_are_still_two(tmp_path: Path) -> None:
+    """Roles of different packages may be called alike."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.pt").write_bytes(name.encode())
+    mine, theirs = (NetworkFile("lpips", f"{name}.pt", Path.read_bytes) for name in ("one", "two"))
+    networks = MetricNetworks(NetworkOptions(folder=tmp_path))
+    assert (networks.get(mine), networks.get(theirs)) == (b"one", b"two")

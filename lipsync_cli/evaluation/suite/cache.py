@@ -52,7 +52,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def result_key(item: SuiteItem, plan: SuitePlan, networks: MetricNetworks) -> str:
     """Changes whenever the scores would."""
-    fingerprints = {role.name: role.fingerprint(networks.options) for role in network_roles()}
+    fingerprints = [(role.name, role.fingerprint(networks.options)) for role in network_roles()]
     return _digest([SCORING, list(metrics()), plugin_versions(), fingerprints, dub_key(item, plan)])
 
 
