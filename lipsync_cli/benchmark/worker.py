@@ -40,20 +40,25 @@ def main() -> None:
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
     from lipsync_cli.dubbing.request import DubRequest
-    from lipsync_cli.engines.protocol import Measurable
     from lipsync_cli.evaluation.loaded_model import LoadedModel
-    from lipsync_cli.settings import DubSettings
+    from lipsync_cli.settings import DubSettings, OptionLayers
 
     request = DubRequest(
-        Path(job["video"]), Path(job["audio"]), Path(job["output"]), DubSettings(**job["settings"]), overwrite=True
+        video=Path(job["video"]),
+        audio=Path(job["audio"]),
+        output=Path(job["output"]),
+        settings=DubSettings(**job["settings"]),
+        options=OptionLayers(given=job.get("options", {})),
+        overwrite=True,
     )
     model = LoadedModel(random_weights=job.get("random_weights", False))
     runs = [measure(request, model) for _ in range(2)]
     cold = runs[0].pop("first_frame_epoch") - job["spawned"]
     runs[1].pop("first_frame_epoch")
     told = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, model)}
-    if isinstance(model.generator, Measurable):
-        told["flops_per_frame"] = model.generator.flops_per_frame()
+    flops = model.loaded.flops_per_frame()
+    if flops is not None:
+        told["flops_per_frame"] = flops
         told["inside"] = seconds_inside(request, model)
     return {**told, "peak_vram_mb": peak_vram_mb()}
 
@@ -128,7 +133,7 @@ def seconds_inside(request: Any, model: LoadedModel) -> dict[str, float]:
     """
     from lipsync_cli.dubbing import pipeline
 
-    generator, spent = model.generator, dict[str, float]()
+    generator, spent = model.loaded, dict[str, float]()
 
     @contextmanager
     def watch(stage: str) -> Iterator[None]:

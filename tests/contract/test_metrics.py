@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lipsync_cli.evaluation.measure import Measure
-from lipsync_cli.evaluation.registry import BUILT_IN
+from lipsync_cli.evaluation.registry import BUILT_IN, measures
 from tests.contract.metric_contract import MetricContract
-from tests.helpers.paths import ROOT
+from tests.helpers.plugins import installed
 
 
 class TestMetrics(MetricContract):
@@ -22,6 +23,6 @@ class TestExampleMetric(MetricContract):
     """The one that the documentation shows keeps it, too."""
 
     @pytest.fixture
-    def measure(self, monkeypatch: pytest.MonkeyPatch) -> type[Measure]:
-        monkeypatch.syspath_prepend(ROOT / "docs" / "examples" / "metric")
-        return importlib.import_module("mouth_brightness").MouthBrightness
+    def measure(self, tmp_path: Path) -> Iterator[type[Measure]]:
+        with installed("metric", tmp_path):
+            yield measures()[-1]

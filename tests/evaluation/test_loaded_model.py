@@ -12,7 +12,7 @@ from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.plan import Job
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.evaluation.loaded_model import LoadedModel
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         loads.append((job.card.name, random_weights))
         return object()
 
-    monkeypatch.setattr(pipeline, "make_generator", make)
+    monkeypatch.setattr(pipeline, "load_model_of", make)
     return loads
 
 
@@ -36,12 +36,18 @@ def job(model: str = "passthrough", **settings: Any) -> Any:
 def test_model_is_loaded_once_for_equal_dubs(loads: list[tuple[str, bool]]) -> None:
     model = LoadedModel()
     first = model(job())
-    assert model(job()) is first is model.generator
+    assert model(job()) is first is model.loaded
     assert loads == [("passthrough", False)]
 
 
 @pytest.mark.parametrize(
-    "other", [job("lip-forcing-mini"), job(threads=1), replace(job(), device="cuda"), replace(job(), adapter="one")]
+    "other",
+    [
+        job("lip-forcing-mini"),
+        job(threads=1),
+        replace(job(), device="cuda"),
+        replace(job(), request=replace(job().request, options=OptionLayers(given={"steps": 3}))),
+    ],
 )
 def test_model_is_loaded_anew_for_another(other: Any, loads: list[tuple[str, bool]]) -> None:
     model = LoadedModel()

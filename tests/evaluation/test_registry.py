@@ -13,10 +13,8 @@ from typer.testing import CliRunner
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.evaluation import registry
-from tests.helpers.fake_distribution import install_folder, write_distribution
-from tests.helpers.paths import ROOT
+from tests.helpers.plugins import installed, on_path, write_metadata
 
-EXAMPLE = ROOT / "docs" / "examples" / "metric"
 TABLE = (
     "sync_confidence", "sync_distance", "sync_probability", "av_offset", "lse_c", "lse_d", "syncnet_offset",
     "stable_sync", "stable_sync_confidence", "stable_sync_offset",
@@ -27,33 +25,23 @@ TABLE = (
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder from which installed packages are read, and only in this test."""
-    folder, modules = tmp_path / "site", set(sys.modules)
-    folder.mkdir()
-    monkeypatch.syspath_prepend(folder)
-    forget()
-    yield folder
-    forget()
-    for name in set(sys.modules) - modules:
-        if (folder / f"{name}.py").is_file():
-            del sys.modules[name]
-
-
-def forget() -> None:
-    registry.measures.cache_clear()
-    registry.metrics.cache_clear()
-
-
-@pytest.fixture
-def plug_in(site: Path) -> Callable[[str], None]:
+def plug_in(tmp_path: Path) -> Iterator[Callable[[str], None]]:
     """Installs a package with a module of this text, whose entry point names ``plugged:Plugged``."""
 
     def install(text: str) -> None:
-        write_distribution(site, "some-metrics", "2.1", {registry.GROUP: {"plugged": "plugged:Plugged"}})
-        (site / "plugged.py").write_text(text)
+        write_metadata(tmp_path, "some-metrics", "2.1", {registry.GROUP: {"plugged": "plugged:Plugged"}})
+        (tmp_path / "plugged.py").write_text(text)
 
-    return install
+    with on_path(tmp_path):
+        yield install
+    sys.modules.pop("plugged", None)
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Iterator[None]:
+    """The documentation's example is installed."""
+    with installed("metric", tmp_path):
+        yield
 
 
 def test_metrics_are_in_the_order_of_tables() -> None:
@@ -66,8 +54,7 @@ def test_network_roles_are_named_once() -> None:
     assert names == ["expert", "syncnet", "stable_sync", "lpips", "inception", "i3d"]
 
 
-def test_example_metric_is_computed_by_lipsync_eval(site: Path, head_mp4: Path) -> None:
-    install_folder(EXAMPLE, site)
+def test_example_metric_is_computed_by_lipsync_eval(example: None, head_mp4: Path) -> None:
     command = ["eval", str(head_mp4), "--source", str(head_mp4)]
     done = CliRunner().invoke(app, [*command, "--json"])
     assert done.exit_code == 0, done.stderr
@@ -78,8 +65,7 @@ def test_example_metric_is_computed_by_lipsync_eval(site: Path, head_mp4: Path) 
     assert registry.plugin_versions() == ["lipsync-mouth-brightness 1.0"]
 
 
-def test_example_metric_says_what_it_needs(site: Path, head_mp4: Path) -> None:
-    install_folder(EXAMPLE, site)
+def test_example_metric_says_what_it_needs(example: None, head_mp4: Path) -> None:
     done = CliRunner().invoke(app, ["eval", str(head_mp4), "--json"])
     result = json.loads(done.stdout)
     assert result["metrics"]["mouth_brightness"] is None

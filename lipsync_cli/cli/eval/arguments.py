@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lipsync_cli.cli.options import parse_options, parse_sets
 from lipsync_cli.cli.paths import check_input
 from lipsync_cli.core.errors import InputError, UsageError
+from lipsync_cli.settings import Resolved, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.metric_networks import MetricNetworks
@@ -78,11 +80,21 @@ class ManifestArguments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DubArguments:
-    """How clips of a manifest are dubbed: ``overrides`` are settings by name, None where not given."""
+    """How clips of a manifest are dubbed: ``overrides`` are settings by name, None where not given.
+
+    ``sets`` and ``options`` are NAME=VALUE pairs, of settings and of the model's engine.
+    """
 
     preset: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     sets: list[str] | None = None
+    options: list[str] | None = None
+
+    def resolve(self) -> Resolved:
+        """All layers together; UsageError for what is no setting."""
+        return resolve_settings(
+            self.preset, self.overrides, sets=parse_sets(self.sets), options=parse_options(self.options)
+        )
 
 
 def given_options(arguments: ClipArguments | ManifestArguments) -> list[str]:

@@ -49,6 +49,7 @@ def evaluate(
     device: o.Device = None,
     threads: o.Threads = None,
     sets: o.Sets = None,
+    options: o.EngineOption = None,
     html: e.Html = None,
     markdown: e.Markdown = None,
     as_json: o.Json = False,
@@ -64,7 +65,7 @@ def evaluate(
     of_manifest = ManifestArguments(protocol=protocol, where=where, limit=limit, seconds=seconds)
     networks = NetworkArguments(syncnet=syncnet, stable_sync=stable_sync, weights=weights, threads=threads)
     overrides = {"model": model, "face": face, "seed": seed, "device": device, "threads": threads}
-    dubs = DubArguments(preset=preset, overrides=overrides, sets=sets)
+    dubs = DubArguments(preset=preset, overrides=overrides, sets=sets, options=options)
     progress = False if quiet else show_progress
     output = OutputArguments(as_json=as_json, markdown=markdown, html=html, progress=progress)
     check_mode({"CLIP": clip, "--manifest": manifest, "--compare": compare}, of_clip, of_manifest, output)

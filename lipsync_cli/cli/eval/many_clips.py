@@ -14,7 +14,6 @@ from lipsync_cli.cli.eval.arguments import DubArguments, ManifestArguments, Netw
 from lipsync_cli.cli.paths import make_folder, write_text
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.evaluation.suite.protocols import DEFAULT_PROTOCOLS, PROTOCOLS, SuiteProtocol
-from lipsync_cli.settings import choose_preset, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.suite.plan import ItemResult, SuiteItem, SuitePlan
@@ -83,14 +82,14 @@ def _plan(manifest: Path, arguments: ManifestArguments, dubs: DubArguments, fold
     where = _where(arguments.where)
     if not manifest.exists():
         raise InputError(f"There is no manifest {manifest}.", hint="Expected a CSV, JSONL or a folder.")
-    settings, _ = resolve_settings(dubs.preset, dubs.overrides, sets=o.parse_sets(dubs.sets or []))
+    resolved = dubs.resolve()
     seconds = _seconds(arguments.seconds)
     from lipsync_cli.evaluation.suite.manifest import read_manifest
     from lipsync_cli.evaluation.suite.plan import SuitePlan
 
     clips = read_manifest(manifest, where=where, limit=arguments.limit)
     make_folder(folder)
-    return SuitePlan(clips, protocols, folder, settings, choose_preset(dubs.preset), seconds)
+    return SuitePlan(clips, protocols, folder, resolved.settings, resolved.preset, seconds, resolved.options)
 
 
 def _protocols(names: list[str] | None) -> tuple[SuiteProtocol, ...]:

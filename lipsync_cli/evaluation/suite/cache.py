@@ -10,7 +10,6 @@ from typing import Any
 
 from lipsync_cli import __version__, hub
 from lipsync_cli.core.errors import OutputError
-from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.evaluation.metric_networks import MetricNetworks
 from lipsync_cli.evaluation.registry import metrics, network_roles, plugin_versions
 from lipsync_cli.evaluation.suite.plan import ItemResult, SuiteItem, SuitePlan
@@ -63,8 +62,10 @@ def dub_key(item: SuiteItem, plan: SuitePlan) -> str:
     if item.protocol.dubs:
         model = hub.load_card(plan.settings.model)
         parts += [__version__, model.sha256, plan.settings.model_dump(mode="json")]
-        if plan.settings.adapter is not None:
-            parts.append(read_adapter(Path(plan.settings.adapter), model).sha256)
+        options, _ = plan.options.for_kind(model.kind)
+        parts += [{name: str(value) for name, value in options.items()}]
+        files = [Path(value) for value in options.values() if isinstance(value, str | Path)]
+        parts += [_stamp(path) for path in files if path.is_file()]  # such as an adapter
     return _digest(parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lipsync_cli.evaluation.suite.manifest import Clip, donors
 from lipsync_cli.evaluation.suite.protocols import SuiteProtocol
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,10 @@ class SuiteItem:
 
 @dataclass(frozen=True, slots=True)
 class SuitePlan:
-    """What to run and where results go. ``seconds`` uses only so much of each clip."""
+    """What to run and where results go. ``seconds`` uses only so much of each clip.
+
+    ``options`` are those of the model's engine.
+    """
 
     clips: list[Clip]
     protocols: tuple[SuiteProtocol, ...]
@@ -31,6 +34,7 @@ class SuitePlan:
     settings: DubSettings
     preset: str = ""
     seconds: Fraction | None = None
+    options: OptionLayers = field(default_factory=OptionLayers)
 
     def items(self) -> list[SuiteItem]:
         """All items: dubs protocol by protocol, then controls clip by clip. InputError where a donor is missing."""

@@ -114,7 +114,14 @@ class SuiteRunner:
         plan = self._plan
         settings = plan.settings.model_copy(update={"length": "video"})
         request = DubRequest(
-            item.clip.video, item.sound, output, settings, preset=plan.preset, overwrite=True, end=plan.seconds
+            item.clip.video,
+            item.sound,
+            output,
+            settings,
+            preset=plan.preset,
+            options=plan.options,
+            overwrite=True,
+            end=plan.seconds,
         )
         return pipeline.dub(request, load=self._model).to_json()
 

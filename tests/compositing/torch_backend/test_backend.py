@@ -229,7 +229,7 @@ def test_the_numpy_backend_needs_no_torch():
         "from lipsync_cli.compositing.backend import choose_backend;"
         "from lipsync_cli.compositing.compositor import Compositor; from lipsync_cli.engines.passthrough import *;"
         "info = video(); rgb = smooth_rgb(320, 240); patch = wild(unchanged(crop_of(rgb, alignment(info))));"
-        "backend = choose_backend('auto', 'cpu', Passthrough()); frame = frame_of(info, rgb);"
+        "backend = choose_backend('auto', 'cpu'); frame = frame_of(info, rgb);"
         "assert Compositor(info, backend=backend).blend(frame, [patch]) is not frame;"
         "assert 'torch' not in sys.modules and 'lipsync_cli.composite_torch' not in sys.modules"
     )

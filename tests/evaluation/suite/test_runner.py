@@ -40,7 +40,7 @@ def plan(head_mp4: Path, tmp_path_factory: pytest.TempPathFactory) -> SuitePlan:
         shutil.copy(head_mp4, here / "clips" / f"{name}.mp4")
     grey = ("-f", "lavfi", "-i", "color=gray:s=160x120:r=25:d=1", "-f", "lavfi", "-i", "sine=d=1")
     run_ffmpeg(*grey, "-c:a", "aac", str(here / "clips" / "none.mp4"))
-    settings, _ = resolve_settings(
+    settings, *_ = resolve_settings(
         "realtime", {"model": str(make_folder(here / "tiny")), "reference_frames": 5, "device": "cpu"}
     )
     protocols = tuple(PROTOCOLS[name] for name in ("self", "cross", "shifted", "foreign"))
@@ -52,7 +52,7 @@ def plan(head_mp4: Path, tmp_path_factory: pytest.TempPathFactory) -> SuitePlan:
 def loads() -> Iterator[Counter[str]]:
     """How often the dubbing model and each metric network was loaded."""
     counts: Counter[str] = Counter()
-    make, embedded, file = pipeline.make_generator, EmbeddedNetwork.load, NetworkFile.load
+    make, embedded, file = pipeline.load_model_of, EmbeddedNetwork.load, NetworkFile.load
 
     def counted_make(*args, **options):
         counts["model"] += 1
@@ -66,7 +66,7 @@ def loads() -> Iterator[Counter[str]]:
         return loaded
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "make_generator", counted_make)
+        patch.setattr(pipeline, "load_model_of", counted_make)
         patch.setattr(EmbeddedNetwork, "load", counted(embedded))
         patch.setattr(NetworkFile, "load", counted(file))
         yield counts
