@@ -38,11 +38,11 @@ from lipsync_cli.engines.protocol import Generator
 from lipsync_cli.engines.registry import Sampling, choose_device, load_generator
 from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader, find_detector
 from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
-from lipsync_cli.faces.worker import WORKER_DETECTORS, FaceWorker, worth_it
+from lipsync_cli.faces.worker import FaceWorker, worth_it
 from lipsync_cli.media.audio import duration_of
 from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.output import STDOUT, check_output
@@ -117,6 +117,7 @@ def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], Non
         inputs = (request.video, request.audio)
         check_output(target, inputs, overwrite=request.overwrite, container=request.container)
     parse_face_choice(settings.face)
+    find_detector(settings.detector)
     card = hub.load_card(settings.model)
     adapter = None if settings.adapter is None else read_adapter(Path(settings.adapter), card)
     start, end = request.start or Fraction(0), request.end
@@ -180,8 +181,8 @@ def compose(
 
 
 def _face_worker(settings: DubSettings) -> AbstractContextManager[FaceWorker | None]:
-    """Another process that looks at faces, where that is dlib's work and there is a core for it."""
-    if settings.detector in WORKER_DETECTORS and worth_it():
+    """Another process that reads faces, where the detector asks for it and there is a core for it."""
+    if find_detector(settings.detector).in_worker_process and worth_it():
         return FaceWorker(settings.detector, settings.landmark_samples)
     return nullcontext()
 
@@ -189,8 +190,9 @@ def _face_worker(settings: DubSettings) -> AbstractContextManager[FaceWorker | N
 def _tracker(job: Job, worker: FaceWorker | None) -> Tracker:
     settings, options = job.request.settings, track_options(job.request.settings)
     if worker is not None:
-        return Tracker(job.stream, worker, options, predictor=worker)
-    return Tracker(job.stream, create_detector(settings.detector, device=job.device), options)
+        return Tracker(job.stream, worker.reader, options)
+    reader = create_reader(settings.detector, device=job.device, samples=settings.landmark_samples)
+    return Tracker(job.stream, reader, options)
 
 
 def _half_of_the_cores() -> int:

@@ -17,8 +17,8 @@ from lipsync_cli.evaluation.measures import perceptual
 from lipsync_cli.evaluation.measures.identity import cosine_similarity
 from lipsync_cli.evaluation.measures.image import border_error, flicker, psnr, sharpness, squared_error, ssim
 from lipsync_cli.evaluation.measures.lips import aperture_correlation, mouth_distance
+from lipsync_cli.faces.face_patch import cut_patch, pose_of_landmarks
 from lipsync_cli.faces.identity import DlibRecogniser, FaceRecogniser
-from lipsync_cli.faces.landmark_predictor import cut_patch, pose_of_landmarks
 
 EMBED_EVERY = 10
 # The mouth in a lower-face crop, in sixteenths: the same window that the sync expert looks at.

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.faces.landmark_predictor import model_file
+from lipsync_cli.faces.dlib_models import model_file
 
 SAME_PERSON = 0.55
 _CHIPS_PER_TRACK = 2

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lipsync_cli.core.types import Face, FaceState, Float64, Frame, TrackedFrame, UInt8
+from lipsync_cli.faces.face_patch import cut_patch, pose_of_box
 from lipsync_cli.faces.identity import Identities
-from lipsync_cli.faces.landmark_predictor import cut_patch, pose_of_box
 from lipsync_cli.faces.tracking.tracker import Tracker
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame, VideoInfo
 from lipsync_cli.faces.alignment import LOWER_FACE
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.jitter import corner_jitter
 from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
 from tests.helpers.paths import SAMPLES
@@ -53,7 +53,7 @@ def decode(path: Path, count: int) -> tuple[VideoInfo, list[Frame]]:
 
 
 def run(info: VideoInfo, frames: list[Frame]) -> list[TrackedFrame]:
-    return list(Tracker(info, create_detector("dlib"), TrackOptions()).run(iter(frames)))
+    return list(Tracker(info, create_reader("dlib"), TrackOptions()).run(iter(frames)))
 
 
 def noisy(still: Frame, count: int) -> Iterator[Frame]:
@@ -100,7 +100,7 @@ def test_two_clips_in_a_row_are_two_shots_and_two_people(clips: Path) -> None:
     frames = [
         Frame(i, i, Fraction(1, 25), (), "rgb24", shown.rgb) for i, shown in enumerate([*first, *second, *first])
     ]
-    tracker = Tracker(info, create_detector("dlib"))
+    tracker = Tracker(info, create_reader("dlib"))
     tracked = list(tracker.run(iter(frames)))
     assert [item.shot for item in tracked] == [0] * 20 + [1] * 20 + [2] * 20
     assert [tracker.identities.person(track_id) for track_id in range(3)] == [0, 1, 0]

@@ -13,9 +13,8 @@ from lipsync_cli.faces.alignment import LATENTSYNC, LOWER_FACE, AlignmentTemplat
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.tracking.tracker import Tracker
 from tests.helpers.disc_faces import (
-    DiscDetector,
-    DiscPredictor,
     disc_centres,
+    disc_reader,
     frame,
     paint_face,
     pose,
@@ -29,7 +28,7 @@ SHOWN = cv2.GaussianBlur(paint_face(scene(WIDTH, HEIGHT), pose(230, 120, 120, de
 
 def crop_of(stored: np.ndarray, info: VideoInfo, template: AlignmentTemplate = LOWER_FACE) -> Crop:
     shown = frame(0, stored)
-    tracker = Tracker(info, DiscDetector(), predictor=DiscPredictor())
+    tracker = Tracker(info, disc_reader())
     face = next(tracker.run(iter([shown]))).faces[0]
     return cut_crop(shown, face, info, template, SIZE)
 
@@ -79,6 +78,6 @@ def test_a_narrow_template_is_stretched_to_the_square() -> None:
 def test_without_pixels_there_is_no_crop() -> None:
     shown = frame(0, SHOWN)
     info = video_info(WIDTH, HEIGHT)
-    face = next(Tracker(info, DiscDetector(), predictor=DiscPredictor()).run(iter([shown]))).faces[0]
+    face = next(Tracker(info, disc_reader()).run(iter([shown]))).faces[0]
     with pytest.raises(ValueError, match="no RGB view left"):
         cut_crop(shown.without_rgb(), face, info, LOWER_FACE, SIZE)

@@ -14,9 +14,8 @@ from lipsync_cli.core.types import FaceState, TrackedFrame
 from lipsync_cli.faces.selection import FaceChoice, parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
 from tests.helpers.disc_faces import (
-    DiscDetector,
-    DiscPredictor,
     SkinRecogniser,
+    disc_reader,
     frame,
     paint_face,
     pose,
@@ -38,9 +37,7 @@ def shot(people: Iterable[Person], count: int, seed: int = 0) -> list[np.ndarray
 
 def chosen(shown: list[np.ndarray], choice: str | FaceChoice) -> list[float | None]:
     """x of the one face that is not NOT_CHOSEN, per frame."""
-    tracker = Tracker(
-        video_info(WIDTH, HEIGHT), DiscDetector(), predictor=DiscPredictor(), recogniser=SkinRecogniser()
-    )
+    tracker = Tracker(video_info(WIDTH, HEIGHT), disc_reader(), recogniser=SkinRecogniser())
     tracked = tracker.run(frame(i, picture) for i, picture in enumerate(shown))
     wanted = parse_face_choice(choice) if isinstance(choice, str) else choice
     return [_only(item) for item in select(tracked, wanted, tracker)]
@@ -74,7 +71,7 @@ def test_one_of_two(choice: str, x: float) -> None:
 
 
 def test_all_keeps_both() -> None:
-    tracker = Tracker(video_info(WIDTH, HEIGHT), DiscDetector(), predictor=DiscPredictor())
+    tracker = Tracker(video_info(WIDTH, HEIGHT), disc_reader())
     pictures = shot([(120, 60, ANN), (340, 80, BEN)], 5)
     tracked = tracker.run(frame(i, picture) for i, picture in enumerate(pictures))
     for item in select(tracked, FaceChoice("all"), tracker):

@@ -8,9 +8,8 @@ from lipsync_cli.core.types import FaceState
 from lipsync_cli.faces.summary import ShotSummary, summarise
 from lipsync_cli.faces.tracking.tracker import Tracker
 from tests.helpers.disc_faces import (
-    DiscDetector,
-    DiscPredictor,
     SkinRecogniser,
+    disc_reader,
     frame,
     paint_face,
     pose,
@@ -25,7 +24,7 @@ def shots() -> list[ShotSummary]:
     with_face = paint_face(first, pose(200, 130, 60))
     second = paint_face(scene(480, 270, 5, (90, 70, 30)), pose(320, 130, 90))
     pictures = [with_face] * 10 + [first] * 15 + [second] * 8
-    tracker = Tracker(video_info(480, 270), DiscDetector(), predictor=DiscPredictor(), recogniser=SkinRecogniser())
+    tracker = Tracker(video_info(480, 270), disc_reader(), recogniser=SkinRecogniser())
     return list(summarise(tracker.run(frame(i, picture) for i, picture in enumerate(pictures)), tracker))
 
 

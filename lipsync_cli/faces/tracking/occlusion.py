@@ -21,8 +21,8 @@ import numpy as np
 
 from lipsync_cli.core.geometry import compose_affine, invert_affine
 from lipsync_cli.core.types import Float32, Float64, UInt8
+from lipsync_cli.faces.face_patch import FacePatch
 from lipsync_cli.faces.head_pose import HeadPose
-from lipsync_cli.faces.landmark_predictor import FacePatch
 
 # Part of the unit box: from under the nose to the chin, from mouth corner to mouth corner and as much again.
 _X0, _X1, _Y0, _Y1 = 0.2, 0.8, 0.58, 1.02

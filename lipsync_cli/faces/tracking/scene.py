@@ -10,9 +10,10 @@ import numpy as np
 
 from lipsync_cli.core.geometry import transform_points
 from lipsync_cli.core.types import FaceState, Float32, Float64, Frame, VideoInfo
-from lipsync_cli.faces.detection import Box, Detection, FaceDetector, analysis_picture, iou
+from lipsync_cli.faces.detection import Box, Detection, analysis_picture, iou
+from lipsync_cli.faces.detectors.protocol import FaceDetector
+from lipsync_cli.faces.face_patch import PATCH_PX, UNIT_TO_PATCH, pose_of_box
 from lipsync_cli.faces.identity import SAME_PERSON, Identities
-from lipsync_cli.faces.landmark_predictor import PATCH_PX, UNIT_TO_PATCH, pose_of_box
 from lipsync_cli.faces.options import TrackOptions
 from lipsync_cli.faces.tracking.background_change import BackgroundChange
 from lipsync_cli.faces.tracking.occlusion import lower_face

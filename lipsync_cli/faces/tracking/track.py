@@ -12,14 +12,9 @@ import numpy as np
 from lipsync_cli.core.geometry import invert_affine, transform_points
 from lipsync_cli.core.types import FaceState, Float32, Float64, Frame, UInt8, VideoInfo
 from lipsync_cli.faces.detection import Box, view_of
+from lipsync_cli.faces.detectors.protocol import LandmarkPredictor
+from lipsync_cli.faces.face_patch import FacePatch, cut_patch, pose_of_landmarks, shape_residual
 from lipsync_cli.faces.head_pose import HeadPose, head_pose
-from lipsync_cli.faces.landmark_predictor import (
-    FacePatch,
-    LandmarkPredictor,
-    cut_patch,
-    pose_of_landmarks,
-    shape_residual,
-)
 from lipsync_cli.faces.tracking.occlusion import MouthMemory
 
 _LOOK_PX = 24

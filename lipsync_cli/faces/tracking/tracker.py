@@ -16,9 +16,10 @@ from fractions import Fraction
 import numpy as np
 
 from lipsync_cli.core.types import Face, FaceState, Float32, Float64, Frame, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.faces.detection import FaceDetector, analysis_picture, view_of
+from lipsync_cli.faces.detection import analysis_picture, view_of
+from lipsync_cli.faces.detectors.protocol import FaceReader
+from lipsync_cli.faces.face_patch import pose_of_box, pose_of_landmarks
 from lipsync_cli.faces.identity import FaceRecogniser, Identities
-from lipsync_cli.faces.landmark_predictor import DlibLandmarks, LandmarkPredictor, pose_of_box, pose_of_landmarks
 from lipsync_cli.faces.options import QualityOptions, TrackOptions
 from lipsync_cli.faces.tracking.cuts import CutDetector, Signature, same_shot, signature
 from lipsync_cli.faces.tracking.scene import Scene, SceneState
@@ -58,17 +59,15 @@ class Tracker:
     def __init__(
         self,
         info: VideoInfo,
-        detector: FaceDetector,
+        reader: FaceReader,
         options: TrackOptions | None = None,
         *,
-        predictor: LandmarkPredictor | None = None,
         recogniser: FaceRecogniser | None = None,
     ) -> None:
         self.info, self.options = info, options or TrackOptions()
         self.identities = Identities(recogniser)
-        self._detector, self._predictor = detector, predictor or DlibLandmarks(self.options.landmark_samples)
-        reader = Reader(info, self._predictor)
-        self._scene = Scene(info, detector, reader, self.identities, self.options)
+        self._reader = reader
+        self._scene = Scene(info, reader.detector, Reader(info, reader.predictor), self.identities, self.options)
         self._cuts = CutDetector()
         self._held: deque[_Held] = deque()
         self._doubt: _Doubt | None = None
@@ -96,11 +95,11 @@ class Tracker:
         info = VideoInfo(0, "still", width, height, "rgb24", 8, Fraction(1), Fraction(1), Fraction(0), is_still=True)
         frame = Frame(0, 0, Fraction(1), (), "rgb24", np.ascontiguousarray(rgb))
         analysis = analysis_picture(frame, info, self.options.detect_size)
-        boxes = [analysis.display_box(found.box) for found in self._detector.detect(analysis.picture)]
+        boxes = [analysis.display_box(found.box) for found in self._reader.detector.detect(analysis.picture)]
         if not boxes:
             return None
         largest = max(boxes, key=lambda box: box[2] - box[0])
-        reading = Reader(info, self._predictor).read(frame, pose_of_box(largest), None, looks=3)
+        reading = Reader(info, self._reader.predictor).read(frame, pose_of_box(largest), None, looks=3)
         return self.identities.embed(reading.patch.rgb, reading.in_patch)
 
     def _take(self, frame: Frame) -> None:
@@ -202,7 +201,7 @@ class Tracker:
 
 
 def track(
-    frames: Iterator[Frame], info: VideoInfo, detector: FaceDetector, options: TrackOptions | None = None
+    frames: Iterator[Frame], info: VideoInfo, reader: FaceReader, options: TrackOptions | None = None
 ) -> Iterator[TrackedFrame]:
     """``Tracker.run`` for callers that do not ask who the faces are."""
-    return Tracker(info, detector, options).run(frames)
+    return Tracker(info, reader, options).run(frames)

@@ -25,7 +25,7 @@ from lipsync_cli.evaluation.clip_reader import on_grid, sound_origin
 from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, load_expert, score_runs
 from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.head_pose import head_pose
 from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.selection import parse_face_choice, select
@@ -140,7 +140,8 @@ class _Cutter:
         meter = ExpertMeter(expert)
         stretches: list[Stretch] = []
         settings = DubSettings()
-        tracker = Tracker(self._video, create_detector(settings.detector), track_options(settings))
+        reader = create_reader(settings.detector, samples=settings.landmark_samples)
+        tracker = Tracker(self._video, reader, track_options(settings))
         with open_frames(self._info) as frames, open_speech(self._path) as spans:
             speech = SpeechTrack(iter(spans))
             for look in self._on_grid(tracker, frames):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipsync_cli.faces.detectors.protocol import FaceReader
 from lipsync_cli.faces.options import TrackOptions
 from lipsync_cli.faces.tracking.background_change import BackgroundChange
 from lipsync_cli.faces.tracking.cuts import signature
@@ -76,7 +77,7 @@ def searches(pictures: list[np.ndarray]) -> tuple[int, int, list[int]]:
     detector = Watched()
     options = TrackOptions(detect_every=STEP)
     tracker = Tracker(
-        video_info(WIDTH, HEIGHT), detector, options, predictor=DiscPredictor(), recogniser=SkinRecogniser()
+        video_info(WIDTH, HEIGHT), FaceReader(detector, DiscPredictor()), options, recogniser=SkinRecogniser()
     )
     faces = [len(item.faces) for item in tracker.run(frame(i, picture) for i, picture in enumerate(pictures))]
     whole = detector.shown.count((HEIGHT, WIDTH))

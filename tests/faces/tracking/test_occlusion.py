@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from lipsync_cli.core.types import Float32
+from lipsync_cli.faces.face_patch import PATCH_PX, cut_patch
 from lipsync_cli.faces.head_pose import HeadPose
-from lipsync_cli.faces.landmark_predictor import PATCH_PX, cut_patch
 from lipsync_cli.faces.tracking.occlusion import MouthMemory, lower_face
 
 RATE = 25.0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.faces.face_patch import pose_of_landmarks
 from lipsync_cli.faces.jitter import corner_jitter
-from lipsync_cli.faces.landmark_predictor import pose_of_landmarks
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.faces.tracking.smoothing import smooth
 

@@ -10,12 +10,14 @@ import pytest
 
 from lipsync_cli.core.geometry import transform_points
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame
+from lipsync_cli.faces.detectors.protocol import FaceReader
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
 from tests.helpers.disc_faces import (
     DiscDetector,
     DiscPredictor,
     SkinRecogniser,
+    disc_reader,
     frame,
     paint_face,
     pose,
@@ -29,9 +31,8 @@ WIDTH, HEIGHT = 480, 270
 def tracker(options: TrackOptions | None = None, **more: object) -> Tracker:
     return Tracker(
         video_info(WIDTH, HEIGHT),
-        more.pop("detector", None) or DiscDetector(),
+        FaceReader(more.pop("detector", None) or DiscDetector(), DiscPredictor()),
         options,
-        predictor=DiscPredictor(),
         recogniser=SkinRecogniser(),
     )
 
@@ -84,7 +85,7 @@ def test_a_face_that_is_read_now_and_then_is_in_every_frame_where_it_is(every: i
     predictor = CountingPredictor()
     options = TrackOptions(lookahead_frames=3, read_every=every)
     shown = pictures(count, x=120, speed=4.0)
-    reading = Tracker(video_info(WIDTH, HEIGHT), DiscDetector(), options, predictor=predictor)
+    reading = Tracker(video_info(WIDTH, HEIGHT), FaceReader(DiscDetector(), predictor), options)
     tracked = list(reading.run(frame(i, picture) for i, picture in enumerate(shown)))
     assert ids(tracked) == [[0]] * count and states(tracked) == [FaceState.OK] * count
     for i, item in enumerate(tracked[3:-3], 3):
@@ -252,7 +253,7 @@ def test_the_same_person_is_known_again_after_a_cut() -> None:
 
 def test_nobody_is_embedded_unless_asked() -> None:
     recogniser = SkinRecogniser()
-    run_by = Tracker(video_info(WIDTH, HEIGHT), DiscDetector(), predictor=DiscPredictor(), recogniser=recogniser)
+    run_by = Tracker(video_info(WIDTH, HEIGHT), disc_reader(), recogniser=recogniser)
     list(run_by.run(frame(i, picture) for i, picture in enumerate(pictures(8))))
     assert recogniser.calls == 0
     assert run_by.identities[0] == pytest.approx(170 / 40, abs=0.1)
