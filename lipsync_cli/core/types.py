@@ -20,6 +20,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lipsync_cli.core.crop_templates import CropTemplate
+
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -278,9 +280,10 @@ class Patch:
 class ModelSpec:
     """What a generator needs and holds; the pipeline's buffers and the latency ledger follow from it.
 
-    ``template`` names an AlignmentTemplate; ``first_chunk_frames`` and ``chunk_frames`` say how many crops a
-    ``step`` takes; ``reference_frames`` are seen by ``begin``; audio is read from ``audio_before_s`` before the
-    first to ``audio_after_s`` after the last frame of a chunk, as ``audio`` wants it.
+    ``template`` says how faces are cut out, or is the name of one of ``core.crop_templates``;
+    ``first_chunk_frames`` and ``chunk_frames`` say how many crops a ``step`` takes; ``reference_frames`` are seen by
+    ``begin``; audio is read from ``audio_before_s`` before the first to ``audio_after_s`` after the last frame of a
+    chunk, as ``audio`` wants it.
 
     A model with a frame ``rate`` of its own has chunks that are counted on its clock, which starts with the
     segment: a chunk then takes the crops that fall into its time, however many those are. Without one the video's
@@ -290,7 +293,7 @@ class ModelSpec:
     """
 
     name: str
-    template: str
+    template: CropTemplate | str
     crop_size: int
     first_chunk_frames: int
     chunk_frames: int

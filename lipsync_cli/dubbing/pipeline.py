@@ -21,8 +21,8 @@ from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.compositing.backend import choose_backend, composites_on_device
 from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.concurrency import cores, in_background
+from lipsync_cli.core.crop_templates import crop_template
 from lipsync_cli.core.errors import NoFaceError
-from lipsync_cli.core.mouth_region import REGIONS
 from lipsync_cli.core.timeline import plan_length
 from lipsync_cli.core.types import Face, Frame
 from lipsync_cli.dubbing.contact_sheet import SheetMaker
@@ -36,7 +36,6 @@ from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.engines.protocol import Generator
 from lipsync_cli.engines.registry import Sampling, choose_device, load_generator
-from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.detectors.registry import create_reader, find_detector
 from lipsync_cli.faces.options import track_options
@@ -148,9 +147,8 @@ def compose(
     settings, spec = job.request.settings, generator.spec
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
     backend = choose_backend(settings.compositor, job.device, generator)
-    region = REGIONS[spec.template]
-    compositor = Compositor(delivered, region=region, color_match=settings.color_match, backend=backend)
-    template = TEMPLATES[spec.template]
+    template = crop_template(spec.template)
+    compositor = Compositor(delivered, region=template.region, color_match=settings.color_match, backend=backend)
 
     def cut(frame: Frame, face: Face) -> Any:
         return cut_crop(frame, face, job.stream, template, spec.crop_size)

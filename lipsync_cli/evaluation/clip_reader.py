@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from lipsync_cli.core.concurrency import in_background
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.landmarks68 import mouth_aperture
 from lipsync_cli.core.types import Crop, Face, FaceState, Float64, Frame, MediaInfo, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.detection import pixels
 from lipsync_cli.faces.detectors.registry import create_reader

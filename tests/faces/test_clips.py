@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame, VideoInfo
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.jitter import corner_jitter
 from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lipsync_cli.core.crop_templates import LATENTSYNC, LOWER_FACE, CropTemplate
 from lipsync_cli.core.types import Crop, VideoInfo
-from lipsync_cli.faces.alignment import LATENTSYNC, LOWER_FACE, AlignmentTemplate
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.tracking.tracker import Tracker
 from tests.helpers.disc_faces import (
@@ -26,7 +26,7 @@ WIDTH, HEIGHT, SIZE = 480, 270, 128
 SHOWN = cv2.GaussianBlur(paint_face(scene(WIDTH, HEIGHT), pose(230, 120, 120, degrees=7)), (0, 0), 1.5)
 
 
-def crop_of(stored: np.ndarray, info: VideoInfo, template: AlignmentTemplate = LOWER_FACE) -> Crop:
+def crop_of(stored: np.ndarray, info: VideoInfo, template: CropTemplate = LOWER_FACE) -> Crop:
     shown = frame(0, stored)
     tracker = Tracker(info, disc_reader())
     face = next(tracker.run(iter([shown]))).faces[0]

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from lipsync_cli.core.geometry import similarity_from_points, transform_points
+from lipsync_cli.core.landmarks68 import LEFT_EYE, NOSE_BASE, RIGHT_EYE
 from lipsync_cli.core.types import Frame, VideoInfo
-from lipsync_cli.faces.alignment import LEFT_EYE, NOSE_BASE, RIGHT_EYE
 from lipsync_cli.faces.detection import Detection
 from lipsync_cli.faces.detectors.protocol import FaceReader
 from lipsync_cli.faces.mean_face import MEAN_FACE

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.core.mouth_region import REGIONS, generation_region
+from lipsync_cli.core.crop_templates import crop_template
+from lipsync_cli.core.mouth_region import generation_region
 from lipsync_cli.core.types import MEL_RATE, Crop, Float32, GeneratedCrop, ModelSpec
 from lipsync_cli.engines.lip_forcing.generator import Codec
 from lipsync_cli.engines.model_clock import ON_TIME, crop_at
@@ -84,7 +85,9 @@ class OmniSync:
         self.watch: Callable[[str], AbstractContextManager[object]] = lambda stage: nullcontext()
         self.leave_drawings = False
         self._sampler = config.sampler()
-        free = torch.from_numpy(np.array(generation_region(config.latent_size, REGIONS[config.template])))
+        free = torch.from_numpy(
+            np.array(generation_region(config.latent_size, crop_template(config.template).region))
+        )
         self._region = grown(free.float(), 1).to(self.device)
         self._text = None if networks.text is None else networks.text.to(self.device, self.dtype)
         self._spec = _spec(config, name, self.dtype)

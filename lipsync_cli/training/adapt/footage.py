@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.concurrency import in_background
+from lipsync_cli.core.crop_templates import CropTemplate, crop_template
 from lipsync_cli.core.errors import InputError, NoFaceError
 from lipsync_cli.core.types import Face, FaceState, Float32, Float64, Frame, UInt8, VideoInfo
-from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.options import track_options
@@ -111,7 +111,7 @@ def collect(
     path: Path,
     settings: DubSettings,
     *,
-    template: str,
+    template: CropTemplate | str,
     size: int,
     device: str = "cpu",
     start: Fraction | None = None,
@@ -144,8 +144,8 @@ def collect(
     return Footage.of(kept.items(), kept.offered)
 
 
-def _cut(frame: Frame, face: Face, stream: VideoInfo, template: str, size: int) -> Sample:
-    crop = cut_crop(frame, face, stream, TEMPLATES[template], size)
+def _cut(frame: Frame, face: Face, stream: VideoInfo, template: CropTemplate | str, size: int) -> Sample:
+    crop = cut_crop(frame, face, stream, crop_template(template), size)
     return Sample(crop.rgb, crop.landmarks, float(frame.time), face.track_id)
 
 

@@ -18,12 +18,12 @@ import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.speech_track import SpeechTrack
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.core.geometry import affine_scale, invert_affine, transform_points
 from lipsync_cli.core.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
 from lipsync_cli.evaluation.clip_reader import on_grid, sound_origin
 from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, load_expert, score_runs
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.head_pose import head_pose

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.dubbing.chunk_grid import chunk_end
-from lipsync_cli.engines.omnisync.config import ASPECTS, OmniSyncConfig, with_sampling
+from lipsync_cli.engines.omnisync.config import OmniSyncConfig, with_sampling
 from lipsync_cli.engines.omnisync.cost import codec_flops
 from lipsync_cli.engines.omnisync.generator import OmniSync, faded
 from lipsync_cli.engines.omnisync.mouth_map import MouthTrack
 from lipsync_cli.engines.omnisync.speech_window import by_latent_frame
 from lipsync_cli.engines.protocol import CropChunk, Generator, Lagging, Measurable, MelSpan, WaveSpan
-from lipsync_cli.faces.alignment import TEMPLATES
 from tests.helpers.narrow_omnisync import PIXELS, WAN, config, make_networks
 
 RNG = np.random.default_rng(0)
@@ -268,10 +267,6 @@ def test_sizes_that_do_not_fit_are_refused(changes, said):
 def test_a_window_longer_than_whisper_hears_is_refused():
     with pytest.raises(ValueError, match="heard over"):
         config(WAN, speech_past=40)
-
-
-def test_aspects_are_those_of_the_templates():
-    assert {name: template.aspect for name, template in TEMPLATES.items()} == ASPECTS
 
 
 @pytest.mark.slow

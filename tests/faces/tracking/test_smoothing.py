@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.faces.face_patch import pose_of_landmarks
 from lipsync_cli.faces.jitter import corner_jitter
 from lipsync_cli.faces.mean_face import MEAN_FACE

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lipsync_cli import hub
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.geometry import invert_affine, transform_points
 from lipsync_cli.core.types import Alignment
@@ -18,7 +19,6 @@ from lipsync_cli.engines.mini.config import MiniConfig, read_config
 from lipsync_cli.engines.mini.generator import load_networks
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.mini.nn.flow_backbone import FlowConfig
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.training.common.export import export
 from lipsync_cli.training.common.wall_times import StageTime, stage_times

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.evaluation.measures.stable_sync import aligned_half, frame_major, load_judge
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_picture
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS
