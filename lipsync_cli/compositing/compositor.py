@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -16,10 +15,10 @@ from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.compositing.mask import FEATHER
 from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend, PainterOptions, Target
 from lipsync_cli.compositing.warp import PatchWindow, covering_window
-from lipsync_cli.core.geometry import compose_affine, transform_points
+from lipsync_cli.core.geometry import compose_affine
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region
 from lipsync_cli.core.pixel_formats import PixelFormat, pixel_format
-from lipsync_cli.core.types import Alignment, Float64, Frame, Patch, Plane, VideoInfo
+from lipsync_cli.core.types import Float64, Frame, Patch, Plane, VideoInfo
 
 
 class Compositor:
@@ -106,23 +105,3 @@ def _with_codes(plane: Plane, target: Target, codes: Plane) -> Plane:
 
 def _shape(array: npt.NDArray[np.generic]) -> tuple[int, int]:
     return array.shape[0], array.shape[1]
-
-
-def touched_region(
-    info: VideoInfo, alignment: Alignment, region: Region = LOWER_FACE_REGION
-) -> npt.NDArray[np.bool_]:
-    """Storage pixels ``[height width]`` that blending a patch there may change; all others keep their bits.
-
-    An upper bound: the mask is smaller where the face is. A pixel counts as changed when its chroma sample may be.
-    """
-    # Area sampling reaches half a sample beyond the border, and a chroma sample stands for its whole block, so the
-    # region is widened by a block; also from just outside the picture.
-    bx, by = (1 << shift for shift in pixel_format(info.pix_fmt).shift)
-    inside = np.zeros((info.height + 2 * by, info.width + 2 * bx), np.uint8)
-    to_crop = compose_affine(alignment.matrix, np.array([[1.0, 0, -bx], [0, 1, -by]]))
-    window = covering_window(to_crop, (alignment.size, alignment.size), _shape(inside))
-    x, y = np.meshgrid(np.arange(window.x0, window.x1), np.arange(window.y0, window.y1))
-    points = (transform_points(to_crop, np.stack([x, y], -1)) + 0.5) / alignment.size
-    inside[window.slices] = region.radius(points[..., 0], points[..., 1]) < 1.0
-    wide = cv2.dilate(inside, np.ones((2 * by + 1, 2 * bx + 1), np.uint8))
-    return np.asarray(wide[by:-by, bx:-bx], np.bool_)

@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from lipsync_cli.compositing.colorspace import chroma_siting, planes_from_rgb, rgb_to_planes, subsample
+from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
 from lipsync_cli.core.types import ColorInfo, Plane
 from lipsync_cli.media.color import RgbConverter
-from tests.helpers.composite_scenes import smooth_rgb
+from tests.helpers.composite_scenes import planes_from_rgb, smooth_rgb, subsample
 
 BT709, BT601, BT2020 = ColorInfo("bt709"), ColorInfo("bt601"), ColorInfo("bt2020")
 WHITE, BLACK, RED, GREEN, BLUE = (1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)

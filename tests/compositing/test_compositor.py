@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.compositing.colorspace import planes_from_rgb
 from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import pixel_format
@@ -21,6 +20,7 @@ from tests.helpers.composite_scenes import (
     assert_untouched_outside,
     crop_of,
     frame_of,
+    planes_from_rgb,
     smooth_rgb,
     unchanged,
     video,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.core.concurrency import in_background, in_threads, rechunk
+from lipsync_cli.core.concurrency import in_background, in_threads
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 5))
@@ -81,13 +81,6 @@ def test_never_started_it_still_closes_its_source():
 
     in_background(Source(), 1).close()
     assert closed == [True]
-
-
-@given(st.lists(st.integers(), max_size=60), st.integers(1, 7), st.integers(1, 7))
-def test_rechunk_conserves_items(items, first, rest):
-    groups = list(rechunk(items, first, rest))
-    assert [item for group in groups for item in group] == items
-    assert all(len(group) == (rest if index else first) for index, group in enumerate(groups[:-1]))
 
 
 @given(st.lists(st.integers(0, 4), max_size=30), st.integers(1, 4), st.integers(1, 5))

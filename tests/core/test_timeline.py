@@ -3,18 +3,14 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.timeline import (
     LengthPolicy,
-    bounce_index,
     exact_rate,
     format_time,
-    frame_times,
-    frames_before,
-    nearest_frames,
     parse_time,
     plan_length,
 )
@@ -52,30 +48,6 @@ def test_each_policy_takes_its_side():
 )
 def test_rates_mean_the_exact_fraction(given_rate, exact):
     assert exact_rate(given_rate) == exact
-
-
-@given(st.integers(1, 5000), st.sampled_from([Fraction(30000, 1001), Fraction(25), Fraction(24000, 1001)]))
-def test_frame_times_and_counts_agree(count, rate):
-    times = frame_times(count, rate)
-    assert times[-1] == Fraction(count - 1) / rate
-    assert frames_before(times[-1], rate) == count - 1
-    assert frames_before(Fraction(count) / rate, rate) == count
-
-
-@given(st.integers(1, 40), st.integers(0, 300))
-def test_bouncing_moves_by_one_and_never_stays(count, position):
-    here, there = bounce_index(position, count), bounce_index(position + 1, count)
-    assert 0 <= here < count
-    assert abs(here - there) == (1 if count > 1 else 0)
-
-
-@settings(max_examples=30)
-@given(st.lists(seconds, min_size=1, max_size=10, unique=True), st.lists(seconds, max_size=10))
-def test_nearest_frames_are_monotone_and_not_in_the_future(times, wanted):
-    times, wanted = sorted(times), sorted(wanted)
-    found = list(nearest_frames(times, wanted))
-    assert found == sorted(found)
-    assert all(times[index] <= time or index == 0 for index, time in zip(found, wanted, strict=True))
 
 
 @pytest.mark.parametrize(

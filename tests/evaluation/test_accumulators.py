@@ -11,7 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lipsync_cli.core.timeline import nearest_frames
 from lipsync_cli.core.types import Alignment, Crop, Face, FaceState
 from lipsync_cli.evaluation.accumulators import FlickerMeter, SourceMeter, TruthMeter
 from lipsync_cli.evaluation.clip import Comparison, measure_clip, score_measured
@@ -23,6 +22,7 @@ from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini
 from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
 from lipsync_cli.synthetic import write_voice
+from tests.helpers.timing import frame_on_screen
 
 UPRIGHT = np.array([[1.0, 0, 0], [0, 1, 0]])
 
@@ -35,7 +35,7 @@ def test_the_grid_shows_what_is_on_screen(rate: Fraction, count: int) -> None:
     times = [Fraction(1, 3) + i / rate for i in range(count)]
     wanted = [times[0] + Fraction(i, 25) for i in range(int((times[-1] - times[0]) * 25) + 1)]
     shown = list(on_grid(zip(times, range(count), strict=True)))
-    assert shown == list(nearest_frames(times, wanted))
+    assert shown == [frame_on_screen(times, time) for time in wanted]
     assert list(on_grid(iter([]))) == []
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.faces.face_patch import pose_of_landmarks
-from lipsync_cli.faces.jitter import corner_jitter
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.faces.tracking.smoothing import smooth
+from tests.helpers.crop_jitter import corner_jitter
 
 RATE = 25.0
 SPAN = 3
