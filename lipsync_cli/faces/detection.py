@@ -24,7 +24,7 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class AnalysisPicture:
     """A small, upright, square-pixel copy of a frame, and its affine ``to_display`` map ``[2 3]``."""
 
     picture: UInt8
@@ -43,13 +43,13 @@ def pixels(frame: Frame) -> UInt8:
 
 
 def view_of(frame: Frame) -> UInt8 | RgbView:
-    """The RGB view of a frame, whole or to be made where it is looked at; ValueError once it has been let go."""
+    """The RGB view of a frame, whole or made where it is read; ValueError once it has been let go."""
     if frame.rgb is None:
-        raise ValueError(f"{frame!r} has no RGB view left to look at")
+        raise ValueError(f"{frame!r} has no RGB view left")
     return frame.rgb
 
 
-def analysis_picture(frame: Frame, info: VideoInfo, long_side: int) -> Analysis:
+def analysis_picture(frame: Frame, info: VideoInfo, long_side: int) -> AnalysisPicture:
     """Shrink ``frame.rgb`` to at most ``long_side`` pixels along its longer side in display, and turn it upright."""
     picture = pixels(frame)
     width, height = info.display_size
@@ -60,7 +60,7 @@ def analysis_picture(frame: Frame, info: VideoInfo, long_side: int) -> Analysis:
         picture = cast(UInt8, cv2.resize(picture, stored, interpolation=cv2.INTER_AREA))
     upright = np.ascontiguousarray(np.rot90(picture, -info.rotation // 90))
     sx, sy = width / out_w, height / out_h
-    return Analysis(upright, np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5]]))
+    return AnalysisPicture(upright, np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5]]))
 
 
 def iou(a: Box, b: Box) -> float:
@@ -74,10 +74,10 @@ def iou(a: Box, b: Box) -> float:
     return shared / total
 
 
-def distinct(detections: Iterable[Detection]) -> list[Detection]:
+def non_max_suppression(detections: Iterable[Detection]) -> list[Detection]:
     """Best first, each dropped that overlaps a better one. Equal scores keep left-to-right order."""
-    kept: list[Detection] = []
+    best: list[Detection] = []
     for found in sorted(detections, key=lambda d: (-d.score, d.box)):
-        if all(iou(found.box, other.box) < _DUPLICATE_IOU for other in kept):
-            kept.append(found)
-    return kept
+        if all(iou(found.box, other.box) < _DUPLICATE_IOU for other in best):
+            best.append(found)
+    return best

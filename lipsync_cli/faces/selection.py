@@ -12,7 +12,7 @@ import numpy as np
 
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import FaceState, Float64, TrackedFrame, UInt8
-from lipsync_cli.faces.selection_policies import ByNumber, ByRank, ByReference, Chooser
+from lipsync_cli.faces.selection_policies import ByNumber, ByRank, ByReference, SelectionPolicy
 from lipsync_cli.faces.tracking.tracker import Tracker
 
 Kind = Literal["largest", "all", "left", "right", "index", "reference"]
@@ -60,15 +60,15 @@ def select(tracked: Iterator[TrackedFrame], choice: FaceChoice, tracker: Tracker
     if choice.kind == "all":
         yield from tracked
         return
-    chooser = _chooser(choice, tracker)
+    policy = _policy(choice, tracker)
     for item in tracked:
-        chosen = chooser.choose(item)
+        chosen = policy.choose(item)
         faces = (f if f.track_id == chosen else replace(f, state=FaceState.NOT_CHOSEN) for f in item.faces)
         yield TrackedFrame(item.frame, item.shot, tuple(faces))
-    chooser.finish()
+    policy.finish()
 
 
-def _chooser(choice: FaceChoice, tracker: Tracker) -> Chooser:
+def _policy(choice: FaceChoice, tracker: Tracker) -> SelectionPolicy:
     if choice.kind == "index":
         return ByNumber(choice.index, tracker.identities)
     if choice.reference is not None:

@@ -27,9 +27,9 @@ class StateSpan:
 class TrackSummary:
     """One face in one shot.
 
-    ``person`` is equal for tracks of the same person (None: could not be told); ``box`` and ``thumbnail`` (RGB
+    ``person`` is equal for tracks of the same person (None: there is no embedding); ``box`` and ``thumbnail`` (RGB
     uint8 ``[160 160 3]``) are from its best frame at ``best_time``; ``width_px`` is the median box width;
-    ``yaw`` its least and greatest; ``embedding`` ``[128]`` is None for a face never seen well.
+    ``yaw`` its least and greatest; ``embedding`` ``[128]`` is None for a face that never gave a sample.
     """
 
     track_id: int
@@ -62,7 +62,7 @@ class TrackSummary:
 
 @dataclass(frozen=True, slots=True)
 class ShotSummary:
-    """One shot; ``without_face`` counts its frames in which no face was seen."""
+    """One shot; ``without_face`` counts its frames without any face."""
 
     shot: int
     first: float
@@ -74,21 +74,21 @@ class ShotSummary:
 
 def summarise(tracked: Iterator[TrackedFrame], tracker: Tracker) -> Iterator[ShotSummary]:
     """One summary per shot, as each ends. Holds one thumbnail per face of the shot and no frames."""
-    shot: _Shot | None = None
+    shot: _ShotRecord | None = None
     for item in tracked:
         if shot is not None and item.shot != shot.number:
             yield shot.close(tracker.identities)
             shot = None
         if shot is None:
-            shot = _Shot(item.shot, float(item.frame.time))
+            shot = _ShotRecord(item.shot, float(item.frame.time))
         shot.add(item, tracker)
     if shot is not None:
         yield shot.close(tracker.identities)
 
 
 @dataclass(slots=True)
-class _Seen:
-    """A track while its shot lasts."""
+class _TrackRecord:
+    """What is noted of a track while its shot lasts."""
 
     spans: list[StateSpan] = field(default_factory=list)
     widths: list[float] = field(default_factory=list)
@@ -131,23 +131,24 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class _Shot:
-    """A shot while it lasts."""
+class _ShotRecord:
+    """What is noted of a shot while it lasts."""
 
     number: int
     first: float
     last: float = 0.0
     frames: int = 0
     without_face: int = 0
-    seen: dict[int, _Seen] = field(default_factory=dict)
+    tracks: dict[int, _TrackRecord] = field(default_factory=dict)
 
     def add(self, item: TrackedFrame, tracker: Tracker) -> None:
         self.last = float(item.frame.time)
         self.frames += 1
         self.without_face += all(face.state == FaceState.MISSING for face in item.faces)
         for face in item.faces:
-            self.seen.setdefault(face.track_id, _Seen()).add(face, item.frame, tracker.info.to_display)
+            record = self.tracks.setdefault(face.track_id, _TrackRecord())
+            record.add(face, item.frame, tracker.info.to_display)
 
     def close(self, identities: Identities) -> ShotSummary:
-        tracks = [seen.close(track_id, self.number, identities) for track_id, seen in sorted(self.seen.items())]
+        tracks = [record.close(track_id, self.number, identities) for track_id, record in sorted(self.tracks.items())]
         return ShotSummary(self.number, self.first, self.last, self.frames, self.without_face, tuple(tracks))

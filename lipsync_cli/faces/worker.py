@@ -129,7 +129,7 @@ def main() -> None:
     with suppress(EOFError, BrokenPipeError):
         name, samples = pickle.load(requests)
         methods: dict[str, Callable[..., Any]] = {}
-        with suppress(Exception):  # whoever asks is told
+        with suppress(Exception):  # the next question meets it again, and sends it back
             methods = _methods(name, samples)
             _load(methods)
         while True:

@@ -15,7 +15,8 @@ import pytest
 from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame, VideoInfo
 from lipsync_cli.faces.detectors.registry import create_reader
-from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
+from lipsync_cli.faces.options import TrackOptions
+from lipsync_cli.faces.tracking.tracker import Tracker
 from tests.helpers.crop_jitter import corner_jitter
 from tests.helpers.paths import SAMPLES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lipsync_cli.core.geometry import transform_points
-from lipsync_cli.faces.detection import Detection, analysis_picture, distinct, iou, pixels
+from lipsync_cli.faces.detection import Detection, analysis_picture, iou, non_max_suppression, pixels
 from tests.helpers.disc_faces import disc_centres, frame, paint_face, pose, scene, video_info
 
 
@@ -24,14 +24,14 @@ def test_analysis_picture_is_upright_and_maps_back(rotation: int, long_side: int
     np.testing.assert_allclose(analysis.display_box(whole), (-0.5, -0.5, 479.5, 269.5), atol=1e-9)
 
 
-def test_distinct_keeps_the_better_of_overlapping_detections() -> None:
+def test_non_max_suppression_keeps_the_better_of_overlapping_detections() -> None:
     worse, better, other = (Detection((x, 0.0, x + 10, 10.0), s) for x, s in ((0.0, 1.0), (2.0, 2.0), (30.0, 0.5)))
-    assert distinct([worse, better, other]) == [better, other]
+    assert non_max_suppression([worse, better, other]) == [better, other]
 
 
-def test_distinct_orders_equal_scores_from_left_to_right() -> None:
+def test_non_max_suppression_orders_equal_scores_from_left_to_right() -> None:
     right, left = (Detection((x, 0.0, x + 10, 10.0), 1.0) for x in (50.0, 0.0))
-    assert distinct([right, left]) == [left, right]
+    assert non_max_suppression([right, left]) == [left, right]
 
 
 def test_iou_is_the_shared_part_of_both_areas() -> None:

@@ -10,7 +10,7 @@ from lipsync_cli.core.types import FaceState
 from lipsync_cli.faces.head_pose import HeadPose
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.faces.options import QualityOptions, TrackOptions
-from lipsync_cli.faces.usability import hindrance, settle
+from lipsync_cli.faces.usability import debounced, usability_of
 
 OK, PROFILE, SMALL, CUT = FaceState.OK, FaceState.PROFILE, FaceState.TOO_SMALL, FaceState.CUT_OFF
 DISPLAY = (640, 360)
@@ -19,7 +19,7 @@ OPTIONS = QualityOptions()
 
 def judged(x: float = 200, y: float = 100, width: float = 120, yaw: float = 0.0, before: FaceState = OK) -> FaceState:
     landmarks = MEAN_FACE[:, :2] * width + [x, y]
-    return hindrance(landmarks, width, HeadPose(yaw, 0, 0, 0), DISPLAY, OPTIONS, before=before)
+    return usability_of(landmarks, width, HeadPose(yaw, 0, 0, 0), DISPLAY, OPTIONS, before=before)
 
 
 def test_an_ordinary_face_is_ok() -> None:
@@ -52,7 +52,7 @@ def run_settled(raw: list[FaceState], lookahead: int, hold: int = 3) -> list[Fac
     shown: FaceState | None = None
     out = []
     for i in range(len(raw)):
-        shown = settle(shown, raw[max(0, i - 3) : i], raw[i : i + lookahead + 1], hold)
+        shown = debounced(shown, raw[max(0, i - 3) : i], raw[i : i + lookahead + 1], hold)
         out.append(shown)
     return out
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.faces.detection import Detection, distinct
+from lipsync_cli.faces.detection import Detection, non_max_suppression
 from lipsync_cli.faces.detectors.protocol import DetectorSpec
 from lipsync_cli.faces.dlib_models import DlibLandmarks, box_of_rectangle
 
@@ -35,7 +35,9 @@ class DlibDetector:
 
 def _search(picture: UInt8, upsample: int) -> list[Detection]:
     boxes, scores, _ = _hog().run(picture, upsample, _MIN_SCORE)
-    return distinct(Detection(box_of_rectangle(box), float(score)) for box, score in zip(boxes, scores, strict=True))
+    return non_max_suppression(
+        Detection(box_of_rectangle(box), float(score)) for box, score in zip(boxes, scores, strict=True)
+    )
 
 
 @cache

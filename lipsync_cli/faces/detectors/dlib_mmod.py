@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.faces.detection import Detection, distinct
+from lipsync_cli.faces.detection import Detection, non_max_suppression
 from lipsync_cli.faces.detectors.protocol import DetectorSpec
 from lipsync_cli.faces.dlib_models import DlibLandmarks, box_of_rectangle, model_file
 
@@ -27,7 +27,7 @@ class DlibMmodDetector:
         if min(picture.shape[:2]) < _LEAST_PX:
             return []
         found = _network()(np.ascontiguousarray(picture), 0)
-        return distinct(Detection(box_of_rectangle(face.rect), float(face.confidence)) for face in found)
+        return non_max_suppression(Detection(box_of_rectangle(face.rect), float(face.confidence)) for face in found)
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.faces.detection import Detection, distinct
+from lipsync_cli.faces.detection import Detection, non_max_suppression
 from lipsync_cli.faces.detectors.protocol import DetectorSpec
 from lipsync_cli.faces.dlib_models import DlibLandmarks
 
@@ -29,7 +29,7 @@ class FaceAlignmentDetector:
         if self._sfd is None:
             self._sfd = _load_sfd(self.device)
         rows = self._sfd.detect_from_image(np.ascontiguousarray(picture))
-        return distinct(_detection(row) for row in rows)
+        return non_max_suppression(_detection(row) for row in rows)
 
 
 def _detection(row: Any) -> Detection:

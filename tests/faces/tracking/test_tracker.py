@@ -12,7 +12,8 @@ from lipsync_cli.core.geometry import transform_points
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame
 from lipsync_cli.faces.detectors.protocol import FaceReader
 from lipsync_cli.faces.mean_face import MEAN_FACE
-from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
+from lipsync_cli.faces.options import TrackOptions
+from lipsync_cli.faces.tracking.tracker import Tracker
 from tests.helpers.disc_faces import (
     DiscDetector,
     DiscPredictor,
