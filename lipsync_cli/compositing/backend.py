@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend
+from lipsync_cli.compositing.numpy_backend import NumpyBackend
+from lipsync_cli.compositing.protocol import CompositingBackend
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.engines.protocol import DrawsOnDevice, Generator
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.compositing.mask import FEATHER
-from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend, PainterOptions, Target
+from lipsync_cli.compositing.numpy_backend import NumpyBackend
+from lipsync_cli.compositing.protocol import BlendOptions, CompositingBackend, PlaneTarget
 from lipsync_cli.compositing.warp import PatchWindow, covering_window
 from lipsync_cli.core.geometry import compose_affine
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region
@@ -26,8 +27,8 @@ class Compositor:
 
     ``color_match`` removes smooth differences in colour between a patch and its surroundings; ``keep_detail``
     keeps the picture's own fine detail where the generator changed nothing; ``feather`` is the soft edge's width
-    in crop widths; ``region`` is what the generator writes; ``backend`` does the arithmetic, on the CPU unless it
-    is given. Stateless: a frame's result depends on that frame.
+    in crop widths; ``region`` is the part of a crop that may be generated; ``backend`` does the arithmetic, on the
+    CPU by default. Stateless: a frame's result depends on that frame.
     """
 
     def __init__(
@@ -44,11 +45,11 @@ class Compositor:
         rgb_to_planes(pixel_format(info.pix_fmt), info.color)
         self._color = info.color
         self._siting = chroma_siting(info.codec)
-        self._options = PainterOptions(region, color_match, keep_detail, feather)
+        self._options = BlendOptions(region, color_match, keep_detail, feather)
         self._backend = backend or NumpyBackend()
 
     def blend(self, frame: Frame, patches: Sequence[Patch]) -> Frame:
-        """``frame`` with ``patches`` painted in order; the input is never changed.
+        """``frame`` with ``patches`` blended in, in order; the input is never changed.
 
         Samples outside every mask keep their bits, planes nobody touched are shared with the input, and without
         a visible patch the very same frame comes back. Otherwise ``rgb`` is dropped, since it no longer fits.
@@ -62,12 +63,12 @@ class Compositor:
         for patch in visible:
             _check(patch)
             targets = self._targets(planes, patch, fmt)
-            painted = self._backend.paint(patch, targets, fmt, convert, self._options)
-            for target, codes in zip(targets, painted, strict=True):
+            blended = self._backend.blend(patch, targets, fmt, convert, self._options)
+            for target, codes in zip(targets, blended, strict=True):
                 planes[target.plane] = _with_codes(planes[target.plane], target, codes)
         return replace(frame, planes=tuple(planes), rgb=None)
 
-    def _targets(self, planes: Sequence[Plane], patch: Patch, fmt: PixelFormat) -> list[Target]:
+    def _targets(self, planes: Sequence[Plane], patch: Patch, fmt: PixelFormat) -> list[PlaneTarget]:
         """The parts of ``planes`` that ``patch`` can reach."""
         rows, columns = self._options.region.window(patch.source.alignment.size)
         shape = rows.stop - rows.start, columns.stop - columns.start
@@ -81,20 +82,20 @@ class Compositor:
                 grids[fmt.plane_shift(index)] = to_crop, covering_window(to_crop, shape, _shape(plane))
             to_crop, window = grids[fmt.plane_shift(index)]
             if not window.empty:
-                targets.append(Target(index, plane[window.slices], window, to_crop))
+                targets.append(PlaneTarget(index, plane[window.slices], window, to_crop))
         return targets
 
 
 def _check(patch: Patch) -> None:
     size = patch.source.alignment.size
-    shape, drawn = (size, size, 3), tuple(patch.drawing.rgb.shape)
-    if drawn != shape or patch.source.rgb.shape != shape:
-        raise ValueError(f"a patch and its crop must be {size}×{size}×3, got {drawn} and {patch.source.rgb.shape}")
+    shape, given = (size, size, 3), tuple(patch.drawing.rgb.shape)
+    if given != shape or patch.source.rgb.shape != shape:
+        raise ValueError(f"a patch and its crop must be {size}×{size}×3, got {given} and {patch.source.rgb.shape}")
     if not np.isfinite(patch.source.alignment.matrix).all():
         raise ValueError("a patch must have a finite alignment")
 
 
-def _with_codes(plane: Plane, target: Target, codes: Plane) -> Plane:
+def _with_codes(plane: Plane, target: PlaneTarget, codes: Plane) -> Plane:
     """A copy of ``plane`` with ``codes`` in the target's window, or ``plane`` itself if they are there already."""
     if np.array_equal(target.codes, codes):
         return plane

@@ -212,6 +212,7 @@ class Face:
 
     @property
     def width_px(self) -> float:
+        """Width of the box in display pixels."""
         return self.box[2] - self.box[0]
 
 

@@ -45,14 +45,17 @@ class TrackSummary:
 
     @property
     def first(self) -> float:
+        """Time of its first frame in seconds."""
         return self.spans[0].first
 
     @property
     def last(self) -> float:
+        """Time of its last frame in seconds."""
         return self.spans[-1].last
 
     @property
     def frames(self) -> int:
+        """How many frames it spans, those in which it was missing included."""
         return sum(span.frames for span in self.spans)
 
     def share(self, state: FaceState) -> float:

@@ -76,7 +76,7 @@ def lower_end(mask: np.ndarray, x: float = 0.5) -> float:
 def test_below_the_mask_ends_close_under_the_lower_chin(size: int) -> None:
     """The picture's chin is at 0.80; whichever chin is lower is covered whole, and a collar below is not touched."""
     for drop, chin in [(-0.06, 0.80), (0.0, 0.80), (0.06, 0.86)]:
-        mask = blend_mask(landmarks(size), size, drawn_jaw=jaw(size, drop))
+        mask = blend_mask(landmarks(size), size, generated_jaw=jaw(size, drop))
         assert at(mask, 0.5, chin) > 0.97
         assert chin + 0.02 < lower_end(mask) < chin + 0.075
     assert lower_end(blend_mask(landmarks(size), size)) > 0.93
@@ -85,19 +85,19 @@ def test_below_the_mask_ends_close_under_the_lower_chin(size: int) -> None:
 def test_the_picture_s_own_open_mouth_lowers_the_edge_too() -> None:
     points = landmarks(192)
     points[4:13] = jaw(192, 0.08)
-    assert lower_end(blend_mask(points, 192, drawn_jaw=jaw(192))) > 0.88
+    assert lower_end(blend_mask(points, 192, generated_jaw=jaw(192))) > 0.88
 
 
-def test_a_drawn_jaw_only_takes_away_from_the_mask() -> None:
-    whole, less = blend_mask(landmarks(192), 192), blend_mask(landmarks(192), 192, drawn_jaw=jaw(192))
+def test_a_generated_jaw_only_takes_away_from_the_mask() -> None:
+    whole, less = blend_mask(landmarks(192), 192), blend_mask(landmarks(192), 192, generated_jaw=jaw(192))
     assert (less <= whole).all()
     np.testing.assert_array_equal(less[:110], whole[:110])
 
 
 def test_the_lower_edge_is_soft_and_moves_smoothly() -> None:
-    mask = blend_mask(landmarks(192), 192, drawn_jaw=jaw(192))
+    mask = blend_mask(landmarks(192), 192, generated_jaw=jaw(192))
     assert max(np.abs(np.diff(mask, axis=axis)).max() for axis in (0, 1)) < 2.2 / (0.6 * FEATHER * 192)
-    moved = blend_mask(landmarks(192), 192, drawn_jaw=jaw(192) + np.array([0, 0.3]))
+    moved = blend_mask(landmarks(192), 192, generated_jaw=jaw(192) + np.array([0, 0.3]))
     assert np.abs(moved - mask).max() < 0.6 / (0.6 * FEATHER * 192)
 
 

@@ -62,7 +62,7 @@ def within_reach(track: Track, fit: LandmarkFit, time: float) -> bool:
 def same_person(track: Track, fit: LandmarkFit, identities: Identities, *, in_place: bool) -> bool:
     """Whether a fit shows the track's person, by appearance, else by the embedding.
 
-    ``in_place``: it is where the track was a moment ago. Embeddings are computed only where appearance leaves it open.
+    ``in_place``: it is where the track was a moment ago. Embeddings are asked only where appearance leaves it open.
     """
     if correlation(track.appearance, fit.appearance) >= (_SIMILAR_IN_PLACE if in_place else _SIMILAR_ELSEWHERE):
         return True

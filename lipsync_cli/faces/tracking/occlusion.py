@@ -87,7 +87,7 @@ class OcclusionModel:
         return False
 
     def _limit(self, head: HeadPose) -> float:
-        """The novelty that speech stays below: less once something is in front, more when the head is newly turned."""
+        """The novelty that speech stays below: less once something is in front, more for a newly turned head."""
         if self.covered_since is not None:
             return _FREE_AGAIN
         return _COVERED if self._knows(head) else _ALIEN
