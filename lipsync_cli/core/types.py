@@ -26,6 +26,8 @@ UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
 
 MEL_RATE = 100
 """Log-mel rows per second of speech, everywhere."""
@@ -124,7 +126,7 @@ class MediaInfo:
 
 
 class RgbView(Protocol):
-    """RGB made where somebody looks, of a picture of ``width`` × ``height`` pixels. Arrays are contiguous."""
+    """RGB of a picture of ``width`` × ``height`` pixels, made only where it is read. Arrays are contiguous."""
 
     width: int
     height: int
@@ -145,8 +147,8 @@ class Frame:
 
     ``planes`` hold it exactly as stored: contiguous uint8, or uint16 for more than 8 bits, each ``[h w]`` with
     chroma planes subsampled as ``pix_fmt`` says, in ffmpeg's plane order. They are what the sink writes, so a
-    frame that nobody touches is written bit for bit. ``rgb`` is its look for analysis in storage orientation, uint8
-    ``[h w 3]``, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units.
+    frame that nobody touches is written bit for bit. ``rgb`` is the same for analysis, uint8 ``[h w 3]`` in storage
+    orientation, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units.
     """
 
     index: int
@@ -200,7 +202,7 @@ class Face:
     """
 
     track_id: int
-    box: tuple[float, float, float, float]
+    box: Box
     landmarks: Float64
     score: float
     yaw: float

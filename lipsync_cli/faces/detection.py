@@ -9,9 +9,8 @@ from typing import cast
 import cv2
 import numpy as np
 
-from lipsync_cli.core.types import Float64, Frame, RgbView, UInt8, VideoInfo
+from lipsync_cli.core.types import Box, Float64, Frame, RgbView, UInt8, VideoInfo
 
-Box = tuple[float, float, float, float]
 _DUPLICATE_IOU = 0.4
 
 

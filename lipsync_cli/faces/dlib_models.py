@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.faces.detection import Box
+from lipsync_cli.core.types import Box, Float64, UInt8
 from lipsync_cli.faces.face_patch import PATCH_FACE_PX, PATCH_MARGIN_PX, PATCH_PX
 
 _ENLARGE = 4

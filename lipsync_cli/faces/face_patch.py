@@ -19,7 +19,7 @@ from lipsync_cli.core.geometry import (
     similarity_from_points,
     transform_points,
 )
-from lipsync_cli.core.types import Float64, RgbView, UInt8
+from lipsync_cli.core.types import Box, Float64, RgbView, UInt8
 from lipsync_cli.faces.mean_face import MEAN_FACE
 
 PATCH_PX = 160
@@ -47,7 +47,7 @@ def cut_patch(picture: UInt8 | RgbView, to_display: Float64, pose: Float64) -> F
     return FacePatch(cut_from(picture, compose_affine(matrix, to_display), PATCH_PX), matrix)
 
 
-def pose_of_box(box: tuple[float, float, float, float]) -> Float64:
+def pose_of_box(box: Box) -> Float64:
     """The upright pose of a face in a square-ish ``box`` (x0, y0, x1, y1)."""
     x0, y0, x1, y1 = box
     side = (x1 - x0 + y1 - y0) / 2

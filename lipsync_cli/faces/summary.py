@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lipsync_cli.core.types import Face, FaceState, Float64, Frame, TrackedFrame, UInt8
+from lipsync_cli.core.types import Box, Face, FaceState, Float64, Frame, TrackedFrame, UInt8
 from lipsync_cli.faces.face_patch import cut_patch, pose_of_box
 from lipsync_cli.faces.identity import Identities
 from lipsync_cli.faces.tracking.tracker import Tracker
@@ -39,7 +39,7 @@ class TrackSummary:
     width_px: float
     yaw: tuple[float, float]
     best_time: float
-    box: tuple[float, float, float, float]
+    box: Box
     thumbnail: UInt8
     embedding: Float64 | None
 
@@ -98,7 +98,7 @@ class _TrackRecord:
     yaws: list[float] = field(default_factory=list)
     merit: float = -1.0
     best_time: float = 0.0
-    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    box: Box = (0.0, 0.0, 0.0, 0.0)
     thumbnail: UInt8 = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
 
     def add(self, face: Face, frame: Frame, to_display: Float64) -> None:

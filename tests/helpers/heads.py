@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lipsync_cli.faces.detection import Box
+from lipsync_cli.core.types import Box
 from lipsync_cli.faces.mean_face import MEAN_FACE
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lipsync_cli.faces.detection import Box, Detection, iou
+from lipsync_cli.core.types import Box
+from lipsync_cli.faces.detection import Detection, iou
 from lipsync_cli.faces.identity import SAME_PERSON, Identities
 from lipsync_cli.faces.tracking.landmark_fit import LandmarkFit, box_of_pose, correlation
 from lipsync_cli.faces.tracking.track import Track

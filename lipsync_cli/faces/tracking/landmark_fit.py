@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from lipsync_cli.core.geometry import invert_affine, transform_points
-from lipsync_cli.core.types import Float32, Float64, Frame, UInt8, VideoInfo
-from lipsync_cli.faces.detection import Box, view_of
+from lipsync_cli.core.types import Box, Float32, Float64, Frame, UInt8, VideoInfo
+from lipsync_cli.faces.detection import view_of
 from lipsync_cli.faces.detectors.protocol import LandmarkPredictor
 from lipsync_cli.faces.face_patch import (
     PATCH_FACE_PX,

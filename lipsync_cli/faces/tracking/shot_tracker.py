@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from lipsync_cli.core.geometry import transform_points
-from lipsync_cli.core.types import FaceState, Float32, Float64, Frame, VideoInfo
-from lipsync_cli.faces.detection import Box, Detection, analysis_picture, iou
+from lipsync_cli.core.types import Box, FaceState, Float32, Float64, Frame, VideoInfo
+from lipsync_cli.faces.detection import Detection, analysis_picture, iou
 from lipsync_cli.faces.detectors.protocol import FaceReader
 from lipsync_cli.faces.face_patch import PATCH_PX, UNIT_TO_PATCH, pose_of_box
 from lipsync_cli.faces.identity import Identities

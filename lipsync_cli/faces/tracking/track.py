@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lipsync_cli.core.geometry import transform_points
-from lipsync_cli.core.types import FaceState, Float32, Float64, Frame
-from lipsync_cli.faces.detection import Box
+from lipsync_cli.core.types import Box, FaceState, Float32, Float64, Frame
 from lipsync_cli.faces.tracking.landmark_fit import LandmarkFit, normalised
 from lipsync_cli.faces.tracking.occlusion import OcclusionModel
 
