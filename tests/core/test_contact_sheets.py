@@ -1,8 +1,7 @@
-"""Contact sheets and drawn heads."""
+"""Contact sheets: moments of a dub, and faces."""
 
 from __future__ import annotations
 
-import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.contact_sheets import ContactSheet, Thumbnail, face_sheet, save_png
 from lipsync_cli.core.errors import OutputError
-from lipsync_cli.synthetic import draw_head, write_voice
 
 GREY = np.full((40, 64, 3), 128, np.uint8)
 
@@ -68,29 +66,3 @@ def test_faces_go_into_rows() -> None:
 def test_a_picture_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         save_png(tmp_path / "nowhere" / "a.png", GREY)
-
-
-def test_the_drawn_head_opens_its_mouth_and_nothing_else() -> None:
-    closed, opened = draw_head(), draw_head(openness=0.1)
-    rows, columns = np.nonzero(np.abs(closed.astype(int) - opened).max(axis=2) > 8)
-    assert closed.shape == (360, 480, 3)
-    assert 190 < rows.min() < rows.max() < 270
-    assert 200 < columns.min() < columns.max() < 280
-
-
-def test_detectors_find_the_drawn_head() -> None:
-    import dlib
-
-    found = dlib.get_frontal_face_detector()(draw_head())
-    assert len(found) == 1
-    assert abs(found[0].center().x - 240) < 12
-
-
-def test_the_voice_is_mono_wav_with_pauses(tmp_path: Path) -> None:
-    write_voice(tmp_path / "voice.wav", 2.0)
-    with wave.open(str(tmp_path / "voice.wav")) as file:
-        assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (1, 16_000, 32_000)
-        samples = np.frombuffer(file.readframes(32_000), "<i2")
-    assert not samples[:4000].any()
-    assert not samples[-4000:].any()
-    assert 8000 < np.abs(samples).max() < 32_000
