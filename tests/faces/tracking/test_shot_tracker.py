@@ -12,7 +12,9 @@ from lipsync_cli.core.geometry import transform_points
 from lipsync_cli.core.types import FaceState
 from lipsync_cli.faces.detection import Detection
 from lipsync_cli.faces.detectors.protocol import FaceReader
+from lipsync_cli.faces.face_patch import UNIT_TO_PATCH
 from lipsync_cli.faces.identity import Identities
+from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.faces.options import QualityOptions, TrackOptions
 from lipsync_cli.faces.tracking.cuts import signature
 from lipsync_cli.faces.tracking.shot_tracker import ShotTracker
@@ -99,6 +101,28 @@ def test_newcomer_is_traced_back_as_far_as_frames_are_held() -> None:
     assert [o.index for o in newcomer.observations] == list(range(2, 11))
 
 
+def test_newcomer_is_not_traced_back_to_where_nobody_was() -> None:
+    tracker = shot_tracker(TrackOptions(detect_every=5))
+    feed(tracker, [person(100)] * 4 + [person(380, skin=120, on=person(100))] * 4)
+    assert tracker.state.tracks[1].observations[0].index == 4
+
+
+def test_landmarks_that_slipped_are_fitted_anew_from_the_detection(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sticky(DiscPredictor):
+        """Reads a face where it is expected, whatever the patch shows."""
+
+        def predict(self, patch: np.ndarray) -> np.ndarray:
+            return transform_points(UNIT_TO_PATCH, MEAN_FACE[:, :2])
+
+    monkeypatch.setattr("lipsync_cli.faces.tracking.shot_tracker.MIN_SIMILARITY", -1.0)
+    tracker = shot_tracker(predictor=Sticky())
+    feed(tracker, [person(200)] * 2)
+    feed(tracker, [person(235)], start=2)
+    assert places(tracker) == {0: pytest.approx(235, abs=1)}
+    feed(tracker, [person(250)], start=3)  # where the landmarks are expected is near enough to be left alone
+    assert places(tracker) == {0: pytest.approx(252.5, abs=0.5)}
+
+
 def test_newcomers_beyond_the_most_faces_are_left_out_the_smallest_first() -> None:
     tracker = shot_tracker(TrackOptions(max_faces=2))
     crowd = person(90, 60, on=person(230, 90, on=person(390, 75)))
@@ -158,10 +182,12 @@ def test_free_face_is_passed_over_between_readings() -> None:
 
 
 def test_hindered_face_is_read_in_every_frame() -> None:
-    tracker = shot_tracker(TrackOptions(detect_every=30, read_every=3, quality=QualityOptions(min_face_px=100)))
-    feed(tracker, [person(200)] * 7)
+    predictor = Counting()
+    options = TrackOptions(detect_every=30, read_every=3, quality=QualityOptions(min_face_px=100))
+    tracker = shot_tracker(options, predictor=predictor)
+    feed(tracker, [person(200)] * 6)
     assert tracker.state.tracks[0].state == FaceState.TOO_SMALL
-    assert tracker.state.unread == 0
+    assert predictor.calls >= 6
 
 
 @pytest.mark.parametrize(("spared", "state"), [(True, FaceState.COVERED), (False, FaceState.OK)])
