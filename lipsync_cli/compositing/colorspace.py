@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import PixelFormat, Siting
@@ -54,10 +53,6 @@ class RgbToPlanes:
         square[: len(self.linear)] = self.weighted
         square[3, 3] = 1
         return square
-
-    def apply(self, rgb: npt.ArrayLike) -> Float32:
-        """Unrounded, unclipped code values ``[p h w]`` at full resolution for RGB ``[h w 3]`` in [0, 1]."""
-        return np.asarray(np.moveaxis(np.asarray(rgb, np.float32) @ self.linear.T + self.offset, -1, 0))
 
 
 @lru_cache(maxsize=32)

@@ -13,7 +13,7 @@ from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
 from lipsync_cli.core.types import ColorInfo, Plane
 from lipsync_cli.media.color import RgbConverter
-from tests.helpers.composite_scenes import planes_from_rgb, smooth_rgb, subsample
+from tests.helpers.composite_scenes import codes_of, planes_from_rgb, smooth_rgb, subsample
 
 BT709, BT601, BT2020 = ColorInfo("bt709"), ColorInfo("bt601"), ColorInfo("bt2020")
 WHITE, BLACK, RED, GREEN, BLUE = (1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)
@@ -110,7 +110,7 @@ def test_chroma_sits_where_the_decoders_rgb_view_has_it(
     stored = np.concatenate([plane.reshape(-1) for plane in (luma, blue, red)]).reshape(96, 64)
     frame = first_frame(stored, encoder, container, options)
     view = RgbConverter(BT709).convert(frame, "rgb24", full_range=True).to_ndarray()
-    seen = rgb_to_planes(pixel_format("yuv444p"), BT709).apply(view / 255)[2][32, 8:-8]
+    seen = codes_of(view / 255, pixel_format("yuv444p"), BT709)[2][32, 8:-8]
     siting = chroma_siting(frame_codec(encoder))
     expected = 64 + 4 * (np.arange(8, 56) - pixel_format("yuv420p").to_luma(2, siting)[0, 2]) / 2
     assert abs(float((seen - expected).mean())) < 0.3

@@ -80,11 +80,17 @@ def smooth_rgb(width: int, height: int) -> Float32:
     return (0.5 + 0.3 * np.stack(waves, -1)).astype(np.float32)
 
 
+def codes_of(rgb: npt.ArrayLike, fmt: PixelFormat, color: ColorInfo) -> Float32:
+    """Unrounded, unclipped code values ``[p h w]`` at full resolution for RGB ``[h w 3]`` in [0, 1]."""
+    convert = rgb_to_planes(fmt, color)
+    return np.asarray(np.moveaxis(np.asarray(rgb, np.float32) @ convert.linear.T + convert.offset, -1, 0))
+
+
 def planes_from_rgb(
     rgb: npt.ArrayLike, fmt: PixelFormat, color: ColorInfo, siting: Siting = "center"
 ) -> tuple[Plane, ...]:
     """A whole RGB picture ``[h w 3]`` in [0, 1] as rounded planes of ``fmt``; edges repeat where chroma needs it."""
-    full = rgb_to_planes(fmt, color).apply(rgb)
+    full = codes_of(rgb, fmt, color)
     planes = [subsample(full[i], fmt.plane_shift(i), siting) for i in range(len(full))]
     return tuple(to_codes(plane, fmt) for plane in planes)
 
