@@ -26,17 +26,17 @@ from tests.helpers.tiny_mini import CONFIG, make_networks
         ("device", "cuda", True),
     ],
 )
-def test_the_setting(compositor, device, there):
+def test_compositor_setting_says_where(compositor, device, there):
     assert composites_on_device(compositor, device) is there
 
 
-def test_a_device_without_the_arithmetic_is_refused_with_a_way_out():
+def test_compositor_setting_refuses_a_device_that_cannot():
     with pytest.raises(UsageError, match="mps") as caught:
         composites_on_device("device", "mps")
     assert "compositor=cpu" in str(caught.value.hint)
 
 
-def test_drawings_stay_exactly_where_they_are_wanted():
+def test_backend_choice_leaves_generated_crops_where_they_are_wanted():
     generator = LipForcingMini(make_networks(), CONFIG)
     assert isinstance(generator, DrawsOnDevice) and not generator.leave_drawings
     backend = choose_backend("device", "cpu", generator)

@@ -19,7 +19,7 @@ seconds = st.fractions(min_value=0, max_value=10_000, max_denominator=100_000)
 
 
 @given(seconds, seconds, st.sampled_from(list(LengthPolicy)))
-def test_a_length_plan_fills_its_duration_exactly(video, audio, policy):
+def test_length_plan_fills_its_duration_exactly(video, audio, policy):
     plan = plan_length(policy, video, audio)
     assert audio + plan.pad_audio - plan.cut_audio == plan.duration
     assert not (plan.extend_picture and plan.cut_picture)
@@ -28,7 +28,7 @@ def test_a_length_plan_fills_its_duration_exactly(video, audio, policy):
     assert min(video, audio) <= plan.duration <= max(video, audio)
 
 
-def test_each_policy_takes_its_side():
+def test_length_policies_take_their_sides():
     lengths = {policy: plan_length(policy, Fraction(3), Fraction(5)).duration for policy in LengthPolicy}
     assert lengths == {"longest": 5, "video": 3, "audio": 5, "shortest": 3}
 
@@ -46,7 +46,7 @@ def test_each_policy_takes_its_side():
         (Fraction(1, 2), Fraction(1, 2)),
     ],
 )
-def test_rates_mean_the_exact_fraction(given_rate, exact):
+def test_exact_rate_is_the_fraction_that_is_meant(given_rate, exact):
     assert exact_rate(given_rate) == exact
 
 
@@ -63,16 +63,16 @@ def test_rates_mean_the_exact_fraction(given_rate, exact):
         ("3.", 3),
     ],
 )
-def test_human_times(text, value):
+def test_parse_time_reads_what_people_write(text, value):
     assert parse_time(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1:60", "1:60:00", "a", "1:2:3:4", "1e3", "nan"])
-def test_other_texts_are_no_times(text):
+def test_parse_time_refuses_other_texts(text):
     with pytest.raises(UsageError):
         parse_time(text)
 
 
 @given(st.integers(0, 10**8))
-def test_formatted_times_parse_back(millis):
+def test_format_time_can_be_parsed_back(millis):
     assert parse_time(format_time(Fraction(millis, 1000))) == Fraction(millis, 1000)

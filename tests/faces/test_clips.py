@@ -67,7 +67,7 @@ def noisy(still: Frame, count: int) -> Iterator[Frame]:
         yield Frame(i, i, Fraction(1, 25), (), "rgb24", rgb)
 
 
-def test_a_still_face_does_not_swim() -> None:
+def test_crops_of_a_still_face_do_not_swim() -> None:
     info, frames = decode(PORTRAIT, 1)
     tracked = run(info, list(noisy(frames[0], 24)))
     width = tracked[0].faces[0].width_px
@@ -75,7 +75,7 @@ def test_a_still_face_does_not_swim() -> None:
     assert calm < 0.3
 
 
-def test_the_portrait_is_tracked_throughout() -> None:
+def test_portrait_is_tracked_throughout() -> None:
     info, frames = decode(PORTRAIT, 50)
     tracked = run(info, frames)
     assert {item.shot for item in tracked} == {0}
@@ -109,7 +109,7 @@ def test_two_clips_in_a_row_are_two_shots_and_two_people(clips: Path) -> None:
 
 @pytest.mark.clips
 @pytest.mark.slow
-def test_a_microphone_before_the_mouth_is_noticed(clips: Path) -> None:
+def test_microphone_before_the_mouth_is_noticed(clips: Path) -> None:
     info, frames = decode(clips / TALKING[1], 70)
     clear = run(info, frames)
     shown = []

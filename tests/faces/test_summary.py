@@ -28,12 +28,12 @@ def shots() -> list[ShotSummary]:
     return list(summarise(tracker.run(frame(i, picture) for i, picture in enumerate(pictures)), tracker))
 
 
-def test_shots(shots: list[ShotSummary]) -> None:
+def test_summary_counts_shots_and_their_frames(shots: list[ShotSummary]) -> None:
     assert [(shot.shot, shot.frames, shot.without_face) for shot in shots] == [(0, 25, 15), (1, 8, 0)]
     assert [(shot.first, shot.last) for shot in shots] == [(0.0, pytest.approx(0.96)), (1.0, pytest.approx(1.28))]
 
 
-def test_tracks(shots: list[ShotSummary]) -> None:
+def test_summary_tells_when_a_track_could_be_dubbed(shots: list[ShotSummary]) -> None:
     track = shots[0].tracks[0]
     assert [(span.state, span.frames) for span in track.spans] == [(FaceState.OK, 10), (FaceState.MISSING, 10)]
     assert track.share(FaceState.OK) == 0.5
@@ -44,5 +44,5 @@ def test_tracks(shots: list[ShotSummary]) -> None:
     assert track.embedding is not None
 
 
-def test_the_same_person_in_both(shots: list[ShotSummary]) -> None:
+def test_summary_knows_the_same_person_in_two_shots(shots: list[ShotSummary]) -> None:
     assert shots[0].tracks[0].person == shots[1].tracks[0].person == 0

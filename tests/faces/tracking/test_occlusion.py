@@ -33,11 +33,11 @@ def spoken(memory: OcclusionModel, frames: int, start: int = 0, **more: float) -
     return shown
 
 
-def test_speech_is_not_cover() -> None:
+def test_occlusion_is_not_speech() -> None:
     assert not any(spoken(OcclusionModel(), 100))
 
 
-def test_a_microphone_and_a_hand_are() -> None:
+def test_occlusion_is_a_microphone_or_a_hand() -> None:
     for color in ((30, 30, 30), (150, 105, 85)):
         memory = OcclusionModel()
         spoken(memory, 60)
@@ -45,13 +45,13 @@ def test_a_microphone_and_a_hand_are() -> None:
         assert not any(spoken(memory, 10, start=70))
 
 
-def test_brighter_light_is_not() -> None:
+def test_occlusion_is_not_brighter_light() -> None:
     memory = OcclusionModel()
     spoken(memory, 60)
     assert not any(spoken(memory, 20, start=60, light=18.0))
 
 
-def test_nothing_is_judged_before_enough_was_learned() -> None:
+def test_occlusion_is_not_judged_before_enough_was_learned() -> None:
     memory = OcclusionModel()
     spoken(memory, 30)
     assert not memory.update(face(cover=(30, 30, 30)), AHEAD, 1.2)
@@ -65,7 +65,7 @@ def test_occlusion_that_stays_becomes_the_new_appearance() -> None:
     assert not any(mask[130:])
 
 
-def test_a_turned_head_is_learned_rather_than_judged() -> None:
+def test_occlusion_model_learns_a_turned_head_rather_than_judging_it() -> None:
     memory = OcclusionModel()
     spoken(memory, 60)
     mild = face(cover=(178, 128, 108))
@@ -74,14 +74,14 @@ def test_a_turned_head_is_learned_rather_than_judged() -> None:
     assert memory.novelty(mild) < 0.1
 
 
-def test_what_covers_is_not_learned_as_the_head_turns() -> None:
+def test_occlusion_model_does_not_learn_what_covers_as_the_head_turns() -> None:
     memory = OcclusionModel()
     spoken(memory, 60)
     hand = face(cover=(150, 105, 85))
     assert all(memory.update(hand, HeadPose(0.02 * i, 0, 0, 0), (60 + i) / RATE) for i in range(20))
 
 
-def test_memory_is_bounded() -> None:
+def test_occlusion_model_is_bounded() -> None:
     memory = OcclusionModel()
     rng = np.random.default_rng(0)
     for i in range(200):
