@@ -54,7 +54,7 @@ def select(tracked: Iterator[TrackedFrame], choice: FaceChoice, tracker: Tracker
 
     ``all`` marks nobody. ``largest``, ``left`` and ``right`` are decided when a shot shows its first face and then
     kept: another face takes over only when it has been clearly better, or the only one, for a second; ``largest``
-    prefers the person chosen in the shot before. A number or a picture chooses a person wherever seen; when that
+    prefers the person chosen in the shot before. A number or a picture chooses a person wherever it is; when that
     person never came, NoFaceError is raised at the end. InputError for a picture without a face in it.
     """
     if choice.kind == "all":

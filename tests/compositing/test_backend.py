@@ -1,4 +1,4 @@
-"""Who composes: what the setting means on which device, and what the generator is told."""
+"""Who composes: what the setting means on which device, and where the generator leaves its crops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tracking may be told, and that it is what the settings say."""
+"""Options of tracking: their ranges, and that they are what the settings say."""
 
 from __future__ import annotations
 

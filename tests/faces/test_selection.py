@@ -44,9 +44,9 @@ def chosen(shown: list[np.ndarray], choice: str | FaceChoice) -> list[float | No
 
 
 def _only(item: TrackedFrame) -> float | None:
-    kept = [face for face in item.faces if face.state not in (FaceState.NOT_CHOSEN, FaceState.MISSING)]
-    assert len(kept) <= 1
-    return round(float(kept[0].landmarks[:, 0].mean())) if kept else None
+    chosen = [face for face in item.faces if face.state not in (FaceState.NOT_CHOSEN, FaceState.MISSING)]
+    assert len(chosen) <= 1
+    return round(float(chosen[0].landmarks[:, 0].mean())) if chosen else None
 
 
 @pytest.mark.parametrize("word", ["largest", "all", "left", "right"])
@@ -114,9 +114,9 @@ def test_select_counts_persons_as_they_come() -> None:
     assert chosen(pictures, "2") == [None] * 6 + [240] * 6 + [None] * 6
 
 
-@pytest.mark.parametrize(("people", "told"), [([], "no face was seen"), ([(120, 60, ANN)], "only face 0 was seen")])
-def test_select_of_a_number_nobody_has_is_an_error(people: list[Person], told: str) -> None:
-    with pytest.raises(NoFaceError, match=f"Face 3 was asked for, but {told}"):
+@pytest.mark.parametrize(("people", "words"), [([], "no face was seen"), ([(120, 60, ANN)], "only face 0 was seen")])
+def test_select_of_a_number_nobody_has_is_an_error(people: list[Person], words: str) -> None:
+    with pytest.raises(NoFaceError, match=f"Face 3 was asked for, but {words}"):
         chosen(shot(people, 5), "3")
 
 

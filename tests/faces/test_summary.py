@@ -1,4 +1,4 @@
-"""What ``lipsync inspect`` is told."""
+"""What ``lipsync inspect`` shows of shots and faces."""
 
 from __future__ import annotations
 

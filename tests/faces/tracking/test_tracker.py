@@ -189,10 +189,10 @@ def test_tracker_takes_no_flash_for_a_cut(length: int, level: int) -> None:
     flash = [np.full((HEIGHT, WIDTH, 3), level, np.uint8)] * length
     tracked = run(pictures(12) + flash + pictures(12))
     assert {item.shot for item in tracked} == {0}
-    seen = states(tracked)
-    assert seen[:12] == [FaceState.OK] * 12
-    assert seen[12 : 12 + length] == [FaceState.MISSING] * length
-    assert seen[12 + length :] == [FaceState.OK] * 12
+    found = states(tracked)
+    assert found[:12] == [FaceState.OK] * 12
+    assert found[12 : 12 + length] == [FaceState.MISSING] * length
+    assert found[12 + length :] == [FaceState.OK] * 12
 
 
 def test_tracker_takes_a_long_blank_for_a_shot() -> None:
@@ -206,14 +206,14 @@ def test_tracker_takes_no_fade_for_a_cut() -> None:
 
 
 def test_tracker_shows_a_lost_face_as_missing_and_then_no_more() -> None:
-    seen = states(run(pictures(12, width=60) + nobody(20), TrackOptions(bridge_s=0.4)))
-    assert seen == [FaceState.OK] * 12 + [FaceState.MISSING] * 10 + [None] * 10
+    found = states(run(pictures(12, width=60) + nobody(20), TrackOptions(bridge_s=0.4)))
+    assert found == [FaceState.OK] * 12 + [FaceState.MISSING] * 10 + [None] * 10
 
 
 def test_tracker_keeps_a_track_over_a_short_loss() -> None:
-    seen = run(pictures(12, width=60) + nobody(6) + pictures(12, x=215, width=60))
-    assert ids(seen) == [[0]] * 30
-    assert states(seen) == [FaceState.OK] * 12 + [FaceState.MISSING] * 6 + [FaceState.OK] * 12
+    tracked = run(pictures(12, width=60) + nobody(6) + pictures(12, x=215, width=60))
+    assert ids(tracked) == [[0]] * 30
+    assert states(tracked) == [FaceState.OK] * 12 + [FaceState.MISSING] * 6 + [FaceState.OK] * 12
 
 
 def test_tracker_starts_a_track_for_someone_else_in_the_same_place() -> None:
