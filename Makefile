@@ -44,7 +44,7 @@ bench-gpu: $(VENV)/.runtime
 	@mkdir -p out
 	for size in 1.3b 14b; do \
 	  $(BIN)/lipsync bench --model lip-forcing-$$size --random-weights --device cuda --tflops $(TFLOPS) \
-	    --lengths 10,$(LONG) --heights 512 --rounds 1 --preset realtime --set compile=true --set graphs=true \
+	    --lengths 10,$(LONG) --heights 512 --rounds 1 --preset realtime --option compile=true --option graphs=true \
 	    --out out/bench-$$size.json > out/bench-$$size.txt || exit $$?; \
 	  cat out/bench-$$size.txt; \
 	done

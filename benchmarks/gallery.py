@@ -206,7 +206,7 @@ def _ascii(text: str) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Everything in turn; progress goes to stderr."""
-    settings, _ = resolve_settings(arguments.preset, {"length": "video", "model": arguments.model})
+    settings, *_ = resolve_settings(arguments.preset, {"length": "video", "model": arguments.model})
     preset = choose_preset(arguments.preset)
     people = read_people(arguments.list, arguments.clips, arguments.only)
     pictures = arguments.out / GROUP

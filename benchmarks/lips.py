@@ -16,7 +16,7 @@ import torch
 
 from lipsync_cli.core.landmarks68 import lip_gap
 from lipsync_cli.engines.mini.config import MiniConfig
-from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_mini
 from lipsync_cli.hub import load_card
 from lipsync_cli.training.dataset.loader import choose_references, load_clips
 from lipsync_cli.training.mini.causal import rollout_clip
@@ -25,7 +25,7 @@ from lipsync_cli.training.mini.latents import encode_clips
 
 def shipped_networks(model: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:
     """The weights in models/lip-forcing-mini, or in another such folder, and what its card says of them."""
-    networks, config = load_model(load_card(model))
+    networks, config = load_mini(load_card(model))
     return networks.eval(), config
 
 

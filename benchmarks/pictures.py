@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.engines.mini.config import MiniConfig
-from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_mini
 from lipsync_cli.hub import load_card
 from lipsync_cli.training.common.image_losses import gradient_l1, weighted_l1
 from lipsync_cli.training.dataset.image_augment import AugmentRecipe
@@ -39,7 +39,7 @@ def draw(networks: MiniNetworks, config: MiniConfig, batch: RenderBatch) -> Tens
     targets, pixels = batch.targets[0], batch.references[0]
     z, z_references = encoder(targets), encoder(pixels)
     references = renderer.encode_references(
-        pixels[None], z_references[None], encoder.landmarks(z_references)[None], network_size=config.seen_size
+        pixels[None], z_references[None], encoder.landmarks(z_references)[None], network_size=config.input_size
     )
     image = renderer(targets, z, encoder.landmarks(z), references.repeated(len(targets))).image
     return torch.lerp(targets, image.clamp(0, 1), batch.masks[0])
@@ -101,7 +101,7 @@ def main() -> None:
     given = parser.parse_args()
     loaded = {}
     for name in given.model or ["lip-forcing-mini"]:
-        networks, config = load_model(load_card(name))
+        networks, config = load_mini(load_card(name))
         loaded[name] = networks.eval(), config
     compare(loaded, load_clips(given.prepared, given.split), given.batches)
 

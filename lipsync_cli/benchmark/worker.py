@@ -37,19 +37,24 @@ def main() -> None:
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
     from lipsync_cli.dubbing.request import DubRequest
-    from lipsync_cli.engines.protocol import Measurable
-    from lipsync_cli.settings import DubSettings
+    from lipsync_cli.settings import DubSettings, OptionLayers
 
     request = DubRequest(
-        Path(job["video"]), Path(job["audio"]), Path(job["output"]), DubSettings(**job["settings"]), overwrite=True
+        video=Path(job["video"]),
+        audio=Path(job["audio"]),
+        output=Path(job["output"]),
+        settings=DubSettings(**job["settings"]),
+        options=OptionLayers(given=job.get("options", {})),
+        overwrite=True,
     )
     loaded = Loaded(random_weights=job.get("random_weights", False))
     runs = [measure(request, loaded) for _ in range(2)]
     cold = runs[0].pop("first_frame_epoch") - job["spawned"]
     runs[1].pop("first_frame_epoch")
     told = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, loaded)}
-    if isinstance(loaded.generator, Measurable):
-        told["flops_per_frame"] = loaded.generator.flops_per_frame()
+    flops = loaded.generator.flops_per_frame()
+    if flops is not None:
+        told["flops_per_frame"] = flops
         told["inside"] = seconds_inside(request, loaded)
     return {**told, "peak_vram_mb": peak_vram_mb()}
 
@@ -63,9 +68,9 @@ class Loaded:
 
     def __call__(self, job: Any) -> Any:
         if self.generator is None:
-            from lipsync_cli.dubbing.pipeline import make_generator
+            from lipsync_cli.dubbing.pipeline import load_model_of
 
-            self.generator = make_generator(job, random_weights=self._random_weights)
+            self.generator = load_model_of(job, random_weights=self._random_weights)
         return self.generator
 
 

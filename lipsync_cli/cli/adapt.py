@@ -92,7 +92,7 @@ def adapt(
 def _run(given: dict[str, Any]) -> AdaptReport:
     video, sheet, steps = given["video"], given["sheet"], given["steps"]
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    settings, _ = resolve_settings(given["preset"], overrides, sets=o.parse_sets(given["sets"] or []))
+    settings = resolve_settings(given["preset"], overrides, sets=o.parse_sets(given["sets"])).settings
     check_input(video, "a video")
     if sheet is not None:
         check_folder(sheet)

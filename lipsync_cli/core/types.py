@@ -254,7 +254,7 @@ class Crop:
 class GeneratedCrop:
     """What a generator made of a crop: RGB float32 ``[s s 3]`` in [0, 1].
 
-    ``rgb`` is an array; only a generator that was asked to (``generate.protocol.DrawsOnDevice``) leaves it in its
+    ``rgb`` is an array; only a model that was asked to (``LipSyncModel.leave_on_device``) leaves it in its
     device's memory, finished, as a torch tensor. ``jaw`` ``[9 2]`` is where landmarks 4 … 12 were drawn, in crop
     pixels; None if the generator does not know.
     """
@@ -292,7 +292,7 @@ class ModelSpec:
     segment: a chunk then takes the crops that fall into its time, however many those are. Without one the video's
     frames are counted. ``reference_frames`` 0 means that ``begin`` needs none. ``whole_audio`` asks for all of the
     track with every chunk, which rules out streaming. The drawings of a generator that looks ahead at pictures come
-    up to ``lag_frames`` after their crops; see ``generate.protocol.Lagging``.
+    up to ``lag_frames`` after their crops.
     """
 
     name: str

@@ -7,13 +7,13 @@ from typing import Any
 
 from lipsync_cli.dubbing.chunk_grid import frames_per_chunk, frames_to_begin
 from lipsync_cli.dubbing.report import LedgerEntry
-from lipsync_cli.engines.protocol import Generator
+from lipsync_cli.engines.protocol import LipSyncModel
 from lipsync_cli.settings import DubSettings
 
 STAGES = ("decode", "track", "select", "crop", "generate", "composite", "encode")
 
 
-def latency_ledger(settings: DubSettings, generator: Generator[Any], rate: Fraction) -> tuple[LedgerEntry, ...]:
+def latency_ledger(settings: DubSettings, generator: LipSyncModel[Any], rate: Fraction) -> tuple[LedgerEntry, ...]:
     """Entries in the order of the stages; ``frames`` at the video's ``rate``, their sum is the total wait.
 
     References and the first chunk overlap: a segment begins when there are enough frames for both.

@@ -13,7 +13,6 @@ from collections.abc import Generator as IteratorOf
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from lipsync_cli import hub
@@ -33,9 +32,10 @@ from lipsync_cli.dubbing.report_builder import make_report
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.dubbing.segments import SegmentOptions, Slot, dub_segments
 from lipsync_cli.dubbing.statistics import FrameStatistics
-from lipsync_cli.engines.mini.adapter import read_adapter
-from lipsync_cli.engines.protocol import Generator
-from lipsync_cli.engines.registry import Sampling, choose_device, load_generator
+from lipsync_cli.engines.devices import choose_device, torch_threads
+from lipsync_cli.engines.engine import Placement
+from lipsync_cli.engines.loading import check_model, load_model
+from lipsync_cli.engines.protocol import LipSyncModel
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.detectors.registry import create_reader, find_detector
 from lipsync_cli.faces.options import track_options
@@ -50,7 +50,6 @@ from lipsync_cli.media.probe import probe, require_audio, require_video
 from lipsync_cli.settings import DubSettings
 
 DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
-MOST_DRAWERS = 4
 OnProgress = Callable[[int, int | None], None]
 
 
@@ -58,11 +57,11 @@ def dub(
     request: DubRequest,
     on_progress: OnProgress = lambda done, total: None,
     *,
-    load: Callable[[Job], Generator[Any]] | None = None,
+    load: Callable[[Job], LipSyncModel[Any]] | None = None,
 ) -> DubReport:
     """Dub one video as ``request`` says and tell what was done.
 
-    ``load`` gives the generator instead of ``make_generator``. Raises the errors of ``lipsync_cli.core.errors``; then
+    ``load`` gives the generator instead of ``load_model_of``. Raises the errors of ``lipsync_cli.core.errors``; then
     nothing is left under the output's name.
     """
     with ExitStack() as stack:
@@ -71,12 +70,14 @@ def dub(
         sheet = SheetMaker(job.stream) if request.sheet else None
         tracker = _tracker(job, worker)
         with clock.stage("load"):
-            generator = (load or make_generator)(job)
+            generator = (load or load_model_of)(job)
+        stack.enter_context(torch_threads(generator.threads))
+        generator.leave_on_device = composites_on_device(request.settings.compositor, job.device)
         source = stack.enter_context(open_source(job))
         decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
         whole = generator.spec.whole_audio
         speech = SpeechTrack(iter(stack.enter_context(open_sound(job))), keep_all=whole)
-        sink = stack.enter_context(open_sink(job))
+        sink = stack.enter_context(open_sink(job, generator.spec))
         observe = _observer(job, tally, sheet)
         composed = compose(job, generator, tracker, _within(job, decoded), speech, clock=clock, observe=observe)
         for frame in stack.enter_context(closing(composed)):
@@ -97,9 +98,11 @@ def dub(
 def explain(request: DubRequest) -> dict[str, Any]:
     """The latency ledger and the stages of a dub without doing it: reads the headers of the inputs and the model."""
     job = prepare(request, check=False)
-    generator = make_generator(job)
+    generator = load_model_of(job)
     ledger = latency_ledger(request.settings, generator, job.stream.rate)
-    return {"ledger": list(ledger), "stages": list(STAGES)}
+    values, origins = request.options.for_kind(job.card.kind)
+    options = {name: {"value": str(value), "from": origins[name]} for name, value in values.items()}
+    return {"ledger": list(ledger), "stages": list(STAGES), "options": options}
 
 
 def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], None] | None = None) -> Job:
@@ -118,7 +121,7 @@ def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], Non
     parse_face_choice(settings.face)
     find_detector(settings.detector)
     card = hub.load_card(settings.model)
-    adapter = None if settings.adapter is None else read_adapter(Path(settings.adapter), card)
+    check_model(card, *request.options.for_kind(card.kind), dtype=settings.dtype)
     start, end = request.start or Fraction(0), request.end
     shown = _part(measure_video(request.video, stream), start, end)
     spoken = _part(duration_of(request.audio), start, end)
@@ -127,12 +130,12 @@ def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], Non
         beside()
     device = choose_device(settings.device)
     composites_on_device(settings.compositor, device)
-    return Job(request, card, video, audio, stream, length, device, adapter)
+    return Job(request, card, video, audio, stream, length, device)
 
 
 def compose(
     job: Job,
-    generator: Generator[Any],
+    generator: LipSyncModel[Any],
     tracker: Tracker,
     frames: Iterator[Frame],
     speech: SpeechTrack,
@@ -146,7 +149,7 @@ def compose(
     """
     settings, spec = job.request.settings, generator.spec
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
-    backend = choose_backend(settings.compositor, job.device, generator)
+    backend = choose_backend(settings.compositor, job.device)
     template = crop_template(spec.template)
     compositor = Compositor(delivered, region=template.region, color_match=settings.color_match, backend=backend)
 
@@ -198,27 +201,12 @@ def _half_of_the_cores() -> int:
     return max(1, min(4, cores() // 2))
 
 
-def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
-    """The generator of a job's model; with random weights it costs what the real one does."""
+def load_model_of(job: Job, *, random_weights: bool = False) -> LipSyncModel[Any]:
+    """The model of a job; with random weights it costs what the real one does."""
     settings = job.request.settings
-    # Small maps gain nothing from more threads each, but a chunk's crops can be drawn side by side.
-    small = job.card.kind == "lip-forcing-mini"
-    return load_generator(
-        job.card,
-        device=job.device,
-        dtype=settings.dtype,
-        threads=1 if small else settings.threads,
-        drawers=settings.threads or min(MOST_DRAWERS, cores()),
-        parity=settings.parity,
-        compile=settings.compile,
-        graphs=settings.graphs,
-        devices=settings.devices,
-        crop_encoder=settings.crop_encoder,
-        crop_size=settings.crop_size,
-        adapter=job.adapter,
-        random_weights=random_weights,
-        sampling=Sampling(settings.solver, settings.steps, settings.guidance, settings.reuse, settings.sampling),
-    )
+    options, _ = job.request.options.for_kind(job.card.kind)
+    placement = Placement(job.device, settings.dtype, settings.threads, random_weights)
+    return load_model(job.card, options, placement)
 
 
 def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:

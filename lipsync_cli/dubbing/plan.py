@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from lipsync_cli import __version__, hub
 from lipsync_cli.core.timeline import LengthPlan
-from lipsync_cli.core.types import MediaInfo, VideoInfo
+from lipsync_cli.core.types import MediaInfo, ModelSpec, VideoInfo
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.engines.mini.adapter import Adapter
 from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.encode import EncodeOptions
 from lipsync_cli.media.mux import FrameSink
@@ -30,7 +30,6 @@ class Job:
     stream: VideoInfo
     length: LengthPlan
     device: str
-    adapter: Adapter | None = None
 
     @property
     def start(self) -> Fraction:
@@ -61,7 +60,7 @@ def open_sound(job: Job) -> Any:
     return open_speech(job.request.audio, start=job.request.start, end=job.request.end)
 
 
-def open_sink(job: Job) -> FrameSink:
+def open_sink(job: Job, spec: ModelSpec) -> FrameSink:
     """Where frames and sound go, stdout without an output."""
     request, settings = job.request, job.request.settings
     target = STDOUT if request.output is None else request.output
@@ -79,14 +78,17 @@ def open_sink(job: Job) -> FrameSink:
             pix_fmt=settings.pix_fmt,
             low_latency=live,
         ),
-        tags=_tags(job) | request.tags,
+        tags=_tags(job, spec) | request.tags,
         container=request.container,
     )
 
 
-def _tags(job: Job) -> dict[str, str]:
+def _tags(job: Job, spec: ModelSpec) -> dict[str, str]:
     """What the result says of how it was made."""
     card = job.card
     model = f"{card.name} {card.version} {card.sha256[:12]}".strip()
     tags = {"lipsync": __version__, "lipsync_model": model, "lipsync_preset": job.request.preset}
-    return tags if job.adapter is None else tags | {"lipsync_adapter": job.adapter.fingerprint}
+    adapter = spec.details.get("adapter")
+    if adapter is not None:
+        tags["lipsync_adapter"] = f"{Path(adapter['file']).name} {adapter['sha256'][:12]}"
+    return tags

@@ -9,14 +9,14 @@ from lipsync_cli.core.types import MediaInfo
 from lipsync_cli.dubbing.latency import latency_ledger
 from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
 from lipsync_cli.dubbing.statistics import FrameStatistics
-from lipsync_cli.engines.protocol import Generator
+from lipsync_cli.engines.protocol import LipSyncModel
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.plan import Job
 
 
 def make_report(
-    job: Job, generator: Generator[Any], clock: StageClock, tally: FrameStatistics, *, warnings: tuple[str, ...]
+    job: Job, generator: LipSyncModel[Any], clock: StageClock, tally: FrameStatistics, *, warnings: tuple[str, ...]
 ) -> DubReport:
     """Everything ``lipsync dub --report`` tells."""
     settings, wall = job.request.settings, clock.elapsed
@@ -37,7 +37,8 @@ def make_report(
         dtype=generator.spec.details.get("dtype", settings.dtype),
         seed=settings.seed,
         threads=generator.spec.details.get("threads", settings.threads),
-        adapter=_adapter_entry(job),
+        adapter=AdapterEntry(**adapter) if (adapter := generator.spec.details.get("adapter")) else None,
+        options=job.request.options.for_kind(job.card.kind)[0],
         passed_through=tally.passed_through(),
         spans=tuple(tally.spans),
         tracks=tally.tracks(),
@@ -48,13 +49,6 @@ def make_report(
         provenance=job.request.provenance,
         warnings=warnings + _length_notes(job, tally),
     )
-
-
-def _adapter_entry(job: Job) -> AdapterEntry | None:
-    if job.adapter is None:
-        return None
-    info = job.adapter.info
-    return AdapterEntry(str(job.adapter.path), job.adapter.sha256, info.source, info.frames, info.steps)
 
 
 def file_entry(info: MediaInfo) -> FileEntry:

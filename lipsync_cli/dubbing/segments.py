@@ -28,7 +28,7 @@ from lipsync_cli.dubbing.chunk_grid import (
     lag_frames,
 )
 from lipsync_cli.dubbing.report import StageClock
-from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
+from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, LipSyncModel, MelSpan, WaveSpan
 
 MAX_GAP_S = Fraction(1, 2)
 
@@ -86,7 +86,7 @@ class Segment:
     def __init__(
         self,
         track: int,
-        generator: Generator[Any],
+        generator: LipSyncModel[Any],
         speech: SpeechTrack,
         options: SegmentOptions,
         *,
@@ -129,8 +129,7 @@ class Segment:
         if not self._begun:
             self._begin()
         self._run(last=True)
-        if isinstance(self._generator, Lagging):
-            self._hand_over(self._generator.finish(self._state))
+        self._hand_over(self._generator.finish(self._state))
         self._require_none_owed()
         for index, item in enumerate(self._unsealed):
             remaining = len(self._unsealed) - index
@@ -186,7 +185,7 @@ class Segment:
         )
         self._owed.extend(items)
         self._hand_over(self._generator.step(self._state, chunk))
-        if not isinstance(self._generator, Lagging):
+        if not self._generator.spec.lag_frames:
             self._require_none_owed()
         self._previous = items[-1].time
 
@@ -239,7 +238,7 @@ class Segment:
         item.slot.dubbed.append(self.track)
 
 
-def hold_frames(generator: Generator[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:
+def hold_frames(generator: LipSyncModel[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:
     """The most frames the queue holds for a video of ``rate``: references' wait, a chunk, the lag and the fade."""
     first, later = frames_per_chunk(generator.spec, rate)
     wait = max(frames_to_begin(generator.spec, options.reference_frames), first)
@@ -248,7 +247,7 @@ def hold_frames(generator: Generator[Any], options: SegmentOptions, rate: Fracti
 
 def dub_segments(
     tracked: Iterable[TrackedFrame],
-    generator: Generator[Any],
+    generator: LipSyncModel[Any],
     speech: SpeechTrack,
     cut: CutCrop,
     blend: Blend,
@@ -278,7 +277,7 @@ def dub_segments(
 
 def spoken_slots(
     tracked: Iterable[TrackedFrame],
-    generator: Generator[Any],
+    generator: LipSyncModel[Any],
     speech: SpeechTrack,
     cut: CutCrop,
     options: SegmentOptions,

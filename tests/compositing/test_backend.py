@@ -9,10 +9,6 @@ from lipsync_cli.compositing.backend import choose_backend, composites_on_device
 from lipsync_cli.compositing.numpy_backend import NumpyBackend
 from lipsync_cli.compositing.torch_backend.backend import TorchBackend
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.engines.mini.generator import LipForcingMini
-from lipsync_cli.engines.passthrough import Passthrough
-from lipsync_cli.engines.protocol import DrawsOnDevice
-from tests.helpers.tiny_mini import CONFIG, make_networks
 
 
 @pytest.mark.parametrize(
@@ -36,12 +32,7 @@ def test_compositor_setting_refuses_a_device_that_cannot():
     assert "compositor=cpu" in str(caught.value.hint)
 
 
-def test_backend_choice_leaves_generated_crops_where_they_are_wanted():
-    generator = LipForcingMini(make_networks(), CONFIG)
-    assert isinstance(generator, DrawsOnDevice) and not generator.leave_drawings
-    backend = choose_backend("device", "cpu", generator)
+def test_backend_choice_is_the_devices_exactly_where_that_is_wanted():
+    backend = choose_backend("device", "cpu")
     assert isinstance(backend, TorchBackend) and backend.device == torch.device("cpu")
-    assert generator.leave_drawings
-    assert isinstance(choose_backend("auto", "cpu", generator), NumpyBackend)
-    assert not generator.leave_drawings
-    assert isinstance(choose_backend("device", "cpu", Passthrough()), TorchBackend)
+    assert isinstance(choose_backend("auto", "cpu"), NumpyBackend)

@@ -10,9 +10,9 @@ def test_numpy_backend_needs_no_torch() -> None:
     code = (
         "import sys; from tests.helpers.composite_scenes import *;"
         "from lipsync_cli.compositing.backend import choose_backend;"
-        "from lipsync_cli.compositing.compositor import Compositor; from lipsync_cli.engines.passthrough import *;"
+        "from lipsync_cli.compositing.compositor import Compositor;"
         "info = video(); rgb = smooth_rgb(320, 240); patch = wild(unchanged(crop_of(rgb, alignment(info))));"
-        "backend = choose_backend('auto', 'cpu', Passthrough()); frame = frame_of(info, rgb);"
+        "backend = choose_backend('auto', 'cpu'); frame = frame_of(info, rgb);"
         "assert Compositor(info, backend=backend).blend(frame, [patch]) is not frame;"
         "assert 'torch' not in sys.modules and 'lipsync_cli.compositing.torch_backend' not in sys.modules"
     )

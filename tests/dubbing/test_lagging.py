@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from lipsync_cli.core.types import GeneratedCrop, TrackedFrame
 from lipsync_cli.dubbing.report import StageClock
 from lipsync_cli.dubbing.segments import dub_segments, hold_frames
-from lipsync_cli.engines.protocol import Lagging
 from tests.dubbing.test_segments import RATE, SIZE, Recorder, cut, make_face, make_frame, options, run, speech
 
 
@@ -56,7 +55,6 @@ def test_every_frame_gets_its_own_drawing_however_late(chunk, lag, fade, frames)
         return frame
 
     generator = Late(chunk + lag, chunk, lag=lag)
-    assert isinstance(generator, Lagging)
     tracked = (TrackedFrame(make_frame(i), 0, (make_face(0),)) for i in range(frames))
     opts = options(fade_frames=fade)
     out = dub_segments(tracked, generator, speech(), cut, blend, opts, clock=StageClock())

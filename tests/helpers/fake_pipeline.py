@@ -33,7 +33,7 @@ class FakePipeline:
 
     def explain(self, request: DubRequest) -> dict[str, Any]:
         self.request = request
-        return {"ledger": [LedgerEntry("track", 3, 0.12)], "stages": ["decode", "track", "encode"]}
+        return {"ledger": [LedgerEntry("track", 3, 0.12)], "stages": ["decode", "track", "encode"], "options": {}}
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
         module = ModuleType("lipsync_cli.dubbing.pipeline")

@@ -17,7 +17,7 @@ from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.media.containers import container_for
 from lipsync_cli.media.output import STDOUT, check_output
-from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
+from lipsync_cli.settings import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.report import DubReport
@@ -45,6 +45,7 @@ def dub(
     crf: o.Crf = None,
     encoder_preset: o.EncoderPreset = None,
     sets: o.Sets = None,
+    options: o.EngineOption = None,
     start: o.Start = None,
     end: o.End = None,
     container: o.Container = None,
@@ -81,7 +82,12 @@ def _request(given: dict[str, Any]) -> DubRequest:
     """Everything that can be decided before work begins; ``given`` are the command's parameters by name."""
     video, audio = given["video"], given["audio"]
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    settings, provenance = resolve_settings(given["preset"], overrides, sets=o.parse_sets(given["sets"] or []))
+    resolved = resolve_settings(
+        given["preset"],
+        overrides,
+        sets=o.parse_sets(given["sets"]),
+        options=o.parse_options(given["options"], adapter=given["adapter"], parity=given["parity"]),
+    )
     check_input(video, "a video or a picture")
     check_input(audio, "a file with sound")
     output = resolve_output(video, given["output"])
@@ -90,9 +96,10 @@ def _request(given: dict[str, Any]) -> DubRequest:
         video=video,
         audio=audio,
         output=output,
-        settings=settings,
-        preset=choose_preset(given["preset"]),
-        provenance=provenance,
+        settings=resolved.settings,
+        preset=resolved.preset,
+        provenance=resolved.provenance,
+        options=resolved.options,
         overwrite=given["overwrite"],
         keep=given["keep"],
         container=container,

@@ -31,6 +31,7 @@ def show_plan(request: DubRequest, *, as_json: bool) -> None:
                 "preset": request.preset,
                 **files,
                 "settings": settings,
+                "options": plan["options"],
                 "ledger": ledger,
                 "stages": stages,
             }
@@ -39,6 +40,9 @@ def show_plan(request: DubRequest, *, as_json: bool) -> None:
     emit_lines(f"{name}: {value}" for name, value in files.items())
     emit_lines(["", f"Settings (preset {request.preset})"])
     emit_table(("setting", "value", "from"), [(name, display(values[name]), origins[name]) for name in values])
+    if plan["options"]:
+        emit_lines(["", "Options of the model's engine"])
+        emit_table(("option", "value", "from"), [(n, o["value"], o["from"]) for n, o in plan["options"].items()])
     emit_lines(["", "Latency before the first frame"])
     emit_table(("stage", "frames", "seconds"), [_ledger_cells(entry) for entry in ledger])
     emit_lines(["", "Stages", *("  ".join(map(display, stage.values())) for stage in stages)])

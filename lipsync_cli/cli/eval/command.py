@@ -15,7 +15,7 @@ from lipsync_cli.cli.eval import options as e
 from lipsync_cli.cli.paths import check_folder, check_input, make_folder, write_text
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
+from lipsync_cli.settings import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.evaluation.clip import ClipScore
@@ -52,6 +52,7 @@ def evaluate(
     device: o.Device = None,
     threads: o.Threads = None,
     sets: o.Sets = None,
+    options: o.EngineOption = None,
     html: e.Html = None,
     markdown: e.Markdown = None,
     as_json: o.Json = False,
@@ -196,7 +197,12 @@ def _plan(given: dict[str, Any]) -> SuitePlan:
     if not given["manifest"].exists():
         raise InputError(f"There is no manifest {given['manifest']}.", hint="Expected a CSV, JSONL or a folder.")
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    settings, _ = resolve_settings(given["preset"], overrides, sets=o.parse_sets(given["sets"] or []))
+    resolved = resolve_settings(
+        given["preset"],
+        overrides,
+        sets=o.parse_sets(given["sets"]),
+        options=o.parse_options(given["options"]),
+    )
     seconds = o.parse_time(given["seconds"])
     if seconds is not None and seconds <= 0:
         raise UsageError("--seconds must be more than 0.")
@@ -207,7 +213,13 @@ def _plan(given: dict[str, Any]) -> SuitePlan:
     clips = read_manifest(given["manifest"], where=where, limit=given["limit"])
     make_folder(given["out"])
     return SuitePlan(
-        clips, tuple(dict.fromkeys(protocols)), given["out"], settings, choose_preset(given["preset"]), seconds
+        clips,
+        tuple(dict.fromkeys(protocols)),
+        given["out"],
+        resolved.settings,
+        resolved.preset,
+        seconds,
+        resolved.options,
     )
 
 

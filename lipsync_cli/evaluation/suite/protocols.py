@@ -23,7 +23,6 @@ from lipsync_cli.core.errors import InputError, NoFaceError, OutputError
 from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.evaluation.clip import (
     ClipScore,
     Comparison,
@@ -39,7 +38,7 @@ from lipsync_cli.evaluation.suite.manifest import Clip, donors
 from lipsync_cli.evaluation.suite.plain import plain
 from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
 
 Protocol = Literal["self", "cross", "original", "shifted", "foreign"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
@@ -60,6 +59,7 @@ class SuitePlan:
     settings: DubSettings
     preset: str = ""
     seconds: Fraction | None = None
+    options: OptionLayers = field(default_factory=OptionLayers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,10 @@ def _dub_key(item: Item, plan: SuitePlan) -> str:
     if item.protocol not in CONTROLS:
         model = hub.load_card(plan.settings.model)
         parts += [__version__, model.sha256, plan.settings.model_dump(mode="json")]
-        if plan.settings.adapter is not None:
-            parts.append(read_adapter(Path(plan.settings.adapter), model).sha256)
+        options, _ = plan.options.for_kind(model.kind)
+        parts += [{name: str(value) for name, value in options.items()}]
+        files = [Path(value) for value in options.values() if isinstance(value, str | Path)]
+        parts += [_stamp(path) for path in files if path.is_file()]  # such as an adapter
     return _digest(parts)
 
 
@@ -252,7 +254,14 @@ def _dub(item: Item, plan: SuitePlan, output: Path) -> dict[str, Any]:
         return report
     output.parent.mkdir(parents=True, exist_ok=True)
     request = DubRequest(
-        item.clip.video, item.sound, output, settings, preset=plan.preset, overwrite=True, end=plan.seconds
+        item.clip.video,
+        item.sound,
+        output,
+        settings,
+        preset=plan.preset,
+        overwrite=True,
+        end=plan.seconds,
+        options=plan.options,
     )
     report = pipeline.dub(request).to_json()
     _write_json(beside, {"key": key, "report": report})

@@ -16,9 +16,11 @@ from lipsync_cli import hub
 from lipsync_cli.core.contact_sheets import label, save_png, scale_to
 from lipsync_cli.core.errors import ModelError, UsageError
 from lipsync_cli.core.types import UInt8
+from lipsync_cli.engines.devices import choose_device
+from lipsync_cli.engines.engine import Placement
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.mini.adapter import AdapterInfo, require_adaptable, write_adapter
 from lipsync_cli.engines.mini.generator import LipForcingMini
-from lipsync_cli.engines.registry import choose_device, load_generator
 from lipsync_cli.media.output import PartialFile, check_place
 from lipsync_cli.settings import DubSettings
 from lipsync_cli.training.adapt.adapt import Adapted, AdaptRecipe, Check, Course, adapt
@@ -95,7 +97,7 @@ def adapt_video(
         start=request.start, end=request.end, on_frame=on_frame,
     )  # fmt: skip
     config = generator.config
-    recipe = AdaptRecipe(sharpen=config.sharpen, network_size=config.seen_size, seed=request.settings.seed)
+    recipe = AdaptRecipe(sharpen=config.sharpen, network_size=config.input_size, seed=request.settings.seed)
     course = Course(generator.networks, footage, recipe)
     pictures = [course.pictures()] if request.sheet else []
     began = time.monotonic()
@@ -125,7 +127,7 @@ def _prepare(request: AdaptRequest) -> tuple[LipForcingMini, hub.ModelCard]:
     card = hub.load_card(settings.model)
     require_adaptable(card)
     device = choose_device(settings.device)
-    generator = load_generator(card, device=device, dtype="float32", threads=settings.threads)
+    generator = load_model(card, placement=Placement(device, "float32", settings.threads))
     assert isinstance(generator, LipForcingMini)
     return generator, card
 

@@ -12,7 +12,7 @@ import torch
 from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.engines.mini.config import KIND, VERSION, MiniConfig
-from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_mini
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.mini.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
 from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
@@ -80,7 +80,7 @@ def train_all(run: Run, model: Path) -> Path:
     for name, size in run.recipe.batches().items():
         run.runtime.check_batch(size, name)
     clips = _training_clips(run)
-    start = None if run.start is None else load_model(hub.load_card(run.start))
+    start = None if run.start is None else load_mini(hub.load_card(run.start))
     config = run.recipe.config(None if start is None else start[1])
     networks = run.runtime.place(MiniNetworks(config) if start is None else start[0])
     pair = train_pictures(run, clips, networks if start else None)

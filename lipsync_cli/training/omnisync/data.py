@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import MEL_RATE
-from lipsync_cli.engines.lip_forcing.generator import Codec
 from lipsync_cli.engines.omnisync.config import OmniSyncConfig
 from lipsync_cli.engines.omnisync.guidance import by_latent
-from lipsync_cli.engines.omnisync.nn.whisper import WhisperEars
-from lipsync_cli.engines.omnisync.speech_window import ROWS_BEFORE, by_latent_frame, mel_features, whisper_features
+from lipsync_cli.engines.omnisync.nn.whisper import WhisperFeatures
+from lipsync_cli.engines.omnisync.speech_features import ROWS_BEFORE, by_latent_frame, mel_features, whisper_features
+from lipsync_cli.nn.wan.codec import Codec
 from lipsync_cli.training.dataset.format import CLIP_MARGIN, LATENT_RATE, MEL_MARGIN
 from lipsync_cli.training.dataset.loader import ClipData
 from lipsync_cli.training.omnisync.pairing import Dropout, PairClip, Pairs, SigmaDensity
@@ -69,7 +69,7 @@ class Surroundings(NamedTuple):
     """What makes latents and features: never trained. ``device`` is where it is."""
 
     codec: Codec
-    ears: WhisperEars | None
+    ears: WhisperFeatures | None
     device: torch.device
     dtype: torch.dtype
 
@@ -130,7 +130,7 @@ def clip_latents(clip: ClipData, config: OmniSyncConfig, surroundings: Surroundi
     return torch.cat(out)
 
 
-def clip_features(clip: ClipData, config: OmniSyncConfig, ears: WhisperEars | None) -> Tensor:
+def clip_features(clip: ClipData, config: OmniSyncConfig, ears: WhisperFeatures | None) -> Tensor:
     """Features ``[n m a]`` of a clip's latent frames, heard in stretches as long as a window, as a dub hears them."""
     n = latent_frames(clip, config)
     first, count = config.first_heard(0), config.heard_frames(n)

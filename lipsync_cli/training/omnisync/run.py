@@ -16,7 +16,7 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import UInt8
 from lipsync_cli.engines.omnisync.config import KIND, VERSION, OmniSyncConfig, read_config
-from lipsync_cli.engines.omnisync.load import TRANSFORMER, load_surroundings
+from lipsync_cli.engines.omnisync.load import TRANSFORMER, load_frozen
 from lipsync_cli.engines.omnisync.nn.transformer import OmniCondition, OmniSyncTransformer
 from lipsync_cli.engines.omnisync.sampler import Sampler
 from lipsync_cli.training.common.export import WEIGHTS, export
@@ -73,7 +73,7 @@ def train_omnisync(run: OmniSyncRun, model: Path) -> Path:
     clips = load_clips(run.data, "train", open_only=run.recipe.open_only)
     if not clips:
         raise InputError(f"{run.data} has no usable clip in its train split.", hint="Add clips of talking people.")
-    codec, ears, text = load_surroundings(card, config, device=run.runtime.device, dtype=torch.float32)
+    codec, ears, text = load_frozen(card, config, device=run.runtime.device, dtype=torch.float32)
     surroundings = Surroundings(codec, ears, run.runtime.device, torch.float32)
     folder = run.runs / "encoded"
     if run.runtime.is_main:

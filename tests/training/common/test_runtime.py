@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import EnvironmentProblem, UsageError
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
-from lipsync_cli.engines.mini.nn.drawing_torch import Fields, RegionWindow, take
+from lipsync_cli.engines.mini.nn.warping import Fields, RegionWindow, warp
 from lipsync_cli.training.common.image_losses import gradient_l1, structural_dissimilarity, weighted_l1
 from lipsync_cli.training.common.launch import started, training_device
 from lipsync_cli.training.common.noise import Noise, part_seed
@@ -155,10 +155,10 @@ def test_pixels_are_taken_from_the_same_place_in_half_precision():
     ramp = torch.linspace(0, 1, 128).expand(1, 1, 3, 128, 128).contiguous()
     height, width = (length // 4 for length in window.shape)
     fields = Fields(torch.zeros(1, 1, 2, height, width).bfloat16(), torch.zeros(1, 1, height, width).bfloat16())
-    taken = take(fields, ramp, window)
+    taken = warp(fields, ramp, window)
     assert taken.dtype == torch.float32
     assert float((taken - window.fine(ramp[:, 0])).abs().max()) < 0.1 / 128
-    assert take(fields, ramp.bfloat16(), window).dtype == torch.bfloat16
+    assert warp(fields, ramp.bfloat16(), window).dtype == torch.bfloat16
 
 
 def test_where_nothing_is_shown_nothing_is_lost():

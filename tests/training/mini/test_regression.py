@@ -13,10 +13,10 @@ import torch
 from benchmarks.ablations import Speaker, write_model
 from lipsync_cli import hub
 from lipsync_cli.core.types import Alignment, Crop
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.mini.config import read_config
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
-from lipsync_cli.engines.registry import load_generator
 from lipsync_cli.training.common.runtime import ALONE
 from lipsync_cli.training.dataset.format import MEL_MARGIN
 from lipsync_cli.training.mini import causal
@@ -91,7 +91,7 @@ def test_a_speaker_becomes_a_model_folder_that_draws_as_before_but_speaks_as_it_
     assert config.model_copy(update={"schedule": (0.999, 0.65), "temperature": (1.0, 0.5)}) == read_config(
         like.generator, model="tiny"
     )
-    generator, shipped = load_generator(card, threads=1), load_generator(like, threads=1)
+    generator, shipped = load_model(card), load_model(like)
     spoken, drawn = zip(*[_dub(generator, seed) for seed in (0, 1)], strict=True)
     assert torch.equal(*spoken) and np.array_equal(*drawn), "no seed"
     assert not torch.equal(*[_dub(shipped, seed)[0] for seed in (0, 1)])

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import InputError, ModelError, UsageError
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.omnisync.config import OmniSyncConfig, read_config
 from lipsync_cli.engines.omnisync.nn.pixel_codec import PixelCodec
-from lipsync_cli.engines.omnisync.speech_window import by_latent_frame, frame_features
+from lipsync_cli.engines.omnisync.speech_features import by_latent_frame, frame_features
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
-from lipsync_cli.engines.registry import Sampling, load_generator
 from lipsync_cli.media.probe import probe
 from lipsync_cli.training.common.noise import Noise
 from lipsync_cli.training.dataset.format import MEL_MARGIN
@@ -198,7 +198,7 @@ def test_a_tiny_recipe_trains_resumes_to_the_bit_and_dubs(
     assert (card.name, card.kind, [w.role for w in card.weights]) == ("whole-model", "omnisync", ["transformer"])
     out = tmp_path / "out.mp4"
     args = ["dub", SAMPLES / "portrait.mp4", SAMPLES / "speech.wav", "-o", out, "--model", tmp_path / "whole-model",
-            "--preset", "realtime", "--end", "2", "--json", "-q", "--set", "sampling=steps=1"]  # fmt: skip
+            "--preset", "realtime", "--end", "2", "--json", "-q", "--option", "steps=1"]  # fmt: skip
     done = CliRunner().invoke(app, list(map(str, args)))
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
@@ -232,12 +232,12 @@ def test_the_installed_card_has_no_weights_and_says_so(monkeypatch: pytest.Monke
     card = hub.load_card("omnisync")
     sampler = read_config(card.generator, model="omnisync").sampler()
     assert (len(sampler.times()) - 1, sampler.passes()) == (46, 74), "as its CARD.md says"
-    monkeypatch.setattr("lipsync_cli.engines.omnisync.load.free_bytes", lambda device: None)
+    monkeypatch.setattr("lipsync_cli.engines.memory.free_bytes", lambda device: None)
     with pytest.raises(ModelError, match="no weights for 'transformer'") as error:
-        load_generator(card, device="cpu")
+        load_model(card)
     assert "lipsync train omnisync" in error.value.hint
-    monkeypatch.setattr("lipsync_cli.engines.omnisync.load.free_bytes", lambda device: 10**9)
+    monkeypatch.setattr("lipsync_cli.engines.memory.free_bytes", lambda device: 10**9)
     with pytest.raises(Exception, match=r"needs 5\.\d GB of memory"):
-        load_generator(card, device="cpu")
-    with pytest.raises(UsageError, match="no sampling options"):
-        load_generator(hub.load_card("passthrough"), sampling=Sampling(options="steps=3"))
+        load_model(card)
+    with pytest.raises(UsageError, match="has no option 'steps'"):
+        load_model(hub.load_card("passthrough"), {"steps": 3})

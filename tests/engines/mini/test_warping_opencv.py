@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lipsync_cli.core.types import Alignment, Crop
-from lipsync_cli.engines.mini import drawing_opencv as cpu_drawing
-from lipsync_cli.engines.mini.nn.drawing_torch import RegionWindow
+from lipsync_cli.engines.mini import warping_opencv
 from lipsync_cli.engines.mini.nn.renderer import Renderer
+from lipsync_cli.engines.mini.nn.warping import RegionWindow
 
 
 def picture(size: int, seed: int) -> np.ndarray:
@@ -39,11 +39,11 @@ def test_opencv_draws_what_torch_draws(size: int, network_size: int, count: int)
     bank = renderer.encode_references(pixels[None], z[None, 1:], points[None, 1:], network_size=network_size)
     expected = renderer(tensor(frame), z[:1], points[:1], bank).image
     shown = frame.astype(np.float32) / 255
-    pictures = cpu_drawing.pictures(pixels)
+    pictures = warping_opencv.pictures(pixels)
     crop = Crop(frame, Alignment(np.eye(2, 3), size), np.zeros((68, 2)))
-    shot = cpu_drawing.Shot(crop, z[:1], points[:1], bank, pictures, points[:1])
-    fewer = shot._replace(references=bank.only([0]))
-    (_, _, drawn), window = cpu_drawing.draw(renderer, [shot, fewer, shot], [shown[::-1], shown, shown])
+    job = warping_opencv.RenderJob(crop, z[:1], points[:1], bank, pictures, points[:1])
+    fewer = job._replace(references=bank.only([0]))
+    (_, _, drawn), window = warping_opencv.draw(renderer, [job, fewer, job], [shown[::-1], shown, shown])
     assert window == RegionWindow.of(network_size).enlarged(size // network_size)
     # Older versions of OpenCV round positions to 1/32 pixel.
     np.testing.assert_allclose(drawn, window.fine(expected)[0].permute(1, 2, 0).numpy(), atol=0.02)

@@ -1,4 +1,4 @@
-"""What ``nn.drawing`` does at the size of the crop, with OpenCV: several times faster where a processor draws.
+"""What ``nn.warping`` does at the size of the crop, with OpenCV: several times faster where a processor draws.
 
 Versions of OpenCV before 5 round coordinates to 1/32 pixel, which is all that the two then differ in.
 """
@@ -17,8 +17,8 @@ from torch import Tensor
 from lipsync_cli.core.geometry import of_each_channel
 from lipsync_cli.core.mouth_region import generation_region
 from lipsync_cli.core.types import Crop, Float32
-from lipsync_cli.engines.mini.nn.drawing_torch import DETAIL_POWER, Fields, Paint, RegionWindow
-from lipsync_cli.engines.mini.nn.renderer import Chosen, References, Renderer
+from lipsync_cli.engines.mini.nn.renderer import References, Renderer, SelectedReferences
+from lipsync_cli.engines.mini.nn.warping import DETAIL_POWER, Fields, Inpainting, RegionWindow
 
 
 def pictures(pixels: Tensor) -> tuple[Float32, ...]:
@@ -26,30 +26,32 @@ def pictures(pixels: Tensor) -> tuple[Float32, ...]:
     return tuple(np.ascontiguousarray(picture.permute(1, 2, 0).numpy()) for picture in pixels)
 
 
-class Shot(NamedTuple):
+class RenderJob(NamedTuple):
     """A crop about to be drawn: its state ``z`` ``[1 d]`` and its ``points`` ``[1 29 2]``, ``references`` and their
-    ``pictures`` as the bank holds them for it, and the points ``like`` that choose among them."""
+    ``pictures`` as the bank holds them for it, and the points that choose among them."""
 
     crop: Crop
     z: Tensor
     points: Tensor
     references: References
     pictures: Sequence[Float32]
-    like: Tensor
+    selection_points: Tensor
 
-    def chosen(self) -> Chosen:
+    def chosen(self) -> SelectedReferences:
         """Its nearest references."""
-        return self.references.nearest(self.like)
+        return self.references.select(self.selection_points)
 
 
-def draw(renderer: Renderer, shots: Sequence[Shot], frames: Sequence[Float32]) -> tuple[list[Float32], RegionWindow]:
-    """What ``Renderer`` makes of shots whose crops are ``frames`` ``[s s 3]`` in [0, 1]: the window of each,
+def draw(
+    renderer: Renderer, jobs: Sequence[RenderJob], frames: Sequence[Float32]
+) -> tuple[list[Float32], RegionWindow]:
+    """What ``Renderer`` makes of jobs whose crops are ``frames`` ``[s s 3]`` in [0, 1]: the window of each,
     ``[h w 3]`` in about [0, 1], and where it lies. The networks look at several at once, which is quicker than one by
     one."""
-    small = shots[0].references.network_size
+    small = jobs[0].references.network_size
     window = RegionWindow.of(small).enlarged(len(frames[0]) // small)
     drawn: list[Float32] = []
-    each = ((shot, frame, shot.chosen()) for shot, frame in zip(shots, frames, strict=True))
+    each = ((job, frame, job.chosen()) for job, frame in zip(jobs, frames, strict=True))
     # While a bank fills, later crops may have more references to be drawn from.
     for _, alike in groupby(each, lambda one: len(one[2].z[0])):
         drawn += _drawn_together(renderer, *zip(*alike, strict=True), window=window)
@@ -58,27 +60,29 @@ def draw(renderer: Renderer, shots: Sequence[Shot], frames: Sequence[Float32]) -
 
 def _drawn_together(
     renderer: Renderer,
-    shots: Sequence[Shot],
+    jobs: Sequence[RenderJob],
     frames: Sequence[Float32],
-    chosen: Sequence[Chosen],
+    chosen: Sequence[SelectedReferences],
     *,
     window: RegionWindow,
 ) -> list[Float32]:
     """``draw`` of crops that have as many references each."""
-    small = shots[0].references.network_size
-    z = torch.cat([shot.z for shot in shots])
-    places = torch.cat([shot.points + shot.references.shift for shot in shots])
+    small = jobs[0].references.network_size
+    z = torch.cat([job.z for job in jobs])
+    places = torch.cat([job.points + job.references.shift for job in jobs])
     # The fourth channel that OpenCV adds is the ones that the renderer wants.
     shrunk = [_shrunk(frame, (small, small)) for frame in frames]
-    seen = renderer.see(
+    features = renderer.encode_frame(
         _tensor([np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.float32) for image in shrunk])
     )
-    look = renderer.look(seen, z, places, Chosen.joined(chosen))
+    prediction = renderer.predict_flow(features, z, places, SelectedReferences.joined(chosen))
     warped = [
-        _take(look.fields.frame(at), [shot.pictures[int(index)] for index in look.indices[at]], window)
-        for at, shot in enumerate(shots)
+        _warp(prediction.fields.frame(at), [job.pictures[int(index)] for index in prediction.indices[at]], window)
+        for at, job in enumerate(jobs)
     ]
-    paint = renderer.paint(look, z, _tensor([_shrunk(image, look.masked.shape[-2:]) for image in warped]))
+    paint = renderer.inpaint(
+        prediction, z, _tensor([_shrunk(image, prediction.masked.shape[-2:]) for image in warped])
+    )
     return [
         _shown(frame, _blend(image, paint.frame(at)), window)
         for at, (frame, image) in enumerate(zip(frames, warped, strict=True))
@@ -92,8 +96,8 @@ def _shown(frame: Float32, drawn: Float32, window: RegionWindow) -> Float32:
     return np.asarray(cv2.copyTo(drawn, generated.view(np.uint8), shown), np.float32)
 
 
-def _take(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> Float32:
-    """See ``nn.drawing.take``; ``[h w 3]``."""
+def _warp(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> Float32:
+    """See ``nn.warping.warp``; ``[h w 3]``."""
     height, width = window.shape
     size = len(sources[0])
     columns = np.arange(window.columns.start, window.columns.stop, dtype=np.float32)
@@ -117,8 +121,8 @@ def _take(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> F
     return mixed
 
 
-def _blend(warped: Float32, paint: Paint) -> Float32:
-    """See ``nn.drawing.blend``: gate · (warped + ¼ colour) + (1 − gate) · (½ + ½ colour), in fewer passes."""
+def _blend(warped: Float32, paint: Inpainting) -> Float32:
+    """See ``nn.warping.blend``: gate · (warped + ¼ colour) + (1 − gate) · (½ + ½ colour), in fewer passes."""
     height, width = warped.shape[:2]
     colour = _enlarged(paint.colour[0].permute(1, 2, 0).numpy(), width, height)
     gate = _enlarged(paint.gate[0, 0].numpy(), width, height)

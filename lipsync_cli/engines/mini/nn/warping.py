@@ -1,7 +1,7 @@
-"""From what the renderer predicts to pixels, in torch: taking, mixing, painting, at the size of the crop.
+"""From what the renderer predicts to pixels, in torch: warping, blending and inpainting at the size of the crop.
 
-The parts that no network is needed for. Gradients flow through all of them. ``generate.cpu_drawing`` does the same
-with OpenCV where a processor draws.
+The parts that no network is needed for. Gradients flow through all of them. ``engines.mini.warping_opencv`` does the
+same with OpenCV where a processor renders.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class Fields(NamedTuple):
         return Fields._make(x[index : index + 1] for x in self)
 
 
-class Paint(NamedTuple):
+class Inpainting(NamedTuple):
     """On the window at the networks' size: a ``colour`` ``[b 3 h w]`` and how much of the mixture stays, ``gate``
     ``[b 1 h w]`` in [0, 1]."""
 
     colour: Tensor
     gate: Tensor
 
-    def frame(self, index: int) -> Paint:
+    def frame(self, index: int) -> Inpainting:
         """That of one frame, still as a batch."""
-        return Paint._make(x[index : index + 1] for x in self)
+        return Inpainting._make(x[index : index + 1] for x in self)
 
 
 # Detail comes from few references: its shares are the others' to this power. Pictures that are not quite alike lose
@@ -46,7 +46,7 @@ class Paint(NamedTuple):
 DETAIL_POWER = 4
 
 
-def take(fields: Fields, pixels: Tensor, window: RegionWindow) -> Tensor:
+def warp(fields: Fields, pixels: Tensor, window: RegionWindow) -> Tensor:
     """References ``[b k 3 s s]`` displaced and mixed with shares that sum to one: the window ``[b 3 H W]``.
 
     What is finer than the fields comes mostly from the reference with the greatest share.
@@ -70,7 +70,7 @@ def take(fields: Fields, pixels: Tensor, window: RegionWindow) -> Tensor:
     return drawn.to(pixels.dtype)
 
 
-def blend(warped: Tensor, paint: Paint) -> Tensor:
+def blend(warped: Tensor, paint: Inpainting) -> Tensor:
     """The mixture ``[b 3 H W]`` corrected where its gate is open and painted over where it is shut."""
     maps = torch.cat(paint, 1)
     if maps.shape[-2:] != warped.shape[-2:]:

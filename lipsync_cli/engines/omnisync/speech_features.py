@@ -1,4 +1,4 @@
-"""What a window hears: features of its video frames from a bounded stretch of sound, grouped by latent frame."""
+"""Speech features of a window's video frames from a bounded stretch of sound, grouped by latent frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lipsync_cli.core.types import MEL_RATE, Float32
 from lipsync_cli.engines.omnisync.config import FEATURES_PER_FRAME, MEL_WIDTH, OmniSyncConfig
-from lipsync_cli.engines.omnisync.nn.whisper import WhisperEars
+from lipsync_cli.engines.omnisync.nn.whisper import WhisperFeatures
 from lipsync_cli.engines.protocol import CropChunk
 from lipsync_cli.nn.whisper import SAMPLE_RATE
 
@@ -19,13 +19,13 @@ ROWS_BEFORE = 2
 
 
 def frame_features(
-    config: OmniSyncConfig, ears: WhisperEars | None, chunk: CropChunk, start: Fraction, first: int, count: int
+    config: OmniSyncConfig, encoder: WhisperFeatures | None, chunk: CropChunk, start: Fraction, first: int, count: int
 ) -> Tensor:
     """Features ``[count 2 a]`` of a segment's video frames from ``first`` on, which begins at ``start`` seconds.
 
     ``chunk`` has the log-mel rows or the waveform around them. ValueError where it does not reach far enough.
     """
-    if ears is None:
+    if encoder is None:
         rows_per_frame = MEL_RATE // config.rate
         row = round(start * MEL_RATE) + rows_per_frame * first - ROWS_BEFORE - chunk.mel.first
         stop = row + rows_per_frame * count
@@ -33,7 +33,7 @@ def frame_features(
             raise ValueError(f"mel rows {row} … {stop - 1} of {len(chunk.mel.rows)} were needed")
         return mel_features(chunk.mel.rows[row:stop])
     origin = round(start * SAMPLE_RATE) - chunk.wave.first
-    return whisper_features(config, ears, chunk.wave.samples, origin, first, count)
+    return whisper_features(config, encoder, chunk.wave.samples, origin, first, count)
 
 
 def mel_features(rows: Float32) -> Tensor:
@@ -42,7 +42,7 @@ def mel_features(rows: Float32) -> Tensor:
 
 
 def whisper_features(
-    config: OmniSyncConfig, ears: WhisperEars, samples: Float32, origin: int, first: int, count: int
+    config: OmniSyncConfig, encoder: WhisperFeatures, samples: Float32, origin: int, first: int, count: int
 ) -> Tensor:
     """Features ``[count 2 a]`` of video frames from ``first`` on; frame 0 begins at ``samples[origin]``.
 
@@ -52,11 +52,11 @@ def whisper_features(
     per_frame = SAMPLE_RATE // config.rate
     low = origin + per_frame * (first - config.speech_past)
     high = origin + per_frame * (first + count + config.speech_lookahead)
-    heard = torch.zeros(high - low)
+    samples_heard = torch.zeros(high - low)
     begin, end = max(low, 0), min(high, len(samples))
     if end > begin:
-        heard[begin - low : end - low] = torch.from_numpy(np.ascontiguousarray(samples[begin:end]))
-    features = torch.unflatten(ears(heard), 0, (-1, FEATURES_PER_FRAME))
+        samples_heard[begin - low : end - low] = torch.from_numpy(np.ascontiguousarray(samples[begin:end]))
+    features = torch.unflatten(encoder(samples_heard), 0, (-1, FEATURES_PER_FRAME))
     return features[config.speech_past : config.speech_past + count]
 
 

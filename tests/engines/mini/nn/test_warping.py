@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from lipsync_cli.engines.mini.nn.drawing_torch import Fields, RegionWindow, shrink, take
+from lipsync_cli.engines.mini.nn.warping import Fields, RegionWindow, shrink, warp
 
 SIZE = 64
 WINDOW = RegionWindow.of(SIZE)
@@ -25,7 +25,7 @@ def fine(images: torch.Tensor) -> torch.Tensor:
 def test_coarse_is_mixed_by_shares_and_detail_led_by_the_first() -> None:
     pixels = torch.rand(1, 2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     share = float(torch.softmax(torch.tensor([1.0, 0.0]), 0)[0])
-    taken = take(fields(1.0), pixels, WINDOW)
+    taken = warp(fields(1.0), pixels, WINDOW)
     first, second = (WINDOW.fine(pixels[:, index]) for index in range(2))
     plain = share * first + (1 - share) * second
     coarse, led = (shrink(picture - plain, 4).abs().mean() for picture in (taken, first))
@@ -35,5 +35,5 @@ def test_coarse_is_mixed_by_shares_and_detail_led_by_the_first() -> None:
 
 def test_references_that_are_alike_are_taken_as_they_are() -> None:
     picture = torch.rand(1, 1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-    taken = take(fields(0.3), picture.expand(1, 2, -1, -1, -1), WINDOW)
+    taken = warp(fields(0.3), picture.expand(1, 2, -1, -1, -1), WINDOW)
     torch.testing.assert_close(taken, WINDOW.fine(picture[:, 0]), atol=1e-5, rtol=0)
