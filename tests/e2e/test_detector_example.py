@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
-from tests.helpers.example_packages import install_example
 from tests.helpers.heads import head_box
+from tests.helpers.plugins import installed
 
 
-@pytest.fixture
-def _skin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    install_example("detector", site, monkeypatch)
-    monkeypatch.delitem(sys.modules, "lipsync_skin_detector", raising=False)
+@pytest.fixture(autouse=True)
+def _skin(tmp_path: Path) -> Iterator[None]:
+    with installed("detector", tmp_path / "site"):
+        yield
 
 
 def lipsync(*args: str | Path) -> Result:
     return CliRunner().invoke(app, [*map(str, args)])
 
 
-@pytest.mark.usefixtures("_skin")
 def test_example_detector_dubs(head_mp4: Path, voice_wav: Path, tmp_path: Path) -> None:
     quick = ["--preset", "realtime", "--length", "video", "--end", "0.6", "--set", "reference_frames=3", "--json"]
     done = lipsync("dub", head_mp4, voice_wav, "-o", tmp_path / "out.mp4", "--detector", "skin", *quick)
@@ -36,7 +33,6 @@ def test_example_detector_dubs(head_mp4: Path, voice_wav: Path, tmp_path: Path) 
     assert report["frames_dubbed"] == 15
 
 
-@pytest.mark.usefixtures("_skin")
 def test_example_detector_inspects(head_mp4: Path) -> None:
     done = lipsync("inspect", head_mp4, "--end", "0.4", "--detector", "skin", "--json")
     assert done.exit_code == 0, done.output
@@ -45,7 +41,6 @@ def test_example_detector_inspects(head_mp4: Path) -> None:
     assert track["box"] == pytest.approx(head_box(), abs=12)
 
 
-@pytest.mark.usefixtures("_skin")
 @pytest.mark.parametrize("command", ["dub", "inspect"])
 def test_detector_that_nobody_has_is_refused_by_name(head_mp4: Path, voice_wav: Path, command: str) -> None:
     sound = [voice_wav] if command == "dub" else []

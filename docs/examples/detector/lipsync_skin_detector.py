@@ -3,9 +3,7 @@
 import cv2
 import numpy as np
 
-from lipsync_cli.faces.detection import Detection
-from lipsync_cli.faces.detectors.protocol import DetectorSpec
-from lipsync_cli.faces.dlib_models import DlibLandmarks
+from lipsync_cli.faces.detectors import Detection, DetectorSpec, DlibLandmarks
 
 MIN_FACE_PX = 40
 

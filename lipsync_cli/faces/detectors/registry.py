@@ -1,4 +1,7 @@
-"""Face detectors by name: those of this package, and those that installed packages add."""
+"""The face detectors: those of this package, and those that other packages bring along.
+
+A package brings a detector by an entry point of the group ``lipsync.detectors`` that names its ``DetectorSpec``.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,22 @@ from lipsync_cli.core.errors import EnvironmentProblem, UsageError
 from lipsync_cli.settings import suggest
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
+    from importlib.metadata import EntryPoint
 
     from lipsync_cli.faces.detectors.protocol import DetectorSpec, FaceReader
 
+GROUP = "lipsync.detectors"
 BUILT_IN = {
     "dlib": "lipsync_cli.faces.detectors.dlib",
     "dlib-mmod": "lipsync_cli.faces.detectors.dlib_mmod",
     "face-alignment": "lipsync_cli.faces.detectors.face_alignment",
 }
-"""Module of each, which holds its spec as ``DETECTOR``. Nothing is imported before it is asked for."""
-ENTRY_POINTS = "lipsync.detectors"
-"""Group in which another package registers the ``DetectorSpec`` of each detector that it adds."""
+"""Name → module, which holds the spec as ``DETECTOR`` and is imported when it is wanted."""
 
 
 def detector_names() -> list[str]:
-    """Names that ``find_detector`` knows: this package's, then those that other packages add."""
-    return [*BUILT_IN, *sorted(_added().names - BUILT_IN.keys())]
+    """Names that ``find_detector`` knows: this package's, then those that other packages bring."""
+    return [*BUILT_IN, *sorted(_brought_along())]
 
 
 def find_detector(name: str) -> DetectorSpec:
@@ -34,7 +36,7 @@ def find_detector(name: str) -> DetectorSpec:
 
     Raises UsageError for a name nobody has, EnvironmentProblem for a detector whose package is missing or broken.
     """
-    spec = import_module(BUILT_IN[name]).DETECTOR if name in BUILT_IN else _load_added(name)
+    spec = import_module(BUILT_IN[name]).DETECTOR if name in BUILT_IN else _load(name)
     if spec.requires and find_spec(spec.requires) is None:
         raise EnvironmentProblem(
             f"The detector {name} needs the module {spec.requires}, which is not installed.",
@@ -48,31 +50,31 @@ def create_reader(name: str, *, device: str = "cpu", samples: int = 4) -> FaceRe
     return find_detector(name).create_reader(device=device, samples=samples)
 
 
-def _added() -> EntryPoints:
+def _brought_along() -> dict[str, EntryPoint]:
+    """By name, what other packages register."""
     from importlib.metadata import entry_points
 
-    return entry_points(group=ENTRY_POINTS)
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in BUILT_IN}
 
 
-def _load_added(name: str) -> DetectorSpec:
+def _load(name: str) -> DetectorSpec:
     """The spec that another package registers under ``name``."""
     from lipsync_cli.faces.detectors.protocol import DetectorSpec
 
-    found = _added().select(name=name)
-    if not found:
+    point = _brought_along().get(name)
+    if point is None:
         hint = suggest(name, detector_names()) or f"Choose one of: {', '.join(detector_names())}."
         raise UsageError(f"There is no face detector called {name!r}.", hint=hint)
-    entry = next(iter(found))
+    package = point.dist.name if point.dist is not None else point.value
     try:
-        spec = entry.load()
-    except Exception as error:  # another package's code may raise anything
+        spec = point.load()
+    except Exception as error:  # whatever goes wrong in somebody else's package
         raise EnvironmentProblem(
-            f"The detector {name} cannot be loaded from {entry.value}: {type(error).__name__}: {error}.",
-            hint="Reinstall or remove the package that adds it.",
+            f"The detector {name!r} of package {package} cannot be loaded: {error}", hint=f"Mend or remove {package}."
         ) from error
-    if not isinstance(spec, DetectorSpec) or spec.name != name:
-        raise EnvironmentProblem(
-            f"{entry.value} is {spec!r}, where a DetectorSpec named {name!r} was expected.",
-            hint="Update or remove the package that adds it.",
-        )
-    return spec
+    if isinstance(spec, DetectorSpec) and spec.name == name:
+        return spec
+    raise EnvironmentProblem(
+        f"Package {package} names something as the detector {name!r} that is none.",
+        hint=f"An entry point of {GROUP} names a DetectorSpec, under the name that it has itself.",
+    )
