@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from lipsync_cli.core.concurrency import in_background
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.geometry import warp_to_crop
 from lipsync_cli.core.landmarks68 import mouth_aperture
 from lipsync_cli.core.types import Crop, Face, FaceState, Float64, MediaInfo, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector, pixels
+from lipsync_cli.faces.detection import pixels
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.options import QualityOptions, TrackOptions
 from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
@@ -66,7 +67,7 @@ def read_clip(path: Path, *, face: str = "largest", detector: str = "dlib") -> I
     origin = sound_origin(path)
     options = TrackOptions(quality=QualityOptions(covered=False, max_yaw=0.8))
     with open_frames(info) as source, in_background(source, _DECODED_AHEAD, name="decode") as decoded:
-        tracker = Tracker(video, create_detector(detector), options)
+        tracker = Tracker(video, create_reader(detector), options)
         chosen = select(tracker.run(decoded), parse_face_choice(face), tracker)
         yield ClipReader(info, video, _measured(chosen, video, origin))
 

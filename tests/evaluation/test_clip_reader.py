@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.core.timeline import nearest_frames
 from lipsync_cli.evaluation.clip_reader import on_grid, recut
 from tests.helpers.measured_frames import faceless, measured_frame, noise
+from tests.helpers.timing import frame_on_screen
 
 
 @given(
@@ -21,7 +21,7 @@ def test_grid_shows_what_is_on_screen(rate: Fraction, count: int) -> None:
     times = [Fraction(1, 3) + i / rate for i in range(count)]
     wanted = [times[0] + Fraction(i, 25) for i in range(int((times[-1] - times[0]) * 25) + 1)]
     shown = list(on_grid(zip(times, range(count), strict=True)))
-    assert shown == list(nearest_frames(times, wanted))
+    assert shown == [frame_on_screen(times, time) for time in wanted]
     assert list(on_grid(iter([]))) == []
 
 

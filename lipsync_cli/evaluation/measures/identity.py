@@ -13,8 +13,8 @@ from lipsync_cli.evaluation.clip_reader import MeasuredFrame
 from lipsync_cli.evaluation.measure import ClipContext, ClipSounds, MatchedFrames, Measure, mean_or_none
 from lipsync_cli.evaluation.metric import Metric
 from lipsync_cli.evaluation.needs import SOURCE
+from lipsync_cli.faces.face_patch import cut_patch, pose_of_landmarks
 from lipsync_cli.faces.identity import DlibRecogniser, FaceRecogniser
-from lipsync_cli.faces.landmark_predictor import cut_patch, pose_of_landmarks
 
 EMBED_EVERY = 10
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lipsync_cli.core.crop_templates import CropTemplate
 from lipsync_cli.core.geometry import invert_affine, transform_points
-from lipsync_cli.core.types import Float64
-from lipsync_cli.faces.alignment import AlignmentTemplate
 
 
-def corner_jitter(landmarks: Sequence[Float64], template: AlignmentTemplate) -> float:
+def corner_jitter(landmarks: Sequence[np.ndarray], template: CropTemplate) -> float:
     """RMS distance, in the pixels of the landmarks, of a crop's corners from their mean over frames.
 
     ``landmarks`` are ``[68 2]`` per frame, of a face that stands still.
@@ -20,7 +19,7 @@ def corner_jitter(landmarks: Sequence[Float64], template: AlignmentTemplate) -> 
     return float(np.sqrt(((corners - corners.mean(0)) ** 2).sum(2).mean()))
 
 
-def _corners(landmarks: Float64, template: AlignmentTemplate) -> Float64:
+def _corners(landmarks: np.ndarray, template: CropTemplate) -> np.ndarray:
     """Where the four corners of the unit crop lie in the picture."""
     to_picture = invert_affine(template.matrix(template.anchors(landmarks), 1))
     return transform_points(to_picture, [[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]])
