@@ -12,9 +12,9 @@ import torch
 from benchmarks.ablations import Speaker, write_model
 from lipsync_cli import hub
 from lipsync_cli.core.types import Alignment, Crop
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.mini.config import read_config
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
-from lipsync_cli.engines.registry import load_generator
 from lipsync_cli.training.mini import causal
 from lipsync_cli.training.mini.causal import CausalRecipe
 from tests.helpers.tiny_mini import make_folder, make_networks
@@ -37,7 +37,7 @@ def test_write_model_draws_as_before_and_speaks_as_the_speaker(tmp_path: Path) -
     assert config.model_copy(update={"schedule": (0.999, 0.65), "temperature": (1.0, 0.5)}) == read_config(
         base.generator, model="tiny"
     )
-    generator, shipped = load_generator(card, threads=1), load_generator(base, threads=1)
+    generator, shipped = load_model(card), load_model(base)
     states, pictures = zip(*[_dub(generator, seed) for seed in (0, 1)], strict=True)
     assert torch.equal(*states) and np.array_equal(*pictures), "no seed"
     assert not torch.equal(*[_dub(shipped, seed)[0] for seed in (0, 1)])
