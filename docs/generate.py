@@ -8,6 +8,7 @@ made now. Nothing depends on the terminal: texts are taken from the commands the
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.engines.registry import BUILT_IN as ENGINES
 from lipsync_cli.engines.registry import engine_of_kind
+from lipsync_cli.evaluation.metrics import METRICS
 from lipsync_cli.media.containers import BY_NAME, BY_SUFFIX, STREAMABLE
 from lipsync_cli.settings import DubSettings, Preset, field_bounds, load_preset, preset_names
 
@@ -165,6 +167,20 @@ def models_table() -> str:
     return table(("model", "what it is", "licence"), [(code(c.name), c.summary, c.licence) for c in cards])
 
 
+def recipes_table() -> str:
+    """The recipes of ``lipsync train``, each with the command that takes it."""
+    found = sorted((ROOT / "presets" / "train").rglob("*.toml"))
+    rows = [
+        (
+            code(f"train {path.parent.name}"),
+            code(path.stem),
+            tomllib.loads(path.read_text(encoding="utf-8"))["summary"],
+        )
+        for path in found
+    ]
+    return table(("command", "recipe", "what it is"), rows)
+
+
 def containers_table() -> str:
     """What can be written."""
     suffixes = {name: [s for s, c in BY_SUFFIX.items() if c.name == name] for name in BY_NAME}
@@ -198,6 +214,20 @@ def exit_codes() -> str:
     )
 
 
+def layers() -> str:
+    """The packages, each row above those that it may import."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    rows = next(c for c in linter["contracts"] if c.get("containers") == [linter["root_package"]])["layers"]
+    return "\n".join(f"{number}. {', '.join(map(code, row.split(' | ')))}" for number, row in enumerate(rows, 1))
+
+
+def metrics_table() -> str:
+    """What is measured, and which way is better."""
+    arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1", "": ""}
+    rows = [(m.title, arrows[m.better], code(m.name), m.meaning) for m in METRICS.values()]
+    return table(("metric", "", "in JSON", "meaning"), rows)
+
+
 def quoted_file(path: str) -> str:
     """A file of the repository, whole."""
     text = (ROOT / path).read_text(encoding="utf-8").rstrip()
@@ -221,9 +251,12 @@ PARTS: dict[str, Callable[..., str]] = {
     "containers": containers_table,
     "exit-codes": exit_codes,
     "file": quoted_file,
+    "layers": layers,
+    "metrics": metrics_table,
     "models": models_table,
     "options": options_tables,
     "presets": presets_table,
+    "recipes": recipes_table,
     "settings": settings_table,
 }
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 
@@ -40,13 +41,13 @@ def blocks(page: Path, language: str) -> list[Block]:
 
 
 def shell_commands() -> Iterator[tuple[Block, list[str]]]:
-    """The words of every command in a ``sh`` block; what comes behind a pipe is another program's."""
+    """The words of every command in a ``sh`` block, up to a pipe or a redirection."""
     for page in PAGES:
         for block in blocks(page, "sh"):
             for number, line in _whole_lines(block.text):
                 if words := shlex.split(line, comments=True):
-                    end = words.index("|") if "|" in words else len(words)
-                    yield Block(page, block.line + number, line), words[:end]
+                    own = list(takewhile(lambda word: word not in ("|", ">"), words))
+                    yield Block(page, block.line + number, line), own
 
 
 def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
