@@ -47,3 +47,11 @@ def test_index_leads_to_every_page():
 def test_pictures_are_small():
     sizes = {path.name: path.stat().st_size for path in (DOCS / "images").iterdir()}
     assert sizes and max(sizes.values()) <= MOST_BYTES
+
+
+def test_words_of_the_glossary_are_used():
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    rows = [row for row in re.findall(r"^\| ([^|]+) \| [^|]+ \|$", text, re.M) if row not in ("word", "---")]
+    spoken = re.sub(r"[\s_\-]+", " ", SOURCES.lower())
+    unused = [word for row in rows for word in row.split(", ") if word.lower().replace("-", " ") not in spoken]
+    assert len(rows) > 50 and unused == []
