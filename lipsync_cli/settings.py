@@ -42,7 +42,9 @@ class DubSettings(BaseModel):
     face: str = Field(
         default="largest", min_length=1, description="Face to dub: largest, all, left, right, a number, a picture."
     )
-    detector: Literal["dlib", "dlib-mmod", "face-alignment"] = Field(default="dlib", description="Face detector.")
+    detector: str = Field(
+        default="dlib", min_length=1, description="Face detector, and the landmark predictor that goes with it."
+    )
     detect_every: int = Field(default=5, ge=1, le=30, description="Frames between two searches for faces.")
     detect_size: int = Field(
         default=640, ge=240, le=2160, description="Longer side in pixels at which faces are searched."

@@ -21,8 +21,8 @@ from typing import Any
 
 from lipsync_cli import __version__
 from lipsync_cli.core import errors
-from lipsync_cli.core.concurrency import cpu_name
 from lipsync_cli.core.errors import LipsyncError
+from lipsync_cli.core.machine import cpu_name
 from lipsync_cli.hub import load_card
 from lipsync_cli.media.resize_clip import write_picture, write_sound
 from lipsync_cli.settings import DubSettings, OptionLayers

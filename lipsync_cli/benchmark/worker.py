@@ -17,9 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lipsync_cli.core.errors import LipsyncError
+
+if TYPE_CHECKING:
+    from lipsync_cli.evaluation.loaded_model import LoadedModel
 
 VIDEO_PACKET = b"\x00\x00\x01\xe0"
 """How a picture begins in an MPEG transport stream: start code and the first video stream's number."""
@@ -37,6 +40,7 @@ def main() -> None:
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
     from lipsync_cli.dubbing.request import DubRequest
+    from lipsync_cli.evaluation.loaded_model import LoadedModel
     from lipsync_cli.settings import DubSettings, OptionLayers
 
     request = DubRequest(
@@ -47,34 +51,19 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
         options=OptionLayers(given=job.get("options", {})),
         overwrite=True,
     )
-    loaded = Loaded(random_weights=job.get("random_weights", False))
-    runs = [measure(request, loaded) for _ in range(2)]
+    model = LoadedModel(random_weights=job.get("random_weights", False))
+    runs = [measure(request, model) for _ in range(2)]
     cold = runs[0].pop("first_frame_epoch") - job["spawned"]
     runs[1].pop("first_frame_epoch")
-    told = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, loaded)}
-    flops = loaded.generator.flops_per_frame()
+    told = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, model)}
+    flops = model.loaded.flops_per_frame()
     if flops is not None:
         told["flops_per_frame"] = flops
-        told["inside"] = seconds_inside(request, loaded)
+        told["inside"] = seconds_inside(request, model)
     return {**told, "peak_vram_mb": peak_vram_mb()}
 
 
-class Loaded:
-    """Makes the generator for the first dub and hands it out again for the others."""
-
-    def __init__(self, *, random_weights: bool) -> None:
-        self._random_weights = random_weights
-        self.generator: Any = None
-
-    def __call__(self, job: Any) -> Any:
-        if self.generator is None:
-            from lipsync_cli.dubbing.pipeline import load_model_of
-
-            self.generator = load_model_of(job, random_weights=self._random_weights)
-        return self.generator
-
-
-def measure(request: Any, loaded: Loaded) -> dict[str, Any]:
+def measure(request: Any, model: LoadedModel) -> dict[str, Any]:
     """One dub: its report's figures, and when its first frame went to the encoder."""
     from lipsync_cli.dubbing import pipeline
 
@@ -84,7 +73,7 @@ def measure(request: Any, loaded: Loaded) -> dict[str, Any]:
         nonlocal first
         first = first or time.time()
 
-    report = pipeline.dub(request, on_progress, load=loaded)
+    report = pipeline.dub(request, on_progress, load=model)
     return {
         "first_frame_epoch": first,
         "first_frame_s": report.first_frame_s,
@@ -100,7 +89,7 @@ def measure(request: Any, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def first_packet_s(request: Any, loaded: Loaded) -> float | None:
+def first_packet_s(request: Any, model: LoadedModel) -> float | None:
     """Seconds from opening the inputs to the first encoded frame at the other end of a pipe; then the reader leaves.
 
     None when no such frame was recognised. Standard output is that pipe meanwhile.
@@ -116,7 +105,7 @@ def first_packet_s(request: Any, loaded: Loaded) -> float | None:
     reader.start()
     began = time.perf_counter()
     try:
-        pipeline.dub(replace(request, output=None, container="mpegts"), load=loaded)
+        pipeline.dub(replace(request, output=None, container="mpegts"), load=model)
     finally:
         os.dup2(kept, 1)  # closes the pipe's last end, so that the reader ends
         os.close(kept)
@@ -137,14 +126,14 @@ def _read_until_picture(descriptor: int, seen: list[float]) -> None:
         os.close(descriptor)
 
 
-def seconds_inside(request: Any, loaded: Loaded) -> dict[str, float]:
+def seconds_inside(request: Any, model: LoadedModel) -> dict[str, float]:
     """Seconds by stage within the generator over a whole dub.
 
     The device is waited for after every stage, so nothing overlaps and the sum is an upper bound.
     """
     from lipsync_cli.dubbing import pipeline
 
-    generator, spent = loaded.generator, dict[str, float]()
+    generator, spent = model.loaded, dict[str, float]()
 
     @contextmanager
     def watch(stage: str) -> Iterator[None]:
@@ -156,7 +145,7 @@ def seconds_inside(request: Any, loaded: Loaded) -> dict[str, float]:
 
     plain, generator.watch = generator.watch, watch
     try:
-        pipeline.dub(request, load=loaded)
+        pipeline.dub(request, load=model)
     finally:
         generator.watch = plain
     return spent

@@ -14,6 +14,7 @@ import typer
 
 from lipsync_cli.cli.app import REPORT_PANEL
 from lipsync_cli.core.errors import UsageError
+from lipsync_cli.faces.detectors.registry import BUILT_IN, detector_names
 from lipsync_cli.media.containers import BY_NAME, STREAMABLE
 from lipsync_cli.settings import DubSettings, bounds, option_name, preset_names
 
@@ -26,13 +27,18 @@ def flag(*names: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(*names, help=help, metavar="", rich_help_panel=panel, show_default=False)
 
 
-def setting(name: str, metavar: str | None = None, complete: Callable[[], list[str]] | None = None) -> Any:
-    """The option for a field of ``DubSettings``."""
+def setting(
+    name: str,
+    metavar: str | None = None,
+    complete: Callable[[], list[str]] | None = None,
+    help: str | None = None,
+) -> Any:
+    """The option for a field of ``DubSettings``; ``help`` replaces the field's description."""
     choices = bounds(name).split("|") if "|" in bounds(name) else []
     values = complete or (lambda: choices)
     return typer.Option(
         option_name(name),
-        help=DubSettings.model_fields[name].description,
+        help=help or DubSettings.model_fields[name].description,
         metavar=metavar or bounds(name) or None,
         autocompletion=lambda incomplete: [value for value in values() if value.startswith(incomplete)],
         rich_help_panel=SETTINGS_PANEL,
@@ -169,7 +175,10 @@ AdapterFile = Annotated[
     ),
 ]
 FaceChoice = Annotated[str | None, setting("face", "WHICH")]
-Detector = Annotated[str | None, setting("detector")]
+Detector = Annotated[
+    str | None,
+    setting("detector", "NAME", detector_names, f"Face detector: {', '.join(BUILT_IN)}, or one that a package adds."),
+]
 Silence = Annotated[str | None, setting("silence")]
 Length = Annotated[str | None, setting("length")]
 Seed = Annotated[int | None, setting("seed", "N")]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend
+from lipsync_cli.compositing.numpy_backend import NumpyBackend
+from lipsync_cli.compositing.protocol import CompositingBackend
 from lipsync_cli.core.errors import UsageError
 
 DEVICES = ("cpu", "cuda")

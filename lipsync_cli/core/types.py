@@ -20,10 +20,14 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lipsync_cli.core.crop_templates import CropTemplate
+
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
 
 MEL_RATE = 100
 """Log-mel rows per second of speech, everywhere."""
@@ -122,7 +126,7 @@ class MediaInfo:
 
 
 class RgbView(Protocol):
-    """RGB made where somebody looks, of a picture of ``width`` × ``height`` pixels. Arrays are contiguous."""
+    """RGB of a picture of ``width`` × ``height`` pixels, made only where it is read. Arrays are contiguous."""
 
     width: int
     height: int
@@ -143,8 +147,8 @@ class Frame:
 
     ``planes`` hold it exactly as stored: contiguous uint8, or uint16 for more than 8 bits, each ``[h w]`` with
     chroma planes subsampled as ``pix_fmt`` says, in ffmpeg's plane order. They are what the sink writes, so a
-    frame that nobody touches is written bit for bit. ``rgb`` is its look for analysis in storage orientation, uint8
-    ``[h w 3]``, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units.
+    frame that nobody touches is written bit for bit. ``rgb`` is the same for analysis, uint8 ``[h w 3]`` in storage
+    orientation, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units.
     """
 
     index: int
@@ -198,7 +202,7 @@ class Face:
     """
 
     track_id: int
-    box: tuple[float, float, float, float]
+    box: Box
     landmarks: Float64
     score: float
     yaw: float
@@ -210,6 +214,7 @@ class Face:
 
     @property
     def width_px(self) -> float:
+        """Width of the box in display pixels."""
         return self.box[2] - self.box[0]
 
 
@@ -278,9 +283,10 @@ class Patch:
 class ModelSpec:
     """What a generator needs and holds; the pipeline's buffers and the latency ledger follow from it.
 
-    ``template`` names an AlignmentTemplate; ``first_chunk_frames`` and ``chunk_frames`` say how many crops a
-    ``step`` takes; ``reference_frames`` are seen by ``begin``; audio is read from ``audio_before_s`` before the
-    first to ``audio_after_s`` after the last frame of a chunk, as ``audio`` wants it.
+    ``template`` says how faces are cut out, or is the name of one of ``core.crop_templates``;
+    ``first_chunk_frames`` and ``chunk_frames`` say how many crops a ``step`` takes; ``reference_frames`` are seen by
+    ``begin``; audio is read from ``audio_before_s`` before the first to ``audio_after_s`` after the last frame of a
+    chunk, as ``audio`` wants it.
 
     A model with a frame ``rate`` of its own has chunks that are counted on its clock, which starts with the
     segment: a chunk then takes the crops that fall into its time, however many those are. Without one the video's
@@ -290,7 +296,7 @@ class ModelSpec:
     """
 
     name: str
-    template: str
+    template: CropTemplate | str
     crop_size: int
     first_chunk_frames: int
     chunk_frames: int

@@ -20,8 +20,8 @@ from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.compositing.backend import choose_backend, composites_on_device
 from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.concurrency import cores, in_background
+from lipsync_cli.core.crop_templates import crop_template
 from lipsync_cli.core.errors import NoFaceError
-from lipsync_cli.core.mouth_region import REGIONS
 from lipsync_cli.core.timeline import plan_length
 from lipsync_cli.core.types import Face, Frame
 from lipsync_cli.dubbing.contact_sheet import SheetMaker
@@ -36,13 +36,12 @@ from lipsync_cli.engines.devices import choose_device, torch_threads
 from lipsync_cli.engines.engine import Placement
 from lipsync_cli.engines.loading import check_model, load_model
 from lipsync_cli.engines.protocol import LipSyncModel
-from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader, find_detector
 from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
-from lipsync_cli.faces.worker import WORKER_DETECTORS, FaceWorker, worth_it
+from lipsync_cli.faces.worker import FaceWorker, worth_it
 from lipsync_cli.media.audio import duration_of
 from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.output import STDOUT, check_output
@@ -120,6 +119,7 @@ def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], Non
         inputs = (request.video, request.audio)
         check_output(target, inputs, overwrite=request.overwrite, container=request.container)
     parse_face_choice(settings.face)
+    find_detector(settings.detector)
     card = hub.load_card(settings.model)
     check_model(card, *request.options.for_kind(card.kind), dtype=settings.dtype)
     start, end = request.start or Fraction(0), request.end
@@ -150,9 +150,8 @@ def compose(
     settings, spec = job.request.settings, generator.spec
     delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
     backend = choose_backend(settings.compositor, job.device)
-    region = REGIONS[spec.template]
-    compositor = Compositor(delivered, region=region, color_match=settings.color_match, backend=backend)
-    template = TEMPLATES[spec.template]
+    template = crop_template(spec.template)
+    compositor = Compositor(delivered, region=template.region, color_match=settings.color_match, backend=backend)
 
     def cut(frame: Frame, face: Face) -> Any:
         return cut_crop(frame, face, job.stream, template, spec.crop_size)
@@ -183,8 +182,8 @@ def compose(
 
 
 def _face_worker(settings: DubSettings) -> AbstractContextManager[FaceWorker | None]:
-    """Another process that looks at faces, where that is dlib's work and there is a core for it."""
-    if settings.detector in WORKER_DETECTORS and worth_it():
+    """Another process that reads faces, where the detector asks for it and there is a core for it."""
+    if find_detector(settings.detector).in_worker_process and worth_it():
         return FaceWorker(settings.detector, settings.landmark_samples)
     return nullcontext()
 
@@ -192,8 +191,9 @@ def _face_worker(settings: DubSettings) -> AbstractContextManager[FaceWorker | N
 def _tracker(job: Job, worker: FaceWorker | None) -> Tracker:
     settings, options = job.request.settings, track_options(job.request.settings)
     if worker is not None:
-        return Tracker(job.stream, worker, options, predictor=worker)
-    return Tracker(job.stream, create_detector(settings.detector, device=job.device), options)
+        return Tracker(job.stream, worker.reader, options)
+    reader = create_reader(settings.detector, device=job.device, samples=settings.landmark_samples)
+    return Tracker(job.stream, reader, options)
 
 
 def _half_of_the_cores() -> int:

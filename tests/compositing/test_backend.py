@@ -1,4 +1,4 @@
-"""Who composes: what the setting means on which device, and what the generator is told."""
+"""Who composes: what the setting means on which device, and where the generator leaves its crops."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from lipsync_cli.core.errors import UsageError
         ("device", "cuda", True),
     ],
 )
-def test_the_setting(compositor, device, there):
+def test_compositor_setting_says_where(compositor, device, there):
     assert composites_on_device(compositor, device) is there
 
 
-def test_a_device_without_the_arithmetic_is_refused_with_a_way_out():
+def test_compositor_setting_refuses_a_device_that_cannot():
     with pytest.raises(UsageError, match="mps") as caught:
         composites_on_device("device", "mps")
     assert "compositor=cpu" in str(caught.value.hint)
 
 
-def test_the_backend_is_the_devices_exactly_where_that_is_wanted():
+def test_backend_choice_is_the_devices_exactly_where_that_is_wanted():
     backend = choose_backend("device", "cpu")
     assert isinstance(backend, TorchBackend) and backend.device == torch.device("cpu")
     assert isinstance(choose_backend("auto", "cpu"), NumpyBackend)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.geometry import transform_points, warp_to_crop
 from lipsync_cli.engines.mini.config import MiniConfig
 from lipsync_cli.engines.mini.generator import MiniNetworks
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.synthetic import LOWER_LIP, draw_head
 from lipsync_cli.training.adapt.adaptation_set import AdaptationFrame, AdaptationSet

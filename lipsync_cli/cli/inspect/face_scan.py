@@ -11,7 +11,7 @@ from lipsync_cli.cli.progress import OnProgress
 from lipsync_cli.core.contact_sheets import Thumbnail, face_sheet
 from lipsync_cli.core.timeline import format_time
 from lipsync_cli.core.types import FaceState, Frame, MediaInfo, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.numbering import Numbering
 from lipsync_cli.faces.options import QualityOptions, TrackOptions
 from lipsync_cli.faces.summary import ShotSummary, TrackSummary, summarise
@@ -48,8 +48,9 @@ def survey(
     on_progress: OnProgress,
 ) -> Survey:
     """Track every face from ``part[0]`` to ``part[1]`` seconds. Holds thumbnails, no frames."""
-    detector = create_detector(settings.detector, device="cpu" if settings.device == "auto" else settings.device)
-    tracker = Tracker(video, detector, _options(settings))
+    device = "cpu" if settings.device == "auto" else settings.device
+    reader = create_reader(settings.detector, device=device, samples=settings.landmark_samples)
+    tracker = Tracker(video, reader, _options(settings))
     numbering = Numbering(tracker.identities)
     still = STILL_S if video.is_still else None
     with open_frames(info, start=part[0], end=part[1], still_duration=still, lazy_rgb=True) as frames:

@@ -21,8 +21,6 @@ WAN_COMPRESSION = 8
 MEL_WIDTH = 160
 """Two log-mel rows side by side: as long as a feature of Whisper."""
 FEATURES_PER_FRAME = 2
-ASPECTS = {"latentsync": 0.75, "lower-face": 1.0}
-"""Width over height of what a square crop of each template shows."""
 
 
 class Sampling(BaseModel):

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.core.mouth_region import REGIONS, generation_region
+from lipsync_cli.core.crop_templates import crop_template
+from lipsync_cli.core.mouth_region import generation_region
 from lipsync_cli.core.types import MEL_RATE, Crop, ModelSpec
 from lipsync_cli.engines.model_clock import ClockedModel, ClockState, pixels_of
 from lipsync_cli.engines.omnisync.config import KIND, OmniSyncConfig
@@ -68,7 +69,9 @@ class OmniSync(ClockedModel[OmniSyncState]):
         super().__init__(_spec(config, name, self.dtype), networks.transformer.device)
         self.networks, self.config = networks, config
         self._sampler = config.sampler()
-        free = torch.from_numpy(np.array(generation_region(config.latent_size, REGIONS[config.template])))
+        free = torch.from_numpy(
+            np.array(generation_region(config.latent_size, crop_template(config.template).region))
+        )
         self._region = grown(free.float(), 1).to(self.device)
         self._text = None if networks.text is None else networks.text.to(self.device, self.dtype)
 

@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.concurrency import in_background
+from lipsync_cli.core.crop_templates import CropTemplate, crop_template
 from lipsync_cli.core.errors import InputError, NoFaceError
 from lipsync_cli.core.types import Face, FaceState, Float32, Float64, Frame, UInt8, VideoInfo
-from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
@@ -111,7 +111,7 @@ def collect(
     path: Path,
     settings: DubSettings,
     *,
-    template: str,
+    template: CropTemplate | str,
     size: int,
     device: str = "cpu",
     start: Fraction | None = None,
@@ -133,7 +133,8 @@ def collect(
         open_frames(info, start=start, end=end) as source,
         in_background(source, DECODED_AHEAD, name="decode") as frames,
     ):
-        tracker = Tracker(stream, create_detector(settings.detector, device=device), track_options(settings))
+        reader = create_reader(settings.detector, device=device, samples=settings.landmark_samples)
+        tracker = Tracker(stream, reader, track_options(settings))
         tracked = tracker.run(_counted(iter(frames), stream.frames if start is end is None else None, on_frame))
         for item in select(tracked, parse_face_choice(settings.face), tracker):
             for face in item.faces:
@@ -143,8 +144,8 @@ def collect(
     return AdaptationSet.of(runs.items(), runs.offered)
 
 
-def _cut(frame: Frame, face: Face, stream: VideoInfo, template: str, size: int) -> AdaptationFrame:
-    crop = cut_crop(frame, face, stream, TEMPLATES[template], size)
+def _cut(frame: Frame, face: Face, stream: VideoInfo, template: CropTemplate | str, size: int) -> AdaptationFrame:
+    crop = cut_crop(frame, face, stream, crop_template(template), size)
     return AdaptationFrame(crop.rgb, crop.landmarks, float(frame.time), face.track_id)
 
 

@@ -23,8 +23,7 @@ from lipsync_cli.core.types import UInt8
 from lipsync_cli.engines.mini.generator import MiniNetworks
 from lipsync_cli.engines.mini.nn.landmark_flow import LIPS, POINTS
 from lipsync_cli.engines.sharpening import detail_sigma, sharpened_images
-from lipsync_cli.evaluation.accumulators import mouth_box
-from lipsync_cli.evaluation.measures.image import sharpness
+from lipsync_cli.evaluation.measures.sharpness import mouth_box, sharpness
 from lipsync_cli.training.adapt.adaptation_set import AdaptationSet, Indices, split, with_partners
 from lipsync_cli.training.common.image_losses import detail_l1, region_weights, weighted_l1
 from lipsync_cli.training.common.loop import descend

@@ -192,7 +192,7 @@ def visible_mask(
     scale = size / len(crop)
     points = (landmarks + 0.5) * scale - 0.5
     jaw = None if chin_drop is None else points[list(JAW)] + np.array([0.0, chin_drop * size])
-    mask = blend_mask(points, size, drawn_jaw=jaw)
+    mask = blend_mask(points, size, generated_jaw=jaw)
     mask[int((valid_rows(crop) if rows is None else rows) * scale) :] = 0
     return mask
 

@@ -18,14 +18,14 @@ import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.speech_track import SpeechTrack
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.core.geometry import affine_scale, invert_affine, transform_points
 from lipsync_cli.core.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
 from lipsync_cli.evaluation.clip_reader import on_grid, sound_origin
 from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, load_expert, score_runs
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.head_pose import head_pose
 from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.selection import parse_face_choice, select
@@ -142,7 +142,8 @@ class _Segmenter:
         meter = ExpertMeter(expert)
         stretches: list[Stretch] = []
         settings = DubSettings()
-        tracker = Tracker(self._video, create_detector(settings.detector), track_options(settings))
+        reader = create_reader(settings.detector, samples=settings.landmark_samples)
+        tracker = Tracker(self._video, reader, track_options(settings))
         with open_frames(self._info) as frames, open_speech(self._path) as spans:
             speech = SpeechTrack(iter(spans))
             for crop in self._on_grid(tracker, frames):

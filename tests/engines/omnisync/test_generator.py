@@ -14,7 +14,6 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.dubbing.chunk_grid import chunk_end
-from lipsync_cli.engines.omnisync.config import ASPECTS
 from lipsync_cli.engines.omnisync.cost import codec_flops
 from lipsync_cli.engines.omnisync.engine import OmniSyncEngine
 from lipsync_cli.engines.omnisync.generator import OmniSync, faded
@@ -22,7 +21,6 @@ from lipsync_cli.engines.omnisync.mouth_map import MouthTrack
 from lipsync_cli.engines.omnisync.speech_features import by_latent_frame
 from lipsync_cli.engines.options import read_options
 from lipsync_cli.engines.protocol import CropChunk, LipSyncModel, MelSpan, WaveSpan
-from lipsync_cli.faces.alignment import TEMPLATES
 from tests.helpers.narrow_omnisync import PIXELS, WAN, config, make_networks
 
 RNG = np.random.default_rng(0)
@@ -280,10 +278,6 @@ def test_sizes_that_do_not_fit_are_refused(changes, said):
 def test_a_window_longer_than_whisper_hears_is_refused():
     with pytest.raises(ValueError, match="heard over"):
         config(WAN, speech_past=40)
-
-
-def test_aspects_are_those_of_the_templates():
-    assert {name: template.aspect for name, template in TEMPLATES.items()} == ASPECTS
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.geometry import transform_points
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.training.dataset.image_augment import (
     ImageAugmentRecipe,

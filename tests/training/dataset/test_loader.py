@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.geometry import transform_points
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.media.crop_video import write_crops
 from lipsync_cli.training.dataset.format import (

@@ -101,7 +101,7 @@ def test_prepare_cuts_crops_as_dubbing_does(done: tuple[Path, dict], data: Path)
     crops = decode_crops(out / place / f"{stretch.name}.mp4")
     arrays = read_arrays(out / place / f"{stretch.name}.npz")
     with read_clip(data / "anna" / "talks.mkv") as clip:
-        seen = [reading for reading in clip.readings if reading.index < stretch.frames]
+        seen = [reading for reading in clip.frames if reading.index < stretch.frames]
     assert len(crops) == len(arrays.landmarks) == stretch.frames == len(seen)
     for index in (0, 12, stretch.frames - 1):
         crop = seen[index].crop

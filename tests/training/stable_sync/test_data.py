@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.evaluation.measures.stable_sync import aligned_half, frame_major
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.crop import cut_picture
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.training.dataset.format import CLIP_MARGIN

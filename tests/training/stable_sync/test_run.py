@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.evaluation.measures.stable_sync import load_judge
+from lipsync_cli.evaluation.measures.stable_sync import load_stable_sync
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS
 
 
@@ -26,12 +26,12 @@ def test_train_stable_sync_writes_a_file_that_evaluation_loads(prepared: Path, t
     code, said = lipsync(*command, "--steps", 2)
     assert code == 0, said
     assert "72 frames of 2 clips" in said and "0.693 is chance" in said and "2 of 2 steps" in said
-    first = load_judge(runs / "stable_syncnet.pt")
+    first = load_stable_sync(runs / "stable_syncnet.pt")
     assert first.config == CONFIGS["small"]
     assert torch.load(runs / "stable_syncnet.pt", weights_only=True)["global_step"] == 2
     code, said = lipsync(*command, "--steps", 3, "--out", tmp_path / "mine.pt")
     assert code == 0, said
-    second = load_judge(tmp_path / "mine.pt").state_dict()
+    second = load_stable_sync(tmp_path / "mine.pt").state_dict()
     assert any(not torch.equal(value, second[key]) for key, value in first.state_dict().items())
     rows = [json.loads(line) for line in (runs / "val.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [2, 3]
