@@ -144,7 +144,8 @@ class Frame:
     ``planes`` hold it exactly as stored: contiguous uint8, or uint16 for more than 8 bits, each ``[h w]`` with
     chroma planes subsampled as ``pix_fmt`` says, in ffmpeg's plane order. They are what the sink writes, so a
     frame that nobody touches is written bit for bit. ``rgb`` is its look for analysis in storage orientation, uint8
-    ``[h w 3]``, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units.
+    ``[h w 3]``, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units
+    on the file's own clock, ``first_pts`` is that of the first frame of the same source.
     """
 
     index: int
@@ -153,10 +154,16 @@ class Frame:
     planes: tuple[Plane, ...]
     pix_fmt: str
     rgb: UInt8 | RgbView | None = None
+    first_pts: int = 0
 
     @property
     def time(self) -> Fraction:
-        """Presentation time in seconds."""
+        """Presentation time in seconds after the source's first frame, which is second 0 of a dub."""
+        return (self.pts - self.first_pts) * self.time_base
+
+    @property
+    def file_time(self) -> Fraction:
+        """Presentation time in seconds on the file's own clock, which its sound shares."""
         return self.pts * self.time_base
 
     def without_rgb(self) -> Frame:

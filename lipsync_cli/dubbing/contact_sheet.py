@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ class SheetMaker:
         self._info = info
         self._sheet = ContactSheet(columns=columns)
         self._source: tuple[Frame, Box] | None = None
-        self._origin: Fraction | None = None
 
     def source(self, slot: Slot) -> None:
         """A frame as it was. Its patches are looked at now: they are gone when the frame leaves."""
@@ -32,13 +30,7 @@ class SheetMaker:
         if self._source is None:
             return
         before, mouth = self._source
-        self._origin = frame.time if self._origin is None else self._origin
-        self._sheet.add(
-            frame.time - self._origin,
-            lambda: self._upright(before),
-            lambda: self._upright(frame),
-            zoom=mouth,
-        )
+        self._sheet.add(frame.time, lambda: self._upright(before), lambda: self._upright(frame), zoom=mouth)
 
     def save(self, path: Path) -> None:
         """Write the sheet as PNG."""

@@ -154,20 +154,11 @@ def compose(
     def cut(frame: Frame, face: Face) -> Any:
         return cut_crop(frame, face, job.stream, template, spec.crop_size)
 
-    origin: list[Fraction] = []
-
-    def on_dub_clock(frame: Frame) -> Fraction:
-        """The first frame is at second 0 of the dub."""
-        if not origin:
-            origin.append(frame.time)
-        return frame.time - origin[0]
-
     options = SegmentOptions(
         reference_frames=settings.reference_frames,
         fade_frames=settings.fade_frames,
         silence=settings.silence,
         seed=settings.seed,
-        clock=on_dub_clock,
     )
     # The choice reads what the tracker knows, so both run in one thread: the result must not depend on timing.
     tracked = clock.wrap("track", tracker.run(frames))
@@ -223,10 +214,8 @@ def make_generator(job: Job, *, random_weights: bool = False) -> Generator[Any]:
 
 def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:
     """Frames until the planned duration, for the policies that cut the picture."""
-    origin: Fraction | None = None
     for frame in frames:
-        origin = frame.time if origin is None else origin
-        if job.length.cut_picture and frame.time - origin >= job.length.duration:
+        if job.length.cut_picture and frame.time >= job.length.duration:
             return
         yield frame
 

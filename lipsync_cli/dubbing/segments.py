@@ -62,13 +62,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
-    """``clock`` maps a frame to seconds on the dub track; ``silence`` is close, model or keep."""
+    """How segments begin, end and sound: ``silence`` is close, model or keep."""
 
     reference_frames: int
     fade_frames: int
     silence: str
     seed: int
-    clock: Callable[[Frame], Fraction]
 
 
 @dataclass(slots=True)
@@ -109,7 +108,7 @@ class Segment:
 
     def push(self, slot: Slot, crop: Crop) -> None:
         """Take the next frame; runs the generator when a chunk is full."""
-        time = self._options.clock(slot.frame)
+        time = slot.frame.time
         silence = 0.0 if self._options.silence == "model" else self._speech.silence(float(time))
         slot.pending += 1
         self._waiting.append(_Item(slot, crop, time, silence))
@@ -310,7 +309,7 @@ def spoken_slots(
             end(track, fade_out=goes_on)
         for track, face in wanted.items():
             previous = segments[track].last_time if track in segments else None
-            if previous is not None and options.clock(slot.frame) - previous > MAX_GAP_S:
+            if previous is not None and slot.frame.time - previous > MAX_GAP_S:
                 end(track, fade_out=goes_on)
             if track not in segments:
                 segments[track] = Segment(track, generator, speech, options, fade_in=goes_on)

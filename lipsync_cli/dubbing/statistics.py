@@ -29,7 +29,6 @@ class FrameStatistics:
     Times are seconds of the output.
     """
 
-    origin: Fraction | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     spans: list[SpanEntry] = field(default_factory=list)
     spans_dropped: int = 0
@@ -38,8 +37,7 @@ class FrameStatistics:
 
     def add(self, slot: Slot, duration: Fraction) -> None:
         """Count a frame that is shown for ``duration`` seconds."""
-        self.origin = slot.frame.time if self.origin is None else self.origin
-        start = float(slot.frame.time - self.origin)
+        start = float(slot.frame.time)
         self.end = start + float(duration)
         self.reasons[slot.reason] += 1
         self._extend(start, slot.reason, slot.dubbed[0] if slot.dubbed else None)

@@ -89,7 +89,7 @@ def _readings(tracked: Iterator[TrackedFrame], video: VideoInfo, origin: Fractio
 
 
 def _reading(frame: Frame, origin: Fraction, face: Face | None, crop: Crop | None) -> MeasuredFrame:
-    return MeasuredFrame(frame.index, frame.time - origin, pixels(frame), face, crop)
+    return MeasuredFrame(frame.index, frame.file_time - origin, pixels(frame), face, crop)
 
 
 def on_grid(timed: Iterator[tuple[Fraction, T]], rate: int = GRID_RATE) -> Iterator[T]:

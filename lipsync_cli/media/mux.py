@@ -35,7 +35,7 @@ class FrameSink:
 
     On a clean exit the file is flushed and renamed from ``NAME.part``; on any error or interrupt the partial file is
     removed and ffmpeg ended. When the reader of stdout goes away, ``write`` ends the ``with`` block without an error
-    and ``reader_left`` is set. The first frame is at second 0 of the output; all others keep their distance to it.
+    and ``reader_left`` is set. A frame is shown at its ``time``, so that its source's first one is at second 0.
 
     ``media`` is the source: its picture's format, colours, shape and rotation are kept. ``tags`` go into the
     container's metadata. Raises UsageError, EnvironmentProblem (on entering or before) and OutputError.
@@ -65,7 +65,6 @@ class FrameSink:
         self._partial = None if self._live else PartialFile(Path(target))
         uneven = self._container.variable_rate
         self._time_base = self._video.time_base if uneven else 1 / self._video.rate
-        self._first_pts: int | None = None
         self._process: FfmpegProcess | None = None
         self._command = self._plan(media, dub, kept, dict(tags or {}))
         self._nut: NutWriter | None = None
@@ -170,8 +169,7 @@ class FrameSink:
             return self.frames_written
         if frame.time_base != self._time_base:
             raise ValueError(f"expected pts in units of {self._time_base} s, got {frame.time_base}")
-        self._first_pts = frame.pts if self._first_pts is None else self._first_pts
-        return frame.pts - self._first_pts
+        return frame.pts - frame.first_pts
 
     def _send(self, data: bytes) -> None:
         assert self._process is not None

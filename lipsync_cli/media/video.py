@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 from typing import Self
@@ -51,7 +52,8 @@ def open_frames(
 class FrameSource:
     """An iterator of Frame and a context manager that closes the file.
 
-    ``index`` counts delivered frames from 0; ``pts`` are the file's own, strictly increasing, in ``time_base``.
+    ``index`` counts delivered frames from 0; ``pts`` are the file's own, strictly increasing, in ``time_base``, and
+    ``Frame.time`` counts from the first delivered frame.
     Raises InputError when no frame can be decoded, none lies in the wanted part, or the picture changes its size.
     ``warnings`` says, in sentences, what was skipped or mended so far. Held: one frame, and what the codec holds
     (32 more frames while bouncing).
@@ -72,6 +74,7 @@ class FrameSource:
         self._color = RgbConverter(self._video.color)
         self._rgb = (LazyRgbConverter(self._video.color).lazy if lazy_rgb else self._color.rgb) if with_rgb else None
         self._decoder = Decoder(info.path, self._video)
+        self._first_pts: int | None = None
         self._delivered = 0
         self._frames = self._deliver()
 
@@ -115,15 +118,14 @@ class FrameSource:
         for index in count():
             if index * frame.time_base >= (self._until or 0):
                 return
-            yield Frame(index, index, frame.time_base, frame.planes, frame.pix_fmt, frame.rgb)
+            yield replace(frame, index=index, pts=index)
 
     def _moving(self) -> Iterator[Frame]:
-        first: int | None = None
         before_last = last = 0
         for picture in self._wanted():
-            first = picture.pts if first is None else first
             before_last, last = last, picture.pts
             yield self._frame(picture, picture.pts)
+        first = self._first_pts
         if first is None:
             raise self._nothing()
         if self._until is not None:
@@ -157,7 +159,8 @@ class FrameSource:
         frame = self._native(picture.frame)
         rgb = self._rgb(frame) if self._rgb else None
         index, self._delivered = self._delivered, self._delivered + 1
-        return Frame(index, pts, self._time_base, planes_of(frame, self._format), self._format.name, rgb)
+        first = self._first_pts = pts if self._first_pts is None else self._first_pts
+        return Frame(index, pts, self._time_base, planes_of(frame, self._format), self._format.name, rgb, first)
 
     def _native(self, frame: av.VideoFrame) -> av.VideoFrame:
         if not self._video.is_still:

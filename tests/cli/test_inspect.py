@@ -15,6 +15,7 @@ from lipsync_cli.cli.inspect.media_text import media_document, media_lines
 from lipsync_cli.core.contact_sheets import save_png
 from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
 from lipsync_cli.synthetic import draw_head
+from tests.helpers.synthetic import run_ffmpeg
 
 
 def inspect(*args: str | Path) -> Result:
@@ -43,6 +44,16 @@ def test_words_go_to_stdout_and_progress_to_stderr(head_mp4: Path) -> None:
         line.split()[:6] for line in result.stdout.splitlines()
     ]
     assert "frames," not in result.stdout
+
+
+def test_inspect_times_of_a_part_count_from_the_files_first_frame(head_mp4: Path, tmp_path: Path) -> None:
+    late = tmp_path / "late.ts"  # MPEG-TS begins at 1.4 s
+    run_ffmpeg("-i", str(head_mp4), "-c", "copy", str(late))
+    for path in (head_mp4, late):
+        document = json.loads(inspect(path, "--start", "1", "--end", "1.4", "--json").stdout)
+        (shot,), (track,) = document["shots"], document["tracks"]
+        for found in (shot, track):
+            assert (round(found["start_s"], 3), round(found["end_s"], 3), found["frames"]) == (1.0, 1.36, 10)
 
 
 def test_faces_are_numbered_from_left_to_right(tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ class Plane(np.ndarray):
     """An array that can be watched by a weak reference."""
 
 
-def make_frame(index: int) -> Frame:
+def make_frame(index: int, pts: int | None = None) -> Frame:
     plane = np.zeros((4, 4), np.uint8).view(Plane)
-    return Frame(index, index, 1 / RATE, (plane,), "gray", np.zeros((4, 4, 3), np.uint8))
+    return Frame(index, index if pts is None else pts, 1 / RATE, (plane,), "gray", np.zeros((4, 4, 3), np.uint8))
 
 
 def make_face(track: int, state: FaceState = FaceState.OK) -> Face:
@@ -80,7 +80,7 @@ def speech(level: float = 0.3) -> SpeechTrack:
 
 
 def options(**changes) -> SegmentOptions:
-    values = {"reference_frames": 6, "fade_frames": 3, "silence": "model", "seed": 0, "clock": lambda f: f.time}
+    values = {"reference_frames": 6, "fade_frames": 3, "silence": "model", "seed": 0}
     return SegmentOptions(**(values | changes))
 
 
@@ -88,7 +88,7 @@ def cut(frame: Frame, face: Face) -> Crop:
     return Crop(np.zeros((SIZE, SIZE, 3), np.uint8), Alignment(np.eye(2, 3), SIZE), np.zeros((68, 2)))
 
 
-def run(patterns, generator=None, opts=None, track_speech=None, shots=None, **threads):
+def run(patterns, generator=None, opts=None, track_speech=None, shots=None, stamps=None, **threads):
     """Dub frames whose faces ``patterns`` lists (sets of track ids); gives each frame's index and patch weights."""
     out = []
 
@@ -97,7 +97,9 @@ def run(patterns, generator=None, opts=None, track_speech=None, shots=None, **th
         return frame
 
     tracked = (
-        TrackedFrame(make_frame(i), shots[i] if shots else 0, tuple(make_face(t) for t in sorted(tracks)))
+        TrackedFrame(
+            make_frame(i, stamps and stamps[i]), shots[i] if shots else 0, tuple(make_face(t) for t in sorted(tracks))
+        )
         for i, tracks in enumerate(patterns)
     )
     tally = FrameStatistics()
@@ -195,7 +197,7 @@ def test_reasons_come_from_the_faces_state():
 
 def test_a_long_gap_between_frames_ends_the_segment():
     generator = Recorder()
-    run([{0}] * 20, generator, options(clock=lambda f: f.time + (5 if f.index >= 10 else 0)))
+    run([{0}] * 20, generator, stamps=[i + (125 if i >= 10 else 0) for i in range(20)])
     assert [sum(chunks) for chunks in generator.chunks] == [10, 10]
 
 

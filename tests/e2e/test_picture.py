@@ -23,7 +23,7 @@ def frames_of(path: Path) -> list[Frame]:
 
 
 def times_of(frames: list[Frame]) -> list[float]:
-    return [float(frame.time - frames[0].time) for frame in frames]
+    return [float(frame.time) for frame in frames]
 
 
 @pytest.fixture(scope="module")

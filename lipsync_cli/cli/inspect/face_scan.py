@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -54,7 +54,8 @@ def survey(
     still = STILL_S if video.is_still else None
     with open_frames(info, start=part[0], end=part[1], still_duration=still, lazy_rgb=True) as frames:
         counted = _counted(frames, video.frames if part == (None, None) else None, on_progress)
-        shots = tuple(summarise(_numbered(tracker.run(counted), numbering), tracker))
+        timed = _since_the_files_first(counted, video)
+        shots = tuple(summarise(_numbered(tracker.run(timed), numbering), tracker))
     return Survey(shots, tuple(numbering.persons))
 
 
@@ -71,6 +72,13 @@ def _counted(frames: Iterable[Frame], total: int | None, on_progress: OnProgress
     for done, frame in enumerate(frames, 1):
         on_progress(done, total)
         yield frame
+
+
+def _since_the_files_first(frames: Iterable[Frame], video: VideoInfo) -> Iterator[Frame]:
+    """Times as ``--start`` and ``--end`` have them, whatever part is read."""
+    first = round(video.start / video.time_base)
+    for frame in frames:
+        yield replace(frame, first_pts=first)
 
 
 def _numbered(tracked: Iterable[TrackedFrame], numbering: Numbering) -> Iterator[TrackedFrame]:

@@ -162,11 +162,11 @@ class _Cutter:
     def _on_grid(self, tracker: Tracker, frames: Iterator[Any]) -> Iterator[_Look | None]:
         origin = sound_origin(self._path)
         chosen = select(tracker.run(frames), parse_face_choice("largest"), tracker)
-        for item in on_grid((item.frame.time - origin, item) for item in chosen):
+        for item in on_grid((item.frame.file_time - origin, item) for item in chosen):
             if self._count == 0:
-                self._start = item.frame.time - origin
+                self._start = item.frame.file_time - origin
             self._count += 1
-            yield self._look(item, item.frame.time - origin)
+            yield self._look(item, item.frame.file_time - origin)
 
     def _look(self, item: TrackedFrame, time: Fraction) -> _Look | None:
         face = next((face for face in item.faces if face.state is FaceState.OK), None)
