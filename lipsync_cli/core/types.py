@@ -46,7 +46,10 @@ class ColorInfo:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """One video stream as the container declares it. Sizes are in storage pixels."""
+    """One video stream as the container declares it. Sizes are in storage pixels.
+
+    ``measured``: seconds from the first frame to the end of the last, where ``probe`` was asked to read all packets.
+    """
 
     index: int
     codec: str
@@ -64,6 +67,7 @@ class VideoInfo:
     color: ColorInfo = field(default_factory=ColorInfo)
     bit_rate: int | None = None
     is_still: bool = False
+    measured: Fraction | None = None
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -95,7 +99,11 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """One audio stream as the container declares it."""
+    """One audio stream as the container declares it.
+
+    ``measured``: seconds from the file's second 0 to the stream's end, where ``probe`` was asked to read all packets
+    and they have times.
+    """
 
     index: int
     codec: str
@@ -105,20 +113,45 @@ class AudioInfo:
     start: Fraction
     duration: Fraction | None = None
     bit_rate: int | None = None
+    measured: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStream:
+    """A stream beside the best picture and the sound; ``kind`` is video, subtitle, attachment, data …"""
+
+    index: int
+    kind: str
+    codec: str = ""
+    is_cover: bool = False
+
+    def __str__(self) -> str:
+        """``subtitle (mov_text)``."""
+        kind = "cover art" if self.is_cover else self.kind
+        return f"{kind} ({self.codec})" if self.codec else kind
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What ``probe`` found in a file. ``video`` is the best video stream, cover art excluded."""
+    """What ``probe`` found in a file. ``video`` is the best video stream, cover art excluded.
+
+    ``start`` is the earliest time stamp in seconds; encoder priming makes it negative.
+    """
 
     path: Path
     container: str
     duration: Fraction | None
     video: VideoInfo | None
     audio: tuple[AudioInfo, ...]
-    other_streams: tuple[str, ...] = ()
+    other_streams: tuple[OtherStream, ...] = ()
     chapters: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
+    start: Fraction = Fraction(0)
+
+    @property
+    def second_zero(self) -> Fraction:
+        """The time stamp, in seconds, at which players begin: priming lies before it."""
+        return max(self.start, Fraction(0))
 
 
 class RgbView(Protocol):

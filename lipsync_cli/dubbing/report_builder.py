@@ -1,60 +1,61 @@
-"""The report of a dub, put together from the job, the clock and the tally."""
+"""The report of a dub, put together from the plan, the clock and the statistics."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 from lipsync_cli import __version__
 from lipsync_cli.core.types import MediaInfo
-from lipsync_cli.dubbing.latency import latency_ledger
-from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
+from lipsync_cli.dubbing.latency import latency_entries
+from lipsync_cli.dubbing.model import LoadedModel
+from lipsync_cli.dubbing.plan import DubPlan
+from lipsync_cli.dubbing.profiling import StageClock, peak_rss_mb
+from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry
 from lipsync_cli.dubbing.statistics import FrameStatistics
-from lipsync_cli.engines.protocol import Generator
-
-if TYPE_CHECKING:
-    from lipsync_cli.dubbing.plan import Job
+from lipsync_cli.engines.mini.adapter import Adapter
+from lipsync_cli.media.probe import probe
 
 
 def make_report(
-    job: Job, generator: Generator[Any], clock: StageClock, tally: FrameStatistics, *, warnings: tuple[str, ...]
+    plan: DubPlan, model: LoadedModel, clock: StageClock, tally: FrameStatistics, *, warnings: tuple[str, ...]
 ) -> DubReport:
     """Everything ``lipsync dub --report`` tells."""
-    settings, wall = job.request.settings, clock.elapsed
+    settings, spec, card, wall = plan.settings, model.generator.spec, model.card, clock.elapsed
     return DubReport(
         tool=f"lipsync {__version__}",
-        preset=job.request.preset,
-        model=ModelEntry(job.card.name, job.card.version, job.card.sha256),
-        video=file_entry(job.video),
-        audio=file_entry(job.audio),
-        output=_output_entry(job, tally),
+        preset=plan.request.preset,
+        model=ModelEntry(card.name, card.version, card.sha256),
+        video=file_entry(plan.video),
+        audio=file_entry(plan.audio),
+        output=_output_entry(plan, tally),
         frames_in=tally.frames,
         frames_out=tally.frames,
         frames_dubbed=tally.dubbed,
         wall_s=wall,
         realtime_factor=tally.end / wall if wall > 0 else None,
         first_frame_s=clock.marked("first frame"),
-        device=job.device,
-        dtype=generator.spec.details.get("dtype", settings.dtype),
+        device=model.device,
+        dtype=spec.details.get("dtype", settings.dtype),
         seed=settings.seed,
-        threads=generator.spec.details.get("threads", settings.threads),
-        adapter=_adapter_entry(job),
+        threads=spec.details.get("threads", settings.threads),
+        adapter=_adapter_entry(plan.picture.adapter),
         passed_through=tally.passed_through(),
         spans=tuple(tally.spans),
         tracks=tally.tracks(),
         stages=clock.entries(tally.end),
-        ledger=latency_ledger(settings, generator, job.stream.rate),
+        latency=latency_entries(settings, spec, plan.stream.rate),
         peak_rss_mb=peak_rss_mb(),
         settings=settings.model_dump(mode="json"),
-        provenance=job.request.provenance,
-        warnings=warnings + _length_notes(job, tally),
+        provenance=plan.request.provenance,
+        warnings=warnings + _length_notes(plan, tally),
     )
 
 
-def _adapter_entry(job: Job) -> AdapterEntry | None:
-    if job.adapter is None:
+def _adapter_entry(adapter: Adapter | None) -> AdapterEntry | None:
+    if adapter is None:
         return None
-    info = job.adapter.info
-    return AdapterEntry(str(job.adapter.path), job.adapter.sha256, info.source, info.frames, info.steps)
+    info = adapter.info
+    return AdapterEntry(str(adapter.path), adapter.sha256, info.source, info.frames, info.steps)
 
 
 def file_entry(info: MediaInfo) -> FileEntry:
@@ -75,42 +76,27 @@ def file_entry(info: MediaInfo) -> FileEntry:
     )
 
 
-def _output_entry(job: Job, tally: FrameStatistics) -> FileEntry:
-    from lipsync_cli.media.probe import probe
-
-    target = job.request.output
+def _output_entry(plan: DubPlan, tally: FrameStatistics) -> FileEntry:
+    """The output, read again to see what it became; nothing can be read of what went to stdout."""
+    target = plan.request.output
     if target is None:
         return FileEntry(path="-", duration_s=tally.end, frames=tally.frames)
-    entry = file_entry(probe(target))
-    return FileEntry(
-        path=entry.path,
-        container=entry.container,
-        duration_s=entry.duration_s,
-        codec=entry.codec,
-        width=entry.width,
-        height=entry.height,
-        rate=entry.rate,
-        frames=tally.frames,
-        audio_codec=entry.audio_codec,
-        sample_rate=entry.sample_rate,
-        channels=entry.channels,
-        bytes=target.stat().st_size,
-    )
+    return replace(file_entry(probe(target)), frames=tally.frames, bytes=target.stat().st_size)
 
 
-def _length_notes(job: Job, tally: FrameStatistics) -> tuple[str, ...]:
+def _length_notes(plan: DubPlan, tally: FrameStatistics) -> tuple[str, ...]:
     """What was done about unequal lengths, in sentences."""
-    plan, said = job.length, []
-    if plan.extend_picture:
-        said.append(
-            f"The dub is longer than the picture, which was extended to {float(plan.duration):.2f} s by bouncing."
+    length, notes = plan.length, []
+    if length.extend_picture:
+        notes.append(
+            f"The dub is longer than the picture, which was extended to {float(length.duration):.2f} s by bouncing."
         )
-    if plan.cut_picture:
-        said.append(f"The picture was cut to {float(plan.duration):.2f} s.")
-    if plan.cut_audio:
-        said.append(f"{float(plan.cut_audio):.2f} s were cut from the end of the dub.")
-    elif plan.pad_audio > 1 / job.stream.rate:
-        said.append(f"The dub ends {float(plan.pad_audio):.2f} s before the picture, which goes on in silence.")
+    if length.cut_picture:
+        notes.append(f"The picture was cut to {float(length.duration):.2f} s.")
+    if length.cut_audio:
+        notes.append(f"{float(length.cut_audio):.2f} s were cut from the end of the dub.")
+    elif length.pad_audio > 1 / plan.stream.rate:
+        notes.append(f"The dub ends {float(length.pad_audio):.2f} s before the picture, which goes on in silence.")
     if tally.spans_dropped:
-        said.append(f"Only the first {len(tally.spans)} spans are listed.")
-    return tuple(said)
+        notes.append(f"Only the first {len(tally.spans)} spans are listed.")
+    return tuple(notes)

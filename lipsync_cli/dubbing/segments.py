@@ -27,7 +27,7 @@ from lipsync_cli.dubbing.chunk_grid import (
     frames_to_begin,
     lag_frames,
 )
-from lipsync_cli.dubbing.report import StageClock
+from lipsync_cli.dubbing.profiling import StageClock
 from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
 
 MAX_GAP_S = Fraction(1, 2)

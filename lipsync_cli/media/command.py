@@ -33,7 +33,7 @@ class MuxCommand:
     encoding: VideoEncoding
     time_base: Fraction
     dub: TrackPlan | None = None
-    kept: TrackPlan | None = None
+    source: TrackPlan | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     language: str | None = None
     live: bool = False
@@ -47,7 +47,7 @@ class MuxCommand:
         """The argument list."""
         streams = [graph.input("pipe:0", **self._pipe_options())["v:0"]]
         # Different options keep an input that is used twice two inputs, so that each has a number of its own.
-        for number, plan in enumerate(plan for plan in (self.dub, self.kept) if plan is not None):
+        for number, plan in enumerate(plan for plan in (self.dub, self.source) if plan is not None):
             options = {**plan.before, "thread_queue_size": str(64 + number)}
             source = graph.input(f"file:{plan.path.absolute()}", **options)
             streams += [source[selector] for selector in plan.selectors]
@@ -80,7 +80,7 @@ class MuxCommand:
             **self._muxer_options(),
             **self.encoding.arguments,
         }
-        for plan in (self.dub, self.kept):
+        for plan in (self.dub, self.source):
             options |= plan.output if plan is not None else {}
         return options
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from lipsync_cli.cli.app import app
 from lipsync_cli.cli.inspect.media_text import media_document, media_lines
 from lipsync_cli.core.contact_sheets import save_png
-from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
+from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, OtherStream, VideoInfo
 from lipsync_cli.synthetic import draw_head
 from tests.helpers.synthetic import run_ffmpeg
 
@@ -94,7 +94,9 @@ def test_oddities_are_told() -> None:
         rotation=90, sample_aspect_ratio=Fraction(16, 11), color=ColorInfo("bt2020", True, tag_transfer="smpte2084"),
     )  # fmt: skip
     audio = AudioInfo(1, "aac", 48_000, 2, "stereo", Fraction(0), Fraction(61))
-    info = MediaInfo(Path("a.mov"), "mov", Fraction(61), video, (audio,), ("subtitle (mov_text)",), chapters=3)
+    info = MediaInfo(
+        Path("a.mov"), "mov", Fraction(61), video, (audio,), (OtherStream(2, "subtitle", "mov_text"),), chapters=3
+    )
     text = "\n".join(media_lines(info))
     for words in ("29.97 fps", "turned 90°", "pixels 16:11", "shown as 576×1047", "bt2020 (not tagged), full range",
                   "smpte2084", "48000 Hz, stereo, 1:01.000", "also: subtitle", "chapters: 3"):  # fmt: skip

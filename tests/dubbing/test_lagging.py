@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.core.types import GeneratedCrop, TrackedFrame
-from lipsync_cli.dubbing.report import StageClock
+from lipsync_cli.dubbing.profiling import StageClock
 from lipsync_cli.dubbing.segments import dub_segments, hold_frames
 from lipsync_cli.engines.protocol import Lagging
 from tests.dubbing.test_segments import RATE, SIZE, Recorder, cut, make_face, make_frame, options, run, speech

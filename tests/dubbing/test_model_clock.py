@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.types import Frame, GeneratedCrop, ModelSpec, TrackedFrame
 from lipsync_cli.dubbing.chunk_grid import chunk_end, frames_per_chunk, frames_to_begin
-from lipsync_cli.dubbing.report import StageClock
+from lipsync_cli.dubbing.profiling import StageClock
 from lipsync_cli.dubbing.segments import dub_segments, hold_frames
 from tests.dubbing.test_segments import Recorder, cut, make_face, options, speech
 

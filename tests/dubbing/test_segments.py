@@ -25,7 +25,7 @@ from lipsync_cli.core.types import (
     TrackedFrame,
 )
 from lipsync_cli.dubbing.chunk_grid import MIN_SEGMENT_FRAMES
-from lipsync_cli.dubbing.report import StageClock
+from lipsync_cli.dubbing.profiling import StageClock
 from lipsync_cli.dubbing.segments import SegmentOptions, dub_segments, hold_frames
 from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.passthrough import Passthrough

@@ -74,7 +74,7 @@ def test_older_versions_get_their_own_words():
 def test_streams_and_metadata_are_numbered_as_mapped():
     both = {
         "dub": TrackPlan(Path("/a/same file.mp4"), {}, ("1",), {"c:a:0": "copy"}),
-        "kept": TrackPlan(Path("/a/same file.mp4"), {}, ("1", "2"), {"c:a:1": "copy", "map_chapters": "2"}),
+        "source": TrackPlan(Path("/a/same file.mp4"), {}, ("1", "2"), {"c:a:1": "copy", "map_chapters": "2"}),
     }
     command = words(**both, metadata={"comment": "a=b 'c'"}, language="deu")
     inputs = [command[i + 1] for i, word in enumerate(command) if word == "-i"]

@@ -11,6 +11,7 @@ import pytest
 LIVE = """
 import sys
 from fractions import Fraction
+from lipsync_cli.media.containers import BY_NAME
 from lipsync_cli.media.encode import EncodeOptions
 from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.probe import probe
@@ -18,9 +19,9 @@ from lipsync_cli.media.tracks import DubTrack
 from lipsync_cli.media.video import open_frames
 info = probe(sys.argv[1])
 options = EncodeOptions(preset="ultrafast", low_latency=True)
-dub = DubTrack(sys.argv[4]) if len(sys.argv) > 4 else None
+dub = DubTrack(probe(sys.argv[4])) if len(sys.argv) > 4 else None
 with open_frames(info, bounce_until=Fraction(sys.argv[3])) as frames:
-    with FrameSink("-", info, options=options, container=sys.argv[2]) as sink:
+    with FrameSink("-", info, options=options, container=BY_NAME[sys.argv[2]]) as sink:
         for frame in frames:
             sink.write(frame)
 print(sink.frames_written, sink.reader_left, file=sys.stderr)

@@ -86,7 +86,7 @@ def test_any_name_is_only_a_name(clips, tones, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     dub = tmp_path / f"dub {name}.wav"
     shutil.copy(tones / "s16.wav", dub)
-    write(clips / "one.mp4", Path(name), options=QUICK, dub=DubTrack(dub))
+    write(clips / "one.mp4", Path(name), options=QUICK, dub=DubTrack(probe(dub)))
     assert probe(tmp_path / name).video.frames == 1
 
 
@@ -113,7 +113,7 @@ def test_a_killed_ffmpeg_is_an_error_and_no_hang(each_ffmpeg, clips, tones, tmp_
     with (
         pytest.raises(OutputError, match="killed"),
         open_frames(info, bounce_until=Fraction(100)) as frames,
-        FrameSink(tmp_path / "out.mp4", info, options=QUICK, dub=DubTrack(tones / "s16.wav")) as sink,
+        FrameSink(tmp_path / "out.mp4", info, options=QUICK, dub=DubTrack(probe(tones / "s16.wav"))) as sink,
     ):
         for frame in frames:
             if frame.index == 30:

@@ -65,7 +65,7 @@ def test_cover_art_is_not_video(clips, tones, tmp_path):
     )  # fmt: skip
     info = probe(song)
     assert info.video is None
-    assert info.other_streams == ("cover art (png)",)
+    assert [str(stream) for stream in info.other_streams] == ["cover art (png)"]
     with pytest.raises(InputError, match=r"no video stream, only audio \(aac\)"):
         require_video(info)
 

@@ -14,7 +14,6 @@ from lipsync_cli.core.timeline import bounce_index
 from lipsync_cli.core.types import ColorInfo
 from lipsync_cli.media import ping_pong as bounce
 from lipsync_cli.media.color import RgbConverter
-from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.pixels import doubled_chroma, nearest_supported, packed_rgb
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
@@ -185,8 +184,9 @@ def test_a_picture_that_changes_its_size_is_refused(tmp_path):
 
 def test_measured_durations_include_the_last_frame(clips):
     for name, length in {"plain.mp4": Fraction(4, 5), "opengop.ts": Fraction(4), "bare.h264": Fraction(4, 5)}.items():
-        info = probe(clips / name)
-        assert measure_video(info.path, info.video) == length
+        assert probe(clips / name, measure="video").video.measured == length
+        assert probe(clips / name).video.measured is None
+    assert probe(clips / "still.png", measure="video").video.measured == 0
 
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])

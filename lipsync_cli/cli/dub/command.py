@@ -15,11 +15,10 @@ from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.media.containers import container_for
-from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
 
 if TYPE_CHECKING:
+    from lipsync_cli.dubbing.plan import DubPlan
     from lipsync_cli.dubbing.report import DubReport
 
 app = typer.Typer(add_completion=False)
@@ -64,11 +63,11 @@ def dub(
     """
     request = _request(locals())
     if explain:
-        show_plan(request, as_json=as_json)
+        show_plan(_plan(request, check_place=False), as_json=as_json)
         return
     for path in filter(None, (report, sheet)):
         check_folder(path)
-    result = _run(request, False if quiet else show_progress)
+    result = _run(_plan(request), False if quiet else show_progress)
     if report is not None:
         _write_report(result, report)
     if not quiet:
@@ -85,7 +84,8 @@ def _request(given: dict[str, Any]) -> DubRequest:
     check_input(video, "a video or a picture")
     check_input(audio, "a file with sound")
     output = resolve_output(video, given["output"])
-    container = _check_target(output, given)
+    if output is None and given["as_json"] and not given["explain"]:
+        raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
     return DubRequest(
         video=video,
         audio=audio,
@@ -95,36 +95,24 @@ def _request(given: dict[str, Any]) -> DubRequest:
         provenance=provenance,
         overwrite=given["overwrite"],
         keep=given["keep"],
-        container=container,
+        container=given["container"],
         start=o.parse_time(given["start"]),
         end=o.parse_time(given["end"]),
         sheet=given["sheet"],
     )
 
 
-def _check_target(output: Path | None, given: dict[str, Any]) -> str:
-    """The container to write, once it is sure that it can go to ``output``."""
-    target, name = output or STDOUT, given["container"]
-    if given["explain"]:
-        return container_for(target, name).name
-    if output is None and given["as_json"]:
-        raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
-    inputs = (given["video"], given["audio"])
-    return check_output(target, inputs, overwrite=given["overwrite"], container=name).name
+def _plan(request: DubRequest, *, check_place: bool = True) -> DubPlan:
+    from lipsync_cli.dubbing.plan import plan
+
+    return plan(request, check_place=check_place)
 
 
-def _run(request: DubRequest, show_progress: bool | None) -> DubReport:
+def _run(plan: DubPlan, show_progress: bool | None) -> DubReport:
     from lipsync_cli.dubbing import pipeline
 
-    with progress(show_progress, _rate(request.video)) as on_progress:
-        report: DubReport = pipeline.dub(request, on_progress)
-    return report
-
-
-def _rate(video: Path) -> float:
-    from lipsync_cli.media.probe import probe, require_video
-
-    return float(require_video(probe(video)).rate)
+    with progress(show_progress, float(plan.stream.rate)) as on_progress:
+        return pipeline.dub(plan, on_progress=on_progress)
 
 
 def _write_report(report: DubReport, path: Path) -> None:

@@ -17,7 +17,7 @@ def media_document(info: MediaInfo) -> dict[str, Any]:
         "duration_s": _seconds(info.duration),
         "video": _video_document(info.video) if info.video else None,
         "audio": [_audio_document(audio) for audio in info.audio],
-        "other_streams": list(info.other_streams),
+        "other_streams": [str(stream) for stream in info.other_streams],
         "chapters": info.chapters,
         "metadata": info.metadata,
     }

@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 from lipsync_cli import __version__, hub
 from lipsync_cli.core.errors import InputError, NoFaceError, OutputError
 from lipsync_cli.dubbing import pipeline
+from lipsync_cli.dubbing.plan import plan as plan_dub
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.engines.mini.adapter import read_adapter
@@ -254,7 +255,7 @@ def _dub(item: Item, plan: SuitePlan, output: Path) -> dict[str, Any]:
     request = DubRequest(
         item.clip.video, item.sound, output, settings, preset=plan.preset, overwrite=True, end=plan.seconds
     )
-    report = pipeline.dub(request).to_json()
+    report = pipeline.dub(plan_dub(request)).to_json()
     _write_json(beside, {"key": key, "report": report})
     return report
 

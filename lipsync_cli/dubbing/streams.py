@@ -1,0 +1,50 @@
+"""The ends of a dub's path: the frames and the sound that it reads, and the sink that it writes to."""
+
+from __future__ import annotations
+
+from lipsync_cli import __version__
+from lipsync_cli.dubbing.plan import DubPlan
+from lipsync_cli.media.audio import SpeechSource, open_speech
+from lipsync_cli.media.mux import FrameSink
+from lipsync_cli.media.tracks import DubTrack, SourceTracks
+from lipsync_cli.media.video import FrameSource, open_frames
+
+
+def open_source(plan: DubPlan) -> FrameSource:
+    """The frames that are dubbed, in order, the picture extended where the dub is longer."""
+    return open_frames(
+        plan.video,
+        start=plan.request.start,
+        end=plan.request.end,
+        still_duration=plan.length.duration if plan.stream.is_still else None,
+        bounce_until=plan.length.duration if plan.length.extend_picture else None,
+        lazy_rgb=True,
+    )
+
+
+def open_sound(plan: DubPlan) -> SpeechSource:
+    """The sound as the model hears it."""
+    return open_speech(plan.audio, start=plan.request.start, end=plan.request.end)
+
+
+def open_sink(plan: DubPlan) -> FrameSink:
+    """Where frames and sound go."""
+    request, length = plan.request, plan.length
+    cut = length.duration if length.cut_audio or request.end is not None else None
+    return FrameSink(
+        plan.target,
+        plan.video,
+        dub=DubTrack(plan.audio, start=plan.start, duration=cut),
+        source=SourceTracks(plan.video, start=plan.start, duration=length.duration) if request.keep else None,
+        options=plan.encoding,
+        tags=_tags(plan) | request.tags,
+        container=plan.container,
+    )
+
+
+def _tags(plan: DubPlan) -> dict[str, str]:
+    """What the result says of how it was made."""
+    card, adapter = plan.picture.card, plan.picture.adapter
+    model = f"{card.name} {card.version} {card.sha256[:12]}".strip()
+    tags = {"lipsync": __version__, "lipsync_model": model, "lipsync_preset": plan.request.preset}
+    return tags if adapter is None else tags | {"lipsync_adapter": adapter.fingerprint}
