@@ -17,7 +17,7 @@ from lipsync_cli.media.probe import probe
 
 
 def make_report(
-    plan: DubPlan, model: LoadedModel, clock: StageClock, tally: FrameStatistics, *, warnings: tuple[str, ...]
+    plan: DubPlan, model: LoadedModel, clock: StageClock, statistics: FrameStatistics, *, warnings: tuple[str, ...]
 ) -> DubReport:
     """Everything ``lipsync dub --report`` tells."""
     settings, spec, card, wall = plan.settings, model.generator.spec, model.card, clock.elapsed
@@ -27,27 +27,27 @@ def make_report(
         model=ModelEntry(card.name, card.version, card.sha256),
         video=file_entry(plan.video),
         audio=file_entry(plan.audio),
-        output=_output_entry(plan, tally),
-        frames_in=tally.frames,
-        frames_out=tally.frames,
-        frames_dubbed=tally.dubbed,
+        output=_output_entry(plan, statistics),
+        frames_in=statistics.frames,
+        frames_out=statistics.frames,
+        frames_dubbed=statistics.dubbed,
         wall_s=wall,
-        realtime_factor=tally.end / wall if wall > 0 else None,
+        realtime_factor=statistics.end / wall if wall > 0 else None,
         first_frame_s=clock.marked("first frame"),
         device=model.device,
         dtype=spec.details.get("dtype", settings.dtype),
         seed=settings.seed,
         threads=spec.details.get("threads", settings.threads),
         adapter=_adapter_entry(plan.picture.adapter),
-        passed_through=tally.passed_through(),
-        spans=tuple(tally.spans),
-        tracks=tally.tracks(),
-        stages=clock.entries(tally.end),
+        passed_through=statistics.passed_through(),
+        spans=tuple(statistics.spans),
+        tracks=statistics.tracks(),
+        stages=clock.entries(statistics.end),
         latency=latency_entries(settings, spec, plan.stream.rate),
         peak_rss_mb=peak_rss_mb(),
         settings=settings.model_dump(mode="json"),
         provenance=plan.request.provenance,
-        warnings=warnings + _length_notes(plan, tally),
+        warnings=warnings + _length_notes(plan, statistics),
     )
 
 
@@ -76,15 +76,15 @@ def file_entry(info: MediaInfo) -> FileEntry:
     )
 
 
-def _output_entry(plan: DubPlan, tally: FrameStatistics) -> FileEntry:
+def _output_entry(plan: DubPlan, statistics: FrameStatistics) -> FileEntry:
     """The output, read again to see what it became; nothing can be read of what went to stdout."""
     target = plan.request.output
     if target is None:
-        return FileEntry(path="-", duration_s=tally.end, frames=tally.frames)
-    return replace(file_entry(probe(target)), frames=tally.frames, bytes=target.stat().st_size)
+        return FileEntry(path="-", duration_s=statistics.end, frames=statistics.frames)
+    return replace(file_entry(probe(target)), frames=statistics.frames, bytes=target.stat().st_size)
 
 
-def _length_notes(plan: DubPlan, tally: FrameStatistics) -> tuple[str, ...]:
+def _length_notes(plan: DubPlan, statistics: FrameStatistics) -> tuple[str, ...]:
     """What was done about unequal lengths, in sentences."""
     length, notes = plan.length, []
     if length.extend_picture:
@@ -97,6 +97,6 @@ def _length_notes(plan: DubPlan, tally: FrameStatistics) -> tuple[str, ...]:
         notes.append(f"{float(length.cut_audio):.2f} s were cut from the end of the dub.")
     elif length.pad_audio > 1 / plan.stream.rate:
         notes.append(f"The dub ends {float(length.pad_audio):.2f} s before the picture, which goes on in silence.")
-    if tally.spans_dropped:
-        notes.append(f"Only the first {len(tally.spans)} spans are listed.")
+    if statistics.spans_dropped:
+        notes.append(f"Only the first {len(statistics.spans)} spans are listed.")
     return tuple(notes)

@@ -26,7 +26,8 @@ from lipsync_cli.core.types import (
 )
 from lipsync_cli.dubbing.chunk_grid import MIN_SEGMENT_FRAMES
 from lipsync_cli.dubbing.profiling import StageClock
-from lipsync_cli.dubbing.segments import SegmentOptions, dub_segments, hold_frames
+from lipsync_cli.dubbing.segment_dubber import SegmentDubber
+from lipsync_cli.dubbing.segments import SegmentOptions, hold_frames
 from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.passthrough import Passthrough
 
@@ -88,6 +89,12 @@ def cut(frame: Frame, face: Face) -> Crop:
     return Crop(np.zeros((SIZE, SIZE, 3), np.uint8), Alignment(np.eye(2, 3), SIZE), np.zeros((68, 2)))
 
 
+def dubber(generator=None, opts=None, track_speech=None, blend=lambda frame, patches: frame) -> SegmentDubber:
+    return SegmentDubber(
+        generator or Recorder(), track_speech or speech(), cut, blend, opts or options(), StageClock()
+    )
+
+
 def run(patterns, generator=None, opts=None, track_speech=None, shots=None, stamps=None, **threads):
     """Dub frames whose faces ``patterns`` lists (sets of track ids); gives each frame's index and patch weights."""
     out = []
@@ -102,28 +109,21 @@ def run(patterns, generator=None, opts=None, track_speech=None, shots=None, stam
         )
         for i, tracks in enumerate(patterns)
     )
-    tally = FrameStatistics()
-    frames = dub_segments(
-        tracked,
-        generator or Recorder(),
-        track_speech or speech(),
-        cut,
-        blend,
-        opts or options(),
-        clock=StageClock(),
-        observe=lambda slot: tally.add(slot, 1 / RATE),
-        **threads,
-    )
-    assert [frame.index for frame in frames] == list(range(len(patterns)))
-    return out, tally
+    statistics = FrameStatistics()
+    indices = []
+    for slot, frame in dubber(generator, opts, track_speech, blend).run(tracked, **threads):
+        statistics.add(slot, 1 / RATE)
+        indices.append(frame.index)
+    assert indices == list(range(len(patterns)))
+    return out, statistics
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sets(st.integers(0, 2), max_size=3), max_size=60), st.integers(1, 12), st.integers(0, 6))
 def test_every_frame_leaves_once_and_in_order(patterns, references, fade):
-    out, tally = run(patterns, opts=options(reference_frames=references, fade_frames=fade))
+    out, statistics = run(patterns, opts=options(reference_frames=references, fade_frames=fade))
     assert [index for index, _ in out] == list(range(len(patterns)))
-    assert tally.frames == len(patterns)
+    assert statistics.frames == len(patterns)
     assert all(0 < weight <= 1 for _, weights in out for weight in weights)
 
 
@@ -136,11 +136,11 @@ def test_chunks_are_as_declared_and_only_the_last_is_short():
 
 def test_a_gap_ends_a_segment_and_the_next_begins_afresh():
     generator = Recorder()
-    out, tally = run([{0}] * 10 + [set()] * 2 + [{0}] * 9, generator)
+    out, statistics = run([{0}] * 10 + [set()] * 2 + [{0}] * 9, generator)
     assert [sum(chunks) for chunks in generator.chunks] == [10, 9]
     assert generator.begun[1] == (6, Fraction(12) / RATE)
     assert out[10] == (10, []) and out[11] == (11, [])
-    assert tally.passed_through() == {"missing": 2}
+    assert statistics.passed_through() == {"missing": 2}
 
 
 def test_fades_at_both_ends():
@@ -161,38 +161,34 @@ def test_nothing_fades_at_a_shot_cut_but_within_the_shot():
 
 
 def test_a_brief_appearance_is_left_alone():
-    out, tally = run([set()] * 3 + [{0}] * (MIN_SEGMENT_FRAMES - 1) + [set()] * 3)
+    out, statistics = run([set()] * 3 + [{0}] * (MIN_SEGMENT_FRAMES - 1) + [set()] * 3)
     assert all(not weights for _, weights in out)
-    assert tally.passed_through() == {"missing": 6, "too-brief": MIN_SEGMENT_FRAMES - 1}
+    assert statistics.passed_through() == {"missing": 6, "too-brief": MIN_SEGMENT_FRAMES - 1}
 
 
 @given(st.lists(st.sets(st.integers(0, 1)), max_size=40), st.integers(1, 5), st.integers(1, 3))
 @settings(max_examples=15)
 def test_threads_change_nothing_but_the_time_it_takes(patterns, ahead, workers):
     plain, counted = run(patterns)
-    threaded, tally = run(patterns, ahead=ahead, workers=workers)
+    threaded, statistics = run(patterns, ahead=ahead, workers=workers)
     assert sorted(threaded) == plain
-    assert (tally.spans, tally.tracks()) == (counted.spans, counted.tracks())
+    assert (statistics.spans, statistics.tracks()) == (counted.spans, counted.tracks())
 
 
 def test_two_faces_are_dubbed_side_by_side():
-    out, tally = run([{0, 1}] * 12)
+    out, statistics = run([{0, 1}] * 12)
     assert all(len(weights) == 2 for _, weights in out)
-    assert [entry.dubbed for entry in tally.tracks()] == [12, 12]
+    assert [entry.dubbed for entry in statistics.tracks()] == [12, 12]
 
 
 def test_reasons_come_from_the_faces_state():
     states = [FaceState.PROFILE, FaceState.COVERED, FaceState.TOO_SMALL, FaceState.CUT_OFF, FaceState.NOT_CHOSEN]
     tracked = (TrackedFrame(make_frame(i), 0, (make_face(0, state),)) for i, state in enumerate(states))
-    tally = FrameStatistics()
-    list(
-        dub_segments(
-            tracked, Recorder(), speech(), cut, lambda f, p: f, options(), clock=StageClock(),
-            observe=lambda slot: tally.add(slot, 1 / RATE),
-        )
-    )  # fmt: skip
-    assert tally.passed_through() == {str(state): 1 for state in sorted(states)}
-    assert [span.reason for span in tally.spans] == [str(state) for state in states]
+    statistics = FrameStatistics()
+    for slot, _ in dubber().run(tracked):
+        statistics.add(slot, 1 / RATE)
+    assert statistics.passed_through() == {str(state): 1 for state in sorted(states)}
+    assert [span.reason for span in statistics.spans] == [str(state) for state in states]
 
 
 def test_a_long_gap_between_frames_ends_the_segment():
@@ -224,9 +220,9 @@ def test_the_generator_hears_of_silence_only_when_it_is_to_close(silence, expect
 
 
 def test_passthrough_gives_no_patch_but_counts_as_dubbed():
-    out, tally = run([{0}] * 12, Passthrough())
+    out, statistics = run([{0}] * 12, Passthrough())
     assert all(not weights for _, weights in out)
-    assert tally.dubbed == 12
+    assert statistics.dubbed == 12
 
 
 @pytest.mark.parametrize("ahead", [0, 3])
@@ -243,10 +239,7 @@ def test_no_more_frames_are_alive_than_declared(ahead):
             del frame
 
     generator, opts = Recorder(), options(reference_frames=10)
-    paths = dub_segments(
-        frames(), generator, speech(), cut, lambda f, p: f, opts, clock=StageClock(), ahead=ahead, workers=2
-    )
-    for _ in paths:
+    for _ in dubber(generator, opts).run(frames(), ahead=ahead, workers=2):
         gc.collect(0)
         most = max(most, len(alive))
     # One more is in the caller's hands and one in the source's; of those ahead one is about to be handed on.
