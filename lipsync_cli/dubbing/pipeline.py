@@ -8,14 +8,13 @@ the last are composed by the same GPU, or by the CPU where there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.concurrency import in_background
 from lipsync_cli.core.errors import NoFaceError
-from lipsync_cli.core.types import Frame
 from lipsync_cli.dubbing.contact_sheet import BeforeAfterSheet
 from lipsync_cli.dubbing.latency import latency_entries
 from lipsync_cli.dubbing.model import LoadedModel, load_model, require_same_model, resolve_device
@@ -62,7 +61,7 @@ def dub(
         sound = stack.enter_context(open_sound(plan))
         speech = SpeechTrack(iter(sound), keep_all=model.generator.spec.whole_audio)
         sink = stack.enter_context(open_sink(plan))
-        dubbed = stack.enter_context(closing(picture.run(_within(plan, decoded), model, speech, clock)))
+        dubbed = stack.enter_context(closing(picture.run(decoded, model, speech, clock)))
         for slot, frame in dubbed:
             statistics.add(slot, 1 / plan.stream.rate)
             if sheet is not None:
@@ -77,7 +76,7 @@ def dub(
             stack.pop_all().close()
     if sheet is not None and plan.request.sheet is not None:
         sheet.save(plan.request.sheet)
-    return make_report(plan, model, clock, statistics, warnings=(*source.warnings, *sink.warnings))
+    return make_report(plan, model, clock, statistics, source, sink)
 
 
 def explain(plan: DubPlan, model: LoadedModel | None = None) -> Explanation:
@@ -86,17 +85,9 @@ def explain(plan: DubPlan, model: LoadedModel | None = None) -> Explanation:
     return Explanation(latency_entries(plan.settings, spec, plan.stream.rate))
 
 
-def _within(plan: DubPlan, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Frames until the planned duration, for the policies that cut the picture."""
-    for frame in frames:
-        if plan.length.cut_picture and frame.time >= plan.length.duration:
-            return
-        yield frame
-
-
 def _require_dubbed(plan: DubPlan, statistics: FrameStatistics) -> None:
-    """NoFaceError when nothing was dubbed at all."""
-    if statistics.dubbed:
+    """NoFaceError when no face was there to dub; one that the model left as it was is no error."""
+    if statistics.dubbed or statistics.unchanged:
         return
     name, frames = plan.request.video.name, statistics.frames
     left_alone = ", ".join(f"{count} {reason}" for reason, count in statistics.passed_through().items())

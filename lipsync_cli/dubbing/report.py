@@ -85,7 +85,11 @@ class AdapterEntry:
 
 @dataclass(frozen=True, slots=True)
 class DubReport:
-    """The result of one dub. Seconds are floats here and nowhere else."""
+    """The result of one dub. Seconds are floats here and nowhere else.
+
+    ``frames_in`` were delivered by the source, ``frames_out`` written by the sink; ``frames_dubbed`` are those in
+    which a mouth was changed, and ``passed_through`` counts the others by reason.
+    """
 
     tool: str
     preset: str

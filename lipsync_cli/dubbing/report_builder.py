@@ -13,13 +13,20 @@ from lipsync_cli.dubbing.profiling import StageClock, peak_rss_mb
 from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry
 from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.mini.adapter import Adapter
+from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.probe import probe
+from lipsync_cli.media.video import FrameSource
 
 
 def make_report(
-    plan: DubPlan, model: LoadedModel, clock: StageClock, statistics: FrameStatistics, *, warnings: tuple[str, ...]
+    plan: DubPlan,
+    model: LoadedModel,
+    clock: StageClock,
+    statistics: FrameStatistics,
+    source: FrameSource,
+    sink: FrameSink,
 ) -> DubReport:
-    """Everything ``lipsync dub --report`` tells."""
+    """Everything ``lipsync dub --report`` tells. Frames are counted where they come in and where they go out."""
     settings, spec, card, wall = plan.settings, model.generator.spec, model.card, clock.elapsed
     return DubReport(
         tool=f"lipsync {__version__}",
@@ -27,9 +34,9 @@ def make_report(
         model=ModelEntry(card.name, card.version, card.sha256),
         video=file_entry(plan.video),
         audio=file_entry(plan.audio),
-        output=_output_entry(plan, statistics),
-        frames_in=statistics.frames,
-        frames_out=statistics.frames,
+        output=_output_entry(plan, statistics, sink),
+        frames_in=source.delivered,
+        frames_out=sink.frames_written,
         frames_dubbed=statistics.dubbed,
         wall_s=wall,
         realtime_factor=statistics.end / wall if wall > 0 else None,
@@ -47,7 +54,12 @@ def make_report(
         peak_rss_mb=peak_rss_mb(),
         settings=settings.model_dump(mode="json"),
         provenance=plan.request.provenance,
-        warnings=warnings + _length_notes(plan, statistics),
+        warnings=(
+            *source.warnings,
+            *sink.warnings,
+            *_length_notes(plan),
+            *_frame_notes(statistics, source.delivered, sink),
+        ),
     )
 
 
@@ -76,15 +88,15 @@ def file_entry(info: MediaInfo) -> FileEntry:
     )
 
 
-def _output_entry(plan: DubPlan, statistics: FrameStatistics) -> FileEntry:
+def _output_entry(plan: DubPlan, statistics: FrameStatistics, sink: FrameSink) -> FileEntry:
     """The output, read again to see what it became; nothing can be read of what went to stdout."""
     target = plan.request.output
     if target is None:
-        return FileEntry(path="-", duration_s=statistics.end, frames=statistics.frames)
-    return replace(file_entry(probe(target)), frames=statistics.frames, bytes=target.stat().st_size)
+        return FileEntry(path="-", duration_s=statistics.end, frames=sink.frames_written)
+    return replace(file_entry(probe(target)), frames=sink.frames_written, bytes=target.stat().st_size)
 
 
-def _length_notes(plan: DubPlan, statistics: FrameStatistics) -> tuple[str, ...]:
+def _length_notes(plan: DubPlan) -> tuple[str, ...]:
     """What was done about unequal lengths, in sentences."""
     length, notes = plan.length, []
     if length.extend_picture:
@@ -97,6 +109,19 @@ def _length_notes(plan: DubPlan, statistics: FrameStatistics) -> tuple[str, ...]
         notes.append(f"{float(length.cut_audio):.2f} s were cut from the end of the dub.")
     elif length.pad_audio > 1 / plan.stream.rate:
         notes.append(f"The dub ends {float(length.pad_audio):.2f} s before the picture, which goes on in silence.")
+    return tuple(notes)
+
+
+def _frame_notes(statistics: FrameStatistics, delivered: int, sink: FrameSink) -> tuple[str, ...]:
+    """What is odd about the frames, in sentences."""
+    notes = []
+    if delivered != sink.frames_written and not sink.reader_left:
+        notes.append(
+            f"{delivered} frames were read and {sink.frames_written} written; "
+            "please report this with the output of lipsync doctor."
+        )
+    if not statistics.dubbed:
+        notes.append(f"No frame was changed: {statistics.unchanged} show a face to dub, and it was left as it was.")
     if statistics.spans_dropped:
         notes.append(f"Only the first {len(statistics.spans)} spans are listed.")
     return tuple(notes)

@@ -28,10 +28,17 @@ from lipsync_cli.dubbing.chunk_grid import (
 )
 from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
 
+DUBBED, UNCHANGED = "dubbed", "unchanged"
+"""What became of a frame with a face to dub: the model changed it, or left it as it was."""
+
 
 @dataclass(slots=True)
 class Slot:
-    """A frame in the queue: the patches it got, and how many it still waits for."""
+    """A frame in the queue: the patches it got, and how many it still waits for.
+
+    ``dubbed`` and ``unchanged`` are the tracks whose segments are done with it: those that changed it, and those to
+    which the model, or the setting ``silence``, gave nothing to show.
+    """
 
     frame: Frame
     shot: int
@@ -39,13 +46,16 @@ class Slot:
     patches: list[Patch] = field(default_factory=list)
     pending: int = 0
     dubbed: list[int] = field(default_factory=list)
+    unchanged: list[int] = field(default_factory=list)
     brief: bool = False
 
     @property
     def reason(self) -> str:
-        """``dubbed``, or why the frame passed through."""
+        """``dubbed`` where a mouth was changed, or why the frame passed through."""
         if self.dubbed:
-            return "dubbed"
+            return DUBBED
+        if self.unchanged:
+            return UNCHANGED
         if self.brief:
             return "too-brief"
         states = [face.state for face in self.faces]
@@ -227,8 +237,10 @@ class Segment:
             weight *= 1.0 - item.silence
         if item.drawing is not None and weight > 0:
             item.slot.patches.append(Patch(item.drawing, item.crop, weight))
+            item.slot.dubbed.append(self.track)
+        else:
+            item.slot.unchanged.append(self.track)
         item.slot.pending -= 1
-        item.slot.dubbed.append(self.track)
 
 
 def hold_frames(generator: Generator[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from lipsync_cli.dubbing.report import SpanEntry, TrackEntry
-from lipsync_cli.dubbing.segments import Slot
+from lipsync_cli.dubbing.segments import DUBBED, UNCHANGED, Slot
 
 MAX_SPANS = 1000
 
@@ -40,7 +40,7 @@ class FrameStatistics:
         start = float(slot.frame.time)
         self.end = start + float(duration)
         self.reasons[slot.reason] += 1
-        self._extend(start, slot.reason, slot.dubbed[0] if slot.dubbed else None)
+        self._extend(start, slot.reason, next(iter(slot.dubbed or slot.unchanged), None))
         for face in slot.faces:
             count = self._tracks.setdefault(face.track_id, _TrackCount(slot.shot, start, self.end))
             count.end, count.frames = self.end, count.frames + 1
@@ -64,11 +64,16 @@ class FrameStatistics:
     @property
     def dubbed(self) -> int:
         """Frames in which a mouth was replaced."""
-        return self.reasons["dubbed"]
+        return self.reasons[DUBBED]
+
+    @property
+    def unchanged(self) -> int:
+        """Frames with a face to dub that was left as it was."""
+        return self.reasons[UNCHANGED]
 
     def passed_through(self) -> dict[str, int]:
         """Frames left alone, by reason."""
-        return {reason: count for reason, count in sorted(self.reasons.items()) if reason != "dubbed"}
+        return {reason: count for reason, count in sorted(self.reasons.items()) if reason != DUBBED}
 
     def tracks(self) -> tuple[TrackEntry, ...]:
         """One entry per face and shot, in order of appearance."""

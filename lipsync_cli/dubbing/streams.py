@@ -11,13 +11,14 @@ from lipsync_cli.media.video import FrameSource, open_frames
 
 
 def open_source(plan: DubPlan) -> FrameSource:
-    """The frames that are dubbed, in order, the picture extended where the dub is longer."""
+    """The frames that are dubbed, in order, the picture extended or cut to the dub where that was asked for."""
     return open_frames(
         plan.video,
         start=plan.request.start,
         end=plan.request.end,
         still_duration=plan.length.duration if plan.stream.is_still else None,
         bounce_until=plan.length.duration if plan.length.extend_picture else None,
+        cut_at=plan.length.duration if plan.length.cut_picture else None,
         lazy_rgb=True,
     )
 

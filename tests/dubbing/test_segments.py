@@ -199,8 +199,9 @@ def test_a_long_gap_between_frames_ends_the_segment():
 
 def test_silence_keep_shows_the_source_while_nobody_speaks():
     silent = SpeechTrack(iter([AudioSpan(np.zeros((1, 16000), np.float32), 16000, 0)]))
-    out, _ = run([{0}] * 12, opts=options(silence="keep"), track_speech=silent)
+    out, statistics = run([{0}] * 12, opts=options(silence="keep"), track_speech=silent)
     assert all(not weights for _, weights in out)
+    assert (statistics.dubbed, statistics.unchanged) == (0, 12)
     out, _ = run([{0}] * 12, opts=options(silence="keep"))
     assert out[6][1] == [1]
 
@@ -219,10 +220,24 @@ def test_the_generator_hears_of_silence_only_when_it_is_to_close(silence, expect
     assert set(seen) == {expected}
 
 
-def test_passthrough_gives_no_patch_but_counts_as_dubbed():
-    out, statistics = run([{0}] * 12, Passthrough())
+def test_frame_that_the_model_left_alone_is_unchanged_and_not_dubbed():
+    out, statistics = run([{0}] * 12 + [set()], Passthrough())
     assert all(not weights for _, weights in out)
-    assert statistics.dubbed == 12
+    assert statistics.dubbed == 0
+    assert statistics.passed_through() == {"missing": 1, "unchanged": 12}
+    assert [entry.dubbed for entry in statistics.tracks()] == [0]
+    assert [(span.reason, span.track) for span in statistics.spans] == [("unchanged", 0), ("missing", None)]
+
+
+def test_frame_is_dubbed_where_one_of_its_faces_was_changed():
+    class OnlyFirst(Recorder):
+        def step(self, state, chunk):
+            drawings = super().step(state, chunk)
+            return drawings if state == 0 else [None] * len(drawings)
+
+    _, statistics = run([{0, 1}] * 12, OnlyFirst())
+    assert (statistics.dubbed, statistics.unchanged) == (12, 0)
+    assert [entry.dubbed for entry in statistics.tracks()] == [12, 0]
 
 
 @pytest.mark.parametrize("ahead", [0, 3])

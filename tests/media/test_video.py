@@ -125,6 +125,15 @@ def test_bouncing_a_part_stays_inside_it(clips):
     assert all(same(frame, whole[5 + bounce_index(i, 5)]) for i, frame in enumerate(part))
 
 
+def test_source_that_is_cut_delivers_what_lies_before_the_cut_and_counts_it(clips):
+    for name in ("plain.mp4", "opengop.ts"):
+        with open_frames(probe(clips / name), start=Fraction(1, 5), cut_at=Fraction(2, 5)) as source:
+            assert [frame.time for frame in source] == [Fraction(i, 25) for i in range(10)]
+        assert source.delivered == 10
+    with open_frames(probe(clips / "still.png"), still_duration=Fraction(1), cut_at=Fraction(1, 5)) as source:
+        assert (len(list(source)), source.delivered) == (5, 5)
+
+
 def test_reading_holds_no_frames(clips):
     seen, most = [], 0
     with open_frames(probe(clips / "opengop.ts"), bounce_until=Fraction(8)) as frames:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,7 @@ from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.plan import plan as plan_dub
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
+from lipsync_cli.dubbing.segments import DUBBED, UNCHANGED
 from lipsync_cli.engines.mini.adapter import read_adapter
 from lipsync_cli.evaluation.clip import (
     ClipScore,
@@ -261,13 +263,19 @@ def _dub(item: Item, plan: SuitePlan, output: Path) -> dict[str, Any]:
 
 
 def scored_frames(spans: Sequence[SpanEntry], rate: Fraction, references: int) -> Callable[[int], bool]:
-    """Whether a frame counts: dubbed, and later than the ``references`` frames its segment learned the face from."""
+    """Whether a frame counts: given to the model, later than the ``references`` frames it learned the face from."""
     parts = [
-        range(round(span.start_s * rate) + references, round(span.end_s * rate))
-        for span in spans
-        if span.reason == "dubbed"
+        range(round(first.start_s * rate) + references, round(last.end_s * rate)) for first, last in _segments(spans)
     ]
     return lambda index: any(index in part for part in parts)
+
+
+def _segments(spans: Sequence[SpanEntry]) -> Iterator[tuple[SpanEntry, SpanEntry]]:
+    """The first and the last span of each run that the model was given, whether or not it changed all of it."""
+    for (given, _), group in groupby(spans, lambda span: (span.reason in (DUBBED, UNCHANGED), span.track)):
+        run = list(group)
+        if given:
+            yield run[0], run[-1]
 
 
 def _frame_limit(video: Path, seconds: Fraction | None) -> int | None:

@@ -84,3 +84,9 @@ def test_references_and_untouched_frames_are_not_scored() -> None:
     spans = [SpanEntry(0.0, 2.0, "dubbed", 0), SpanEntry(2.0, 3.0, "missing"), SpanEntry(3.0, 5.0, "dubbed", 0)]
     counts = scored_frames(spans, Fraction(25), 25)
     assert [index for index in range(130) if counts(index)] == [*range(25, 50), *range(100, 125)]
+
+
+def test_scored_frames_of_a_segment_include_those_that_the_model_left_alone() -> None:
+    spans = [SpanEntry(0.0, 2.0, "dubbed", 0), SpanEntry(2.0, 3.0, "unchanged", 0), SpanEntry(3.0, 4.0, "dubbed", 0)]
+    counts = scored_frames(spans, Fraction(25), 25)
+    assert [index for index in range(130) if counts(index)] == [*range(25, 100)]
