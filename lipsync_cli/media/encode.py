@@ -72,6 +72,8 @@ def choose_encoding(ffmpeg: Ffmpeg, container: Container, info: VideoInfo, optio
     encoder = _encoder(ffmpeg, container, wanted, options)
     piped, pix_fmt, warnings = _formats(ffmpeg, encoder, info, delivered, wanted)
     arguments = {"c:v": encoder, **_codec_arguments(encoder, container, pix_fmt, info.rate, options)}
+    if encoder in container.codec_tags:
+        arguments["tag:v"] = container.codec_tags[encoder]
     if pix_fmt != piped:
         arguments |= _conversion(piped, pix_fmt)
     arguments |= color_arguments(info.color, pix_fmt)
@@ -186,10 +188,9 @@ def _codec_arguments(
         return {"preset": options.preset, **tuned, **quality, **live, **group, **frames}
     if encoder == "libx265":
         lossless = ":lossless=1" if options.lossless else ""
-        tag = {"tag:v": "hvc1"} if container.is_mp4_family else {}
         live = {"tune": "zerolatency"} if options.low_latency else {}
         params = {"x265-params": f"log-level=error{lossless}"}
-        return {"preset": options.preset, "crf": crf, **params, **tag, **live, **group}
+        return {"preset": options.preset, "crf": crf, **params, **live, **group}
     if encoder == "libvpx-vp9":
         quality = {"lossless": "1"} if options.lossless else {"crf": crf, "b:v": "0"}
         live = {"deadline": "realtime", "lag-in-frames": "0"} if options.low_latency else {"deadline": "good"}

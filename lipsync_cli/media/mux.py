@@ -20,10 +20,7 @@ from lipsync_cli.media.nut import NutWriter
 from lipsync_cli.media.output import STDOUT, PartialFile, check_tags
 from lipsync_cli.media.pixels import decoded_format, doubled_chroma
 from lipsync_cli.media.probe import require_video
-from lipsync_cli.media.rotation import write_rotation
 from lipsync_cli.media.tracks import DubTrack, SourceTracks, harmless_metadata, plan_dub, plan_source
-
-_CAN_ROTATE = ("mp4", "mov", "mkv", "webm")
 
 
 class ReaderLeft(Exception):
@@ -109,9 +106,8 @@ class FrameSink:
         return tuple(warnings)
 
     def _keeps_rotation(self) -> bool:
-        if self._container.name not in _CAN_ROTATE:
-            return False
-        return self._command.rotates or (self._container.is_mp4_family and not self._live)
+        container = self._container
+        return container.rotation and (self._command.rotates or (bool(container.write_rotation) and not self._live))
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -200,8 +196,8 @@ class FrameSink:
                 hint="Please report this with the output of lipsync doctor.",
             )
         if self._partial is not None:
-            if self._video.rotation and not self._command.rotates and self._container.is_mp4_family:
-                write_rotation(self._partial.path, self._video.rotation)
+            if self._video.rotation and not self._command.rotates and self._container.write_rotation:
+                self._container.write_rotation(self._partial.path, self._video.rotation)
             self._partial.commit()
 
     def _abort(self) -> None:
