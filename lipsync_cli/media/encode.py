@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import get_args
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, PixelFormat, pixel_format
@@ -12,11 +13,10 @@ from lipsync_cli.core.types import ColorInfo, VideoInfo
 from lipsync_cli.media.containers import Container
 from lipsync_cli.media.ffmpeg import Ffmpeg
 from lipsync_cli.media.pixels import decoded_format, without_j
+from lipsync_cli.settings import X264Preset
 
 Arguments = dict[str, str]
-PRESETS = (
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-)  # fmt: skip
+PRESETS: tuple[str, ...] = get_args(X264Preset)
 _DEFAULT_CRF = {"libx264": 16, "libx264rgb": 16, "libx265": 18, "libvpx-vp9": 24, "libsvtav1": 22}
 _NEEDS_EVEN = {"libx264", "libx265", "libsvtav1", "prores_ks"}
 # x264's superfast does without giving more bits to what later frames refer to. That saves it no time, and a dub, in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from fractions import Fraction
@@ -11,10 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
+from lipsync_cli.cli.dub import command
 from lipsync_cli.cli.paths import resolve_output
 from lipsync_cli.cli.progress import progress, remaining, speed
 from lipsync_cli.core.errors import InputError, NoFaceError, UsageError
 from lipsync_cli.dubbing.profiling import STAGES
+from lipsync_cli.settings import DubSettings, option_name
 from tests.helpers.fake_pipeline import FakePipeline
 
 
@@ -65,6 +68,22 @@ def test_options_reach_the_request(files: Path, pipeline: FakePipeline) -> None:
     assert (request.keep, request.overwrite, request.output) == (True, True, files / "x.mkv")
     assert request.provenance["seed"] == "--seed"
     assert request.provenance["max_yaw"] == "--set max_yaw"
+
+
+def test_every_option_that_is_a_setting_reaches_the_settings(files: Path, pipeline: FakePipeline) -> None:
+    """None is forgotten between the command's signature and the plan."""
+    given = {
+        "model": "passthrough", "face": "all", "silence": "keep", "length": "audio", "seed": 3, "device": "cpu",
+        "threads": 2, "parity": True, "detector": "dlib-mmod", "codec": "mpeg4", "crf": 20, "encoder_preset": "slow",
+    }  # fmt: skip
+    options = set(inspect.signature(command.dub).parameters) & set(DubSettings.model_fields)
+    assert options == {*given, "adapter"}
+    for name, value in given.items():
+        words = [option_name(name)] if value is True else [option_name(name), str(value)]
+        assert dub(files, "-y", *words).exit_code == 0, name
+        assert pipeline.plan is not None
+        assert getattr(pipeline.plan.settings, name) == value
+        assert pipeline.plan.request.provenance[name] == option_name(name)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,7 +15,7 @@ from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.settings import DubSettings, choose_preset, resolve_settings
+from lipsync_cli.settings import choose_preset, resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.plan import DubPlan
@@ -61,10 +61,47 @@ def dub(
     The result has the frames and times of VIDEO and the sound of AUDIO.
     Frames without a face that can be dubbed pass through untouched.
     """
-    request = _request(locals())
+    chosen_preset = choose_preset(preset)
+    settings, provenance = resolve_settings(
+        chosen_preset,
+        {
+            "model": model,
+            "adapter": adapter,
+            "face": face,
+            "silence": silence,
+            "length": length,
+            "seed": seed,
+            "device": device,
+            "threads": threads,
+            "parity": parity,
+            "detector": detector,
+            "codec": codec,
+            "crf": crf,
+            "encoder_preset": encoder_preset,
+        },
+        sets=o.parse_sets(sets or []),
+    )
+    check_input(video, "a video or a picture")
+    check_input(audio, "a file with sound")
+    request = DubRequest(
+        video=video,
+        audio=audio,
+        output=resolve_output(video, output),
+        settings=settings,
+        preset=chosen_preset,
+        provenance=provenance,
+        overwrite=overwrite,
+        keep=keep,
+        container=container,
+        start=o.parse_time(start),
+        end=o.parse_time(end),
+        sheet=sheet,
+    )
     if explain:
         show_plan(_plan(request, check_place=False), as_json=as_json)
         return
+    if as_json and request.output is None:
+        raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
     for path in filter(None, (report, sheet)):
         check_folder(path)
     result = _run(_plan(request), False if quiet else show_progress)
@@ -74,32 +111,6 @@ def dub(
         _show(result)
     if as_json:
         emit_json(result.to_json())
-
-
-def _request(given: dict[str, Any]) -> DubRequest:
-    """Everything that can be decided before work begins; ``given`` are the command's parameters by name."""
-    video, audio = given["video"], given["audio"]
-    overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    settings, provenance = resolve_settings(given["preset"], overrides, sets=o.parse_sets(given["sets"] or []))
-    check_input(video, "a video or a picture")
-    check_input(audio, "a file with sound")
-    output = resolve_output(video, given["output"])
-    if output is None and given["as_json"] and not given["explain"]:
-        raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
-    return DubRequest(
-        video=video,
-        audio=audio,
-        output=output,
-        settings=settings,
-        preset=choose_preset(given["preset"]),
-        provenance=provenance,
-        overwrite=given["overwrite"],
-        keep=given["keep"],
-        container=given["container"],
-        start=o.parse_time(given["start"]),
-        end=o.parse_time(given["end"]),
-        sheet=given["sheet"],
-    )
 
 
 def _plan(request: DubRequest, *, check_place: bool = True) -> DubPlan:
