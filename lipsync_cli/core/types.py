@@ -316,7 +316,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a generator needs and holds; the pipeline's buffers and the latency ledger follow from it.
+    """What a generator needs and holds; the pipeline's buffers and its latency follow from it.
 
     ``template`` names an AlignmentTemplate; ``first_chunk_frames`` and ``chunk_frames`` say how many crops a
     ``step`` takes; ``reference_frames`` are seen by ``begin``; audio is read from ``audio_before_s`` before the

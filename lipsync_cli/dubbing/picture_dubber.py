@@ -17,6 +17,7 @@ from lipsync_cli.dubbing.plan import PicturePlan
 from lipsync_cli.dubbing.profiling import StageClock
 from lipsync_cli.dubbing.segment_dubber import SegmentDubber
 from lipsync_cli.dubbing.segments import Slot
+from lipsync_cli.engines.threads import torch_threads
 from lipsync_cli.faces.alignment import TEMPLATES
 from lipsync_cli.faces.crop import cut_crop
 from lipsync_cli.faces.detection import create_detector
@@ -76,7 +77,7 @@ class PictureDubber:
         )
         # The choice reads what the tracker knows, so both run in one thread: the result must not depend on timing.
         chosen = select(clock.wrap("track", tracker.run(frames)), self._plan.face, tracker)
-        with in_background(chosen, TRACKED_AHEAD, name="track") as tracked:
+        with torch_threads(model.threads), in_background(chosen, TRACKED_AHEAD, name="track") as tracked:
             yield from dubber.run(tracked, ahead=SPOKEN_AHEAD, workers=max(1, min(MOST_COMPOSERS, cores() // 2)))
 
     def _tracker(self, device: str) -> Tracker:

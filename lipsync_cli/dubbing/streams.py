@@ -24,7 +24,7 @@ def open_source(plan: DubPlan) -> FrameSource:
 
 
 def open_sound(plan: DubPlan) -> SpeechSource:
-    """The sound as the model hears it."""
+    """The sound that the model gets."""
     return open_speech(plan.audio, start=plan.request.start, end=plan.request.end)
 
 

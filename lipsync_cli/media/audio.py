@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +83,7 @@ class SpeechSource:
 
     def _cut(self) -> Generator[AudioSpan, None, None]:
         position, delivered = 0, 0
-        for samples in self._resampled():
+        for samples in resampled_speech(self._mono()):
             skip = max(self._first - position, 0)
             stop = len(samples) if self._last is None else min(len(samples), self._last - position)
             position += len(samples)
@@ -103,20 +103,6 @@ class SpeechSource:
             f"The audio of {self._path.name} is empty: no sample of its {self._info.codec} stream can be decoded.",
             hint="Give a file with sound in it.",
         )
-
-    def _resampled(self) -> Iterator[Float32]:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=SPEECH_RATE)
-        pts = 0
-        for samples, rate in self._mono():
-            if rate == SPEECH_RATE:
-                yield samples
-                continue
-            frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
-            pts += len(samples)
-            yield from (_clipped(out.to_ndarray()[0]) for out in resampler.resample(frame))
-        if pts:
-            yield from (_clipped(out.to_ndarray()[0]) for out in resampler.resample(None))
 
     def _mono(self) -> Iterator[tuple[Float32, int]]:
         """Mono samples from second 0 on, without gaps, and their rate, which is the stream's own."""
@@ -158,6 +144,22 @@ class SpeechSource:
                 return
 
 
+def resampled_speech(mono: Iterable[tuple[Float32, int]]) -> Iterator[Float32]:
+    """Mono samples at 16 kHz from blocks of them with their rate, which is the same for all. Held: one block."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SPEECH_RATE)
+    pts = 0
+    for samples, rate in mono:
+        if rate == SPEECH_RATE:
+            yield samples
+            continue
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
+        pts += len(samples)
+        yield from (clipped(out.to_ndarray()[0]) for out in resampler.resample(frame))
+    if pts:
+        yield from (clipped(out.to_ndarray()[0]) for out in resampler.resample(None))
+
+
 def _position(frame: av.AudioFrame, origin: Fraction, rate: int) -> int | None:
     if frame.pts is None or frame.time_base is None:
         return None
@@ -169,8 +171,8 @@ def _silence(length: int) -> Iterator[Float32]:
         yield np.zeros(min(65_536, length - begin), np.float32)
 
 
-def _clipped(samples: Float32) -> Float32:
-    # The resampling filter overshoots at full-scale edges.
+def clipped(samples: Float32) -> Float32:
+    """Samples within [−1, 1]; the resampling filter overshoots at full-scale edges."""
     return np.clip(samples, -1.0, 1.0)
 
 
@@ -184,7 +186,7 @@ def _mixed(frame: av.AudioFrame) -> Float32:
     middle, scale = (128.0 if array.dtype == np.uint8 else 0.0), _INTEGER_SCALE.get(array.dtype.str[1:], 1.0)
     samples: npt.NDArray[np.float64] = (array.astype(np.float64) - middle) / scale
     mixed: npt.NDArray[np.float64] = samples[0] if channels == 1 else _weights(frame, channels) @ samples
-    return _clipped(np.nan_to_num(mixed, nan=0.0).astype(np.float32))
+    return clipped(np.nan_to_num(mixed, nan=0.0).astype(np.float32))
 
 
 def _weights(frame: av.AudioFrame, channels: int) -> npt.NDArray[np.float64]:

@@ -11,9 +11,10 @@ import numpy as np
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.cli.inspect.media_text import media_document, media_lines
+from lipsync_cli.cli.inspect.text import media_lines
 from lipsync_cli.core.contact_sheets import save_png
 from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, OtherStream, VideoInfo
+from lipsync_cli.inspection import Inspection
 from lipsync_cli.synthetic import draw_head
 from tests.helpers.synthetic import run_ffmpeg
 
@@ -101,4 +102,4 @@ def test_oddities_are_told() -> None:
     for words in ("29.97 fps", "turned 90°", "pixels 16:11", "shown as 576×1047", "bt2020 (not tagged), full range",
                   "smpte2084", "48000 Hz, stereo, 1:01.000", "also: subtitle", "chapters: 3"):  # fmt: skip
         assert words in text
-    assert json.loads(json.dumps(media_document(info)))["video"]["sample_aspect_ratio"] == "16/11"
+    assert json.loads(json.dumps(Inspection(info).to_json()))["video"]["sample_aspect_ratio"] == "16/11"

@@ -13,7 +13,7 @@ import av
 import pytest
 
 from lipsync_cli.core.errors import InputError, ModelError, OutputError, UsageError
-from lipsync_cli.dubbing.model import load_model
+from lipsync_cli.dubbing.model import ModelCache, load_model
 from lipsync_cli.dubbing.pipeline import dub, explain
 from lipsync_cli.dubbing.plan import plan
 from lipsync_cli.dubbing.profiling import STAGES
@@ -132,6 +132,17 @@ def test_dub_refuses_a_model_that_it_was_not_planned_with(head_mp4, voice_wav, t
     with pytest.raises(UsageError, match="planned with model lip-forcing-mini, and passthrough was loaded"):
         dub(other, load_model(planned.picture))
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_model_cache_loads_only_what_is_not_loaded(head_mp4, voice_wav):
+    cache = ModelCache()
+    pictures = [
+        plan(request_for(head_mp4, voice_wav, None, settings=settings)).picture
+        for settings in ({}, {"face": "left", "crf": 30}, {"threads": 3}, {"threads": 3, "seed": 5})
+    ]
+    models = [cache.model_for(picture) for picture in pictures]
+    assert models[0] is models[1] is not models[2]
+    assert models[2] is models[3]
 
 
 def test_dub_with_a_loaded_model_loads_nothing(head_mp4, voice_wav, tmp_path, monkeypatch):
