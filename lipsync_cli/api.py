@@ -179,7 +179,7 @@ def dub_frames(
         raise UsageError(f"The sample rate must be positive, got {sample_rate}.")
     try:
         exact = exact_rate(rate)
-    except ValueError as error:
+    except (ValueError, ZeroDivisionError) as error:
         raise UsageError(f"The frame rate cannot be {rate!r}.", hint="Give frames per second, such as 25.") from error
     picture = plan_picture(_resolve(preset, model, settings).settings)
     loaded = model if isinstance(model, LoadedModel) else models.load_model(picture)
@@ -313,10 +313,15 @@ def _refuse(names: Iterable[str], reason: str, hint: str) -> None:
 
 
 def _seconds(time: Time | None) -> Fraction | None:
+    if time is None or isinstance(time, Fraction):
+        return time
     if isinstance(time, str):
         return parse_time(time)
-    # As people write it: 0.1 means a tenth, not the binary number next to it.
-    return None if time is None else time if isinstance(time, Fraction) else Fraction(str(time))
+    try:
+        # As people write it: 0.1 means a tenth, not the binary number next to it.
+        return Fraction(str(time))
+    except ValueError as error:
+        raise UsageError(f"{time!r} is not a time.", hint="Give seconds, or a text such as 1:30.5.") from error
 
 
 def _path(path: PathLike | None) -> Path | None:

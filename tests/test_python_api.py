@@ -201,6 +201,8 @@ def test_dub_raises_the_errors_of_the_command(head_mp4, voice_wav, tmp_path) -> 
         (UsageError, "cannot be 99", {"crf": 99}),
         (UsageError, "no preset called 'best'", {"preset": "best"}),
         (UsageError, "'soon' is not a time", {"start": "soon"}),
+        (UsageError, "nan is not a time", {"end": float("nan")}),
+        (UsageError, "lies before", {"start": -1}),
         (UsageError, "does not lie after", {"start": 2, "end": 1}),
         (LipsyncError, "no model called", {"model": "nothing"}),
     ):
@@ -397,6 +399,7 @@ def test_sound_in_memory_is_that_of_a_file(rate, shape, tmp_path) -> None:
         ({"audio": []}, InputError, "sound is empty"),
         ({"rate": 0}, UsageError, "frame rate"),
         ({"rate": "fast"}, UsageError, "frame rate"),
+        ({"rate": "1/0"}, UsageError, "frame rate"),
         ({"sample_rate": 0}, UsageError, "sample rate"),
         ({"crf": 20}, UsageError, "crf says how a file is written"),
         ({"face": "nobody"}, UsageError, "chooses no face"),

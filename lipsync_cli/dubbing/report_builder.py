@@ -120,7 +120,7 @@ def _frame_notes(statistics: FrameStatistics, delivered: int, sink: FrameSink) -
             f"{delivered} frames were read and {sink.frames_written} written; "
             "please report this with the output of lipsync doctor."
         )
-    if not statistics.dubbed:
+    if statistics.unchanged and not statistics.dubbed:
         notes.append(f"No frame was changed: {statistics.unchanged} show a face to dub, and it was left as it was.")
     if statistics.spans_dropped:
         notes.append(f"Only the first {len(statistics.spans)} spans are listed.")
