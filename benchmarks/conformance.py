@@ -39,8 +39,7 @@ FIELDS = ("frames", "max Δt", "start offset", "size", "pix_fmt", "matrix", "ran
 def times(path: Path) -> list[float]:
     """Presentation times of all frames, from the first on."""
     with open_frames(probe(path), with_rgb=False) as source:
-        stamps = [frame.time for frame in source]
-    return [float(stamp - stamps[0]) for stamp in stamps]
+        return [float(frame.time) for frame in source]
 
 
 def start_offset(path: Path) -> float:

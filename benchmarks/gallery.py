@@ -30,6 +30,7 @@ from lipsync_cli.core.contact_sheets import ContactSheet, label, padded, save_pn
 from lipsync_cli.core.errors import InputError, LipsyncError, NoFaceError, OutputError
 from lipsync_cli.core.types import UInt8
 from lipsync_cli.dubbing import pipeline
+from lipsync_cli.dubbing.plan import plan
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.evaluation.clip import ClipScore, score_clip
@@ -117,7 +118,7 @@ def show(person: Person, folder: Path, networks: MetricNetworks, settings: DubSe
     told = (GROUP, f"{entry.name} – {entry.shows}", person.speaker, str(person.video), _sound_told(person))
     try:
         request = DubRequest(source, sound, dub, settings, preset=preset, overwrite=True)
-        report = pipeline.dub(request).to_json()
+        report = pipeline.dub(plan(request)).to_json()
         pictures = Pictures()
         score = _score(source, dub, report, networks, settings, pictures, own=entry.kind == "own")
     except (InputError, NoFaceError) as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from lipsync_cli.evaluation.metrics import METRICS
 from pydantic.fields import FieldInfo
 
 from lipsync_cli import hub
@@ -21,7 +22,6 @@ from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.engines.registry import BUILT_IN as ENGINES
 from lipsync_cli.engines.registry import engine_of_kind
-from lipsync_cli.evaluation.metrics import METRICS
 from lipsync_cli.media.containers import BY_NAME, BY_SUFFIX, STREAMABLE
 from lipsync_cli.settings import DubSettings, Preset, field_bounds, load_preset, preset_names
 

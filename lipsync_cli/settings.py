@@ -29,6 +29,7 @@ ENV_OTHERS = frozenset({"LIPSYNC_CONFIG", "LIPSYNC_PRESET"})
 X264Preset = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
 ]
+"""Effort of the encoder in x264's words, the quickest first; other encoders' speeds are counted by them, too."""
 
 
 class DubSettings(BaseModel):

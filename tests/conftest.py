@@ -79,7 +79,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
 def _faces_are_read_here() -> Iterator[None]:
     """Dubs of this process do as on a single core: starting dlib in another for each takes longer than the dub."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lipsync_cli.dubbing.pipeline.worth_it", lambda: False)
+        patch.setattr("lipsync_cli.dubbing.picture_dubber.worth_it", lambda: False)
         yield
 
 

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 from lipsync_cli.core.errors import LipsyncError
 
 if TYPE_CHECKING:
-    from lipsync_cli.evaluation.loaded_model import LoadedModel
+    from lipsync_cli.dubbing.model import LoadedModel
+    from lipsync_cli.dubbing.plan import DubPlan
+    from lipsync_cli.dubbing.request import DubRequest
 
 VIDEO_PACKET = b"\x00\x00\x01\xe0"
 """How a picture begins in an MPEG transport stream: start code and the first video stream's number."""
@@ -32,15 +34,16 @@ def main() -> None:
     """Read a JSON job from stdin: video, audio, output, settings, ``spawned`` (epoch seconds), ``random_weights``."""
     job = json.load(sys.stdin)
     try:
-        told = _run(job)
+        result = _run(job)
     except LipsyncError as error:
-        told = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
-    sys.stdout.write(json.dumps(told))
+        result = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+    sys.stdout.write(json.dumps(result))
 
 
 def _run(job: dict[str, Any]) -> dict[str, Any]:
+    from lipsync_cli.dubbing.model import load_model, resolve_device
+    from lipsync_cli.dubbing.plan import plan
     from lipsync_cli.dubbing.request import DubRequest
-    from lipsync_cli.evaluation.loaded_model import LoadedModel
     from lipsync_cli.settings import DubSettings, OptionLayers
 
     request = DubRequest(
@@ -51,19 +54,23 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
         options=OptionLayers(given=job.get("options", {})),
         overwrite=True,
     )
-    model = LoadedModel(random_weights=job.get("random_weights", False))
-    runs = [measure(request, model) for _ in range(2)]
+    planned = plan(request)
+    device, began = resolve_device(planned.picture), time.perf_counter()
+    model = load_model(planned.picture, device=device, random_weights=job.get("random_weights", False))
+    load_s = time.perf_counter() - began
+    runs = [measure(planned, model) for _ in range(2)]
     cold = runs[0].pop("first_frame_epoch") - job["spawned"]
+    runs[0]["wall_s"] += load_s
     runs[1].pop("first_frame_epoch")
-    told = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, model)}
-    flops = model.loaded.flops_per_frame()
+    result = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, model)}
+    flops = model.generator.flops_per_frame()
     if flops is not None:
-        told["flops_per_frame"] = flops
-        told["inside"] = seconds_inside(request, model)
-    return {**told, "peak_vram_mb": peak_vram_mb()}
+        result["flops_per_frame"] = flops
+        result["inside"] = seconds_inside(planned, model)
+    return {**result, "peak_vram_mb": peak_vram_mb()}
 
 
-def measure(request: Any, model: LoadedModel) -> dict[str, Any]:
+def measure(plan: DubPlan, model: LoadedModel) -> dict[str, Any]:
     """One dub: its report's figures, and when its first frame went to the encoder."""
     from lipsync_cli.dubbing import pipeline
 
@@ -73,7 +80,7 @@ def measure(request: Any, model: LoadedModel) -> dict[str, Any]:
         nonlocal first
         first = first or time.time()
 
-    report = pipeline.dub(request, on_progress, load=model)
+    report = pipeline.dub(plan, model, on_progress)
     return {
         "first_frame_epoch": first,
         "first_frame_s": report.first_frame_s,
@@ -89,51 +96,53 @@ def measure(request: Any, model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def first_packet_s(request: Any, model: LoadedModel) -> float | None:
+def first_packet_s(request: DubRequest, model: LoadedModel) -> float | None:
     """Seconds from opening the inputs to the first encoded frame at the other end of a pipe; then the reader leaves.
 
     None when no such frame was recognised. Standard output is that pipe meanwhile.
     """
     from lipsync_cli.dubbing import pipeline
+    from lipsync_cli.dubbing.plan import plan
 
     out, into = os.pipe()
-    kept, seen = os.dup(1), [0.0]
-    reader = threading.Thread(target=_read_until_picture, args=(out, seen), daemon=True)
+    stdout, first = os.dup(1), [0.0]
+    reader = threading.Thread(target=_read_until_picture, args=(out, first), daemon=True)
     sys.stdout.flush()
     os.dup2(into, 1)
     os.close(into)
     reader.start()
     began = time.perf_counter()
     try:
-        pipeline.dub(replace(request, output=None, container="mpegts"), load=model)
+        pipeline.dub(plan(replace(request, output=None, container="mpegts")), model)
     finally:
-        os.dup2(kept, 1)  # closes the pipe's last end, so that the reader ends
-        os.close(kept)
+        os.dup2(stdout, 1)  # closes the pipe's last end, so that the reader ends
+        os.close(stdout)
         reader.join()
-    return seen[0] - began if seen[0] else None
+    return first[0] - began if first[0] else None
 
 
-def _read_until_picture(descriptor: int, seen: list[float]) -> None:
-    """Note in ``seen`` when the first picture came, and close the pipe."""
+def _read_until_picture(descriptor: int, first: list[float]) -> None:
+    """Note in ``first`` when the first picture came, and close the pipe."""
     tail = b""
     try:
         while data := os.read(descriptor, 1 << 16):
             tail = tail[-len(VIDEO_PACKET) :] + data
             if VIDEO_PACKET in tail:
-                seen[0] = time.perf_counter()
+                first[0] = time.perf_counter()
                 return
     finally:
         os.close(descriptor)
 
 
-def seconds_inside(request: Any, model: LoadedModel) -> dict[str, float]:
+def seconds_inside(plan: DubPlan, model: LoadedModel) -> dict[str, float]:
     """Seconds by stage within the generator over a whole dub.
 
     The device is waited for after every stage, so nothing overlaps and the sum is an upper bound.
     """
     from lipsync_cli.dubbing import pipeline
 
-    generator, spent = model.loaded, dict[str, float]()
+    generator: Any = model.generator
+    spent = dict[str, float]()
 
     @contextmanager
     def watch(stage: str) -> Iterator[None]:
@@ -143,11 +152,11 @@ def seconds_inside(request: Any, model: LoadedModel) -> dict[str, float]:
         generator.wait()
         spent[stage] = spent.get(stage, 0.0) + time.perf_counter() - began
 
-    plain, generator.watch = generator.watch, watch
+    unwatched, generator.watch = generator.watch, watch
     try:
-        pipeline.dub(request, load=model)
+        pipeline.dub(plan, model)
     finally:
-        generator.watch = plain
+        generator.watch = unwatched
     return spent
 
 

@@ -15,7 +15,7 @@ import typer
 from lipsync_cli.cli.app import REPORT_PANEL
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.faces.detectors.registry import BUILT_IN, detector_names
-from lipsync_cli.media.containers import BY_NAME, STREAMABLE
+from lipsync_cli.media.containers import container_names
 from lipsync_cli.settings import DubSettings, bounds, option_name, preset_names
 
 SETTINGS_PANEL = "Settings (defaults come from the preset)"
@@ -122,9 +122,9 @@ Output = Annotated[
 Container = Annotated[
     str | None,
     typer.Option(
-        metavar="|".join(BY_NAME),
-        help=f"Container; default: by OUT's name, mp4 for -. To - go {', '.join(STREAMABLE)}.",
-        autocompletion=lambda incomplete: [name for name in BY_NAME if name.startswith(incomplete)],
+        metavar="|".join(container_names()),
+        help=f"Container; default: by OUT's name, mp4 for -. To - go {', '.join(container_names(streamable=True))}.",
+        autocompletion=lambda incomplete: [name for name in container_names() if name.startswith(incomplete)],
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lipsync_cli.core.errors import InputError, OutputError, UsageError
-from lipsync_cli.media.containers import BY_SUFFIX
+from lipsync_cli.media.containers import container_of_suffix
 
 STDOUT = Path("-")
 
@@ -30,7 +30,7 @@ def resolve_output(video: Path, output: Path | None) -> Path | None:
         return None
     if output is not None and not output.is_dir():
         return output
-    suffix = video.suffix if video.suffix.lower() in BY_SUFFIX else ".mp4"
+    suffix = video.suffix if container_of_suffix(video.suffix) else ".mp4"
     name = f"{video.stem}.dub{suffix}"
     return video.with_name(name) if output is None else output / name
 

@@ -50,7 +50,10 @@ class ColorInfo:
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """One video stream as the container declares it. Sizes are in storage pixels."""
+    """One video stream as the container declares it. Sizes are in storage pixels.
+
+    ``measured``: seconds from the first frame to the end of the last, where ``probe`` was asked to read all packets.
+    """
 
     index: int
     codec: str
@@ -68,6 +71,7 @@ class VideoInfo:
     color: ColorInfo = field(default_factory=ColorInfo)
     bit_rate: int | None = None
     is_still: bool = False
+    measured: Fraction | None = None
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -99,7 +103,11 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """One audio stream as the container declares it."""
+    """One audio stream as the container declares it.
+
+    ``measured``: seconds from the file's second 0 to the stream's end, where ``probe`` was asked to read all packets
+    and they have times.
+    """
 
     index: int
     codec: str
@@ -109,20 +117,45 @@ class AudioInfo:
     start: Fraction
     duration: Fraction | None = None
     bit_rate: int | None = None
+    measured: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStream:
+    """A stream beside the best picture and the sound; ``kind`` is video, subtitle, attachment, data …"""
+
+    index: int
+    kind: str
+    codec: str = ""
+    is_cover: bool = False
+
+    def __str__(self) -> str:
+        """``subtitle (mov_text)``."""
+        kind = "cover art" if self.is_cover else self.kind
+        return f"{kind} ({self.codec})" if self.codec else kind
 
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What ``probe`` found in a file. ``video`` is the best video stream, cover art excluded."""
+    """What ``probe`` found in a file. ``video`` is the best video stream, cover art excluded.
+
+    ``start`` is the earliest time stamp in seconds; encoder priming makes it negative.
+    """
 
     path: Path
     container: str
     duration: Fraction | None
     video: VideoInfo | None
     audio: tuple[AudioInfo, ...]
-    other_streams: tuple[str, ...] = ()
+    other_streams: tuple[OtherStream, ...] = ()
     chapters: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
+    start: Fraction = Fraction(0)
+
+    @property
+    def second_zero(self) -> Fraction:
+        """The time stamp, in seconds, at which players begin: priming lies before it."""
+        return max(self.start, Fraction(0))
 
 
 class RgbView(Protocol):
@@ -147,8 +180,9 @@ class Frame:
 
     ``planes`` hold it exactly as stored: contiguous uint8, or uint16 for more than 8 bits, each ``[h w]`` with
     chroma planes subsampled as ``pix_fmt`` says, in ffmpeg's plane order. They are what the sink writes, so a
-    frame that nobody touches is written bit for bit. ``rgb`` is the same for analysis, uint8 ``[h w 3]`` in storage
-    orientation, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units.
+    frame that nobody touches is written bit for bit. ``rgb`` is its look for analysis in storage orientation, uint8
+    ``[h w 3]``, contiguous, or a view that gives it; None once the crops are cut. ``pts`` counts ``time_base`` units
+    on the file's own clock, ``first_pts`` is that of the first frame of the same source.
     """
 
     index: int
@@ -157,10 +191,16 @@ class Frame:
     planes: tuple[Plane, ...]
     pix_fmt: str
     rgb: UInt8 | RgbView | None = None
+    first_pts: int = 0
 
     @property
     def time(self) -> Fraction:
-        """Presentation time in seconds."""
+        """Presentation time in seconds after the source's first frame, which is second 0 of a dub."""
+        return (self.pts - self.first_pts) * self.time_base
+
+    @property
+    def file_time(self) -> Fraction:
+        """Presentation time in seconds on the file's own clock, which its sound shares."""
         return self.pts * self.time_base
 
     def without_rgb(self) -> Frame:
@@ -281,7 +321,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What a generator needs and holds; the pipeline's buffers and the latency ledger follow from it.
+    """What a generator needs and holds; the pipeline's buffers and its latency follow from it.
 
     ``template`` says how faces are cut out, or is the name of one of ``core.crop_templates``;
     ``first_chunk_frames`` and ``chunk_frames`` say how many crops a ``step`` takes; ``reference_frames`` are seen by

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +13,20 @@ from lipsync_cli.dubbing.segments import Slot
 from lipsync_cli.media.frame_rgb import frame_rgb
 
 
-class SheetMaker:
-    """Fed with each slot as it leaves and then with the frame it became. Holds one frame and the small pictures."""
+class BeforeAfterSheet:
+    """Fed with every frame before and after; see ``ContactSheet`` for what is held."""
 
     def __init__(self, info: VideoInfo, *, columns: int = 10) -> None:
         self._info = info
         self._sheet = ContactSheet(columns=columns)
-        self._source: tuple[Frame, Box] | None = None
-        self._origin: Fraction | None = None
 
-    def source(self, slot: Slot) -> None:
-        """A frame as it was. Its patches are looked at now: they are gone when the frame leaves."""
-        self._source = slot.frame, self._mouth(slot)
-
-    def result(self, frame: Frame) -> None:
-        """The same frame as it leaves."""
-        if self._source is None:
-            return
-        before, mouth = self._source
-        self._origin = frame.time if self._origin is None else self._origin
+    def add(self, slot: Slot, result: Frame) -> None:
+        """A frame as it was, with the patches it got, and as it became."""
         self._sheet.add(
-            frame.time - self._origin,
-            lambda: self._upright(before),
-            lambda: self._upright(frame),
-            zoom=mouth,
+            result.time,
+            lambda: self._upright(slot.frame),
+            lambda: self._upright(result),
+            zoom=self._mouth(slot),
         )
 
     def save(self, path: Path) -> None:

@@ -1,24 +1,20 @@
-"""The latency ledger: what each stage waits for before it gives its first frame, from what stages declare."""
+"""Latency: what each stage waits for before it gives its first frame, from what stages declare."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
+from lipsync_cli.core.types import ModelSpec
 from lipsync_cli.dubbing.chunk_grid import frames_per_chunk, frames_to_begin
-from lipsync_cli.dubbing.report import LedgerEntry
-from lipsync_cli.engines.protocol import LipSyncModel
+from lipsync_cli.dubbing.report import LatencyEntry
 from lipsync_cli.settings import DubSettings
 
-STAGES = ("decode", "track", "select", "crop", "generate", "composite", "encode")
 
-
-def latency_ledger(settings: DubSettings, generator: LipSyncModel[Any], rate: Fraction) -> tuple[LedgerEntry, ...]:
+def latency_entries(settings: DubSettings, spec: ModelSpec, rate: Fraction) -> tuple[LatencyEntry, ...]:
     """Entries in the order of the stages; ``frames`` at the video's ``rate``, their sum is the total wait.
 
     References and the first chunk overlap: a segment begins when there are enough frames for both.
     """
-    spec = generator.spec
     first, _ = frames_per_chunk(spec, rate)
     begin = max(frames_to_begin(spec, settings.reference_frames), first)
     waits = [
@@ -26,6 +22,5 @@ def latency_ledger(settings: DubSettings, generator: LipSyncModel[Any], rate: Fr
         ("references and first chunk", begin),
         ("hand-over fade", max(0, settings.fade_frames - begin + first)),
     ]
-    entries = [LedgerEntry(stage, frames, float(frames / rate)) for stage, frames in waits]
-    ahead = spec.audio_after_s
-    return (*entries, LedgerEntry("audio look-ahead", 0, float(ahead)))
+    entries = [LatencyEntry(stage, frames, float(frames / rate)) for stage, frames in waits]
+    return (*entries, LatencyEntry("audio look-ahead", 0, float(spec.audio_after_s)))

@@ -8,233 +8,90 @@ the last are composed by the same GPU, or by the CPU where there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from collections.abc import Generator as IteratorOf
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import replace
-from fractions import Fraction
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 
-from lipsync_cli import hub
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.compositing.backend import choose_backend, composites_on_device
-from lipsync_cli.compositing.compositor import Compositor
-from lipsync_cli.core.concurrency import cores, in_background
-from lipsync_cli.core.crop_templates import crop_template
+from lipsync_cli.core.concurrency import in_background
 from lipsync_cli.core.errors import NoFaceError
-from lipsync_cli.core.timeline import plan_length
-from lipsync_cli.core.types import Face, Frame
-from lipsync_cli.dubbing.contact_sheet import SheetMaker
-from lipsync_cli.dubbing.latency import STAGES, latency_ledger
-from lipsync_cli.dubbing.plan import Job, open_sink, open_sound, open_source
-from lipsync_cli.dubbing.report import DubReport, StageClock
+from lipsync_cli.dubbing.contact_sheet import BeforeAfterSheet
+from lipsync_cli.dubbing.latency import latency_entries
+from lipsync_cli.dubbing.model import LoadedModel, load_model, require_same_model, resolve_device
+from lipsync_cli.dubbing.picture_dubber import PictureDubber
+from lipsync_cli.dubbing.plan import DubPlan
+from lipsync_cli.dubbing.profiling import STAGES, StageClock
+from lipsync_cli.dubbing.report import DubReport, LatencyEntry
 from lipsync_cli.dubbing.report_builder import make_report
-from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.dubbing.segments import SegmentOptions, Slot, dub_segments
 from lipsync_cli.dubbing.statistics import FrameStatistics
-from lipsync_cli.engines.devices import choose_device, torch_threads
-from lipsync_cli.engines.engine import Placement
-from lipsync_cli.engines.loading import check_model, load_model
-from lipsync_cli.engines.protocol import LipSyncModel
-from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detectors.registry import create_reader, find_detector
-from lipsync_cli.faces.options import track_options
-from lipsync_cli.faces.selection import parse_face_choice, select
-from lipsync_cli.faces.tracking.tracker import Tracker
-from lipsync_cli.faces.worker import FaceWorker, worth_it
-from lipsync_cli.media.audio import duration_of
-from lipsync_cli.media.decode import measure_video
-from lipsync_cli.media.output import STDOUT, check_output
-from lipsync_cli.media.pixels import decoded_format
-from lipsync_cli.media.probe import probe, require_audio, require_video
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.dubbing.streams import open_sink, open_sound, open_source
 
-DECODED_AHEAD = TRACKED_AHEAD = SPOKEN_AHEAD = 4
+DECODED_AHEAD = 4
 OnProgress = Callable[[int, int | None], None]
 
 
-def dub(
-    request: DubRequest,
-    on_progress: OnProgress = lambda done, total: None,
-    *,
-    load: Callable[[Job], LipSyncModel[Any]] | None = None,
-) -> DubReport:
-    """Dub one video as ``request`` says and tell what was done.
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a dub would wait for before its first frame, and the stages it would go through."""
 
-    ``load`` gives the generator instead of ``load_model_of``. Raises the errors of ``lipsync_cli.core.errors``; then
-    nothing is left under the output's name.
+    latency: tuple[LatencyEntry, ...]
+    stages: tuple[str, ...] = STAGES
+
+
+def dub(
+    plan: DubPlan, model: LoadedModel | None = None, on_progress: OnProgress = lambda done, total: None
+) -> DubReport:
+    """Do what ``plan`` says and tell what was done; ``model`` is used if given, else loaded for this dub.
+
+    ``on_progress`` is called with the frames written and about how many there will be. Raises the errors of
+    ``lipsync_cli.core.errors``; then nothing is left under the output's name.
     """
+    if model is not None:
+        require_same_model(plan.picture, model)
     with ExitStack() as stack:
-        worker = stack.enter_context(_face_worker(request.settings))
-        job, clock, tally = prepare(request, beside=worker.start if worker else None), StageClock(), FrameStatistics()
-        sheet = SheetMaker(job.stream) if request.sheet else None
-        tracker = _tracker(job, worker)
-        with clock.stage("load"):
-            generator = (load or load_model_of)(job)
-        stack.enter_context(torch_threads(generator.threads))
-        generator.leave_on_device = composites_on_device(request.settings.compositor, job.device)
-        source = stack.enter_context(open_source(job))
+        picture = stack.enter_context(PictureDubber(plan.picture, plan.stream))
+        device = resolve_device(plan.picture) if model is None else model.device
+        clock, statistics = StageClock(STAGES), FrameStatistics()
+        sheet = BeforeAfterSheet(plan.stream) if plan.request.sheet else None
+        if model is None:
+            with clock.stage("load"):
+                model = load_model(plan.picture, device=device)
+        source = stack.enter_context(open_source(plan))
         decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
-        whole = generator.spec.whole_audio
-        speech = SpeechTrack(iter(stack.enter_context(open_sound(job))), keep_all=whole)
-        sink = stack.enter_context(open_sink(job, generator.spec))
-        observe = _observer(job, tally, sheet)
-        composed = compose(job, generator, tracker, _within(job, decoded), speech, clock=clock, observe=observe)
-        for frame in stack.enter_context(closing(composed)):
+        sound = stack.enter_context(open_sound(plan))
+        speech = SpeechTrack(iter(sound), keep_all=model.generator.spec.whole_audio)
+        sink = stack.enter_context(open_sink(plan, model.generator.spec))
+        dubbed = stack.enter_context(closing(picture.run(decoded, model, speech, clock)))
+        for slot, frame in dubbed:
+            statistics.add(slot, 1 / plan.stream.rate)
             if sheet is not None:
-                sheet.result(frame)
+                sheet.add(slot, frame)
+            slot.patches.clear()  # not needed while the frame is encoded
             with clock.stage("encode", frames=1):
                 sink.write(frame)
             clock.mark("first frame")
-            on_progress(sink.frames_written, job.frames_expected)
-        _require_dubbed(job, tally)
+            on_progress(sink.frames_written, plan.frames_expected)
+        _require_dubbed(plan, statistics)
         with clock.stage("encode"):
             stack.pop_all().close()
-    if sheet is not None and request.sheet is not None:
-        sheet.save(request.sheet)
-    return make_report(job, generator, clock, tally, warnings=(*source.warnings, *sink.warnings))
+    if sheet is not None and plan.request.sheet is not None:
+        sheet.save(plan.request.sheet)
+    return make_report(plan, model, clock, statistics, source, sink)
 
 
-def explain(request: DubRequest) -> dict[str, Any]:
-    """The latency ledger and the stages of a dub without doing it: reads the headers of the inputs and the model."""
-    job = prepare(request, check=False)
-    generator = load_model_of(job)
-    ledger = latency_ledger(request.settings, generator, job.stream.rate)
-    values, origins = request.options.for_kind(job.card.kind)
-    options = {name: {"value": str(value), "from": origins[name]} for name, value in values.items()}
-    return {"ledger": list(ledger), "stages": list(STAGES), "options": options}
+def explain(plan: DubPlan, model: LoadedModel | None = None) -> Explanation:
+    """The latency and the stages of a dub without doing it; loads the model unless it is given."""
+    spec = (model or load_model(plan.picture)).generator.spec
+    return Explanation(latency_entries(plan.settings, spec, plan.stream.rate))
 
 
-def prepare(request: DubRequest, *, check: bool = True, beside: Callable[[], None] | None = None) -> Job:
-    """Look everything up and refuse what cannot work; ``check`` includes the output's place.
-
-    ``beside`` is called when only the device is left to be found, for which torch is imported: that takes a second.
-    """
-    settings = request.settings
-    video, audio = probe(request.video), probe(request.audio)
-    stream = require_video(video)
-    require_audio(audio)
-    if check:
-        target = STDOUT if request.output is None else request.output
-        inputs = (request.video, request.audio)
-        check_output(target, inputs, overwrite=request.overwrite, container=request.container)
-    parse_face_choice(settings.face)
-    find_detector(settings.detector)
-    card = hub.load_card(settings.model)
-    check_model(card, *request.options.for_kind(card.kind), dtype=settings.dtype)
-    start, end = request.start or Fraction(0), request.end
-    shown = _part(measure_video(request.video, stream), start, end)
-    spoken = _part(duration_of(request.audio), start, end)
-    length = plan_length(settings.length, shown, spoken)
-    if beside is not None:
-        beside()
-    device = choose_device(settings.device)
-    composites_on_device(settings.compositor, device)
-    return Job(request, card, video, audio, stream, length, device)
-
-
-def compose(
-    job: Job,
-    generator: LipSyncModel[Any],
-    tracker: Tracker,
-    frames: Iterator[Frame],
-    speech: SpeechTrack,
-    *,
-    clock: StageClock,
-    observe: Callable[[Slot], None] = lambda slot: None,
-) -> IteratorOf[Frame, None, None]:
-    """Faces, segments and composition: every frame that goes in comes out, at its time.
-
-    Faces are followed, and crops generated, in threads a few frames ahead; close the iterator to end them.
-    """
-    settings, spec = job.request.settings, generator.spec
-    delivered = replace(job.stream, pix_fmt=decoded_format(job.stream))
-    backend = choose_backend(settings.compositor, job.device)
-    template = crop_template(spec.template)
-    compositor = Compositor(delivered, region=template.region, color_match=settings.color_match, backend=backend)
-
-    def cut(frame: Frame, face: Face) -> Any:
-        return cut_crop(frame, face, job.stream, template, spec.crop_size)
-
-    origin: list[Fraction] = []
-
-    def on_dub_clock(frame: Frame) -> Fraction:
-        """The first frame is at second 0 of the dub."""
-        if not origin:
-            origin.append(frame.time)
-        return frame.time - origin[0]
-
-    options = SegmentOptions(
-        reference_frames=settings.reference_frames,
-        fade_frames=settings.fade_frames,
-        silence=settings.silence,
-        seed=settings.seed,
-        clock=on_dub_clock,
-    )
-    # The choice reads what the tracker knows, so both run in one thread: the result must not depend on timing.
-    tracked = clock.wrap("track", tracker.run(frames))
-    chosen = select(tracked, parse_face_choice(settings.face), tracker)
-    with in_background(chosen, TRACKED_AHEAD, name="track") as ready:
-        yield from dub_segments(
-            ready, generator, speech, cut, compositor.blend, options,
-            clock=clock, observe=observe, ahead=SPOKEN_AHEAD, workers=_half_of_the_cores(),
-        )  # fmt: skip
-
-
-def _face_worker(settings: DubSettings) -> AbstractContextManager[FaceWorker | None]:
-    """Another process that reads faces, where the detector asks for it and there is a core for it."""
-    if find_detector(settings.detector).in_worker_process and worth_it():
-        return FaceWorker(settings.detector, settings.landmark_samples)
-    return nullcontext()
-
-
-def _tracker(job: Job, worker: FaceWorker | None) -> Tracker:
-    settings, options = job.request.settings, track_options(job.request.settings)
-    if worker is not None:
-        return Tracker(job.stream, worker.reader, options)
-    reader = create_reader(settings.detector, device=job.device, samples=settings.landmark_samples)
-    return Tracker(job.stream, reader, options)
-
-
-def _half_of_the_cores() -> int:
-    """Threads of a part of the work beside which others run, four at most."""
-    return max(1, min(4, cores() // 2))
-
-
-def load_model_of(job: Job, *, random_weights: bool = False) -> LipSyncModel[Any]:
-    """The model of a job; with random weights it costs what the real one does."""
-    settings = job.request.settings
-    options, _ = job.request.options.for_kind(job.card.kind)
-    placement = Placement(job.device, settings.dtype, settings.threads, random_weights)
-    return load_model(job.card, options, placement)
-
-
-def _within(job: Job, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Frames until the planned duration, for the policies that cut the picture."""
-    origin: Fraction | None = None
-    for frame in frames:
-        origin = frame.time if origin is None else origin
-        if job.length.cut_picture and frame.time - origin >= job.length.duration:
-            return
-        yield frame
-
-
-def _observer(job: Job, tally: FrameStatistics, sheet: SheetMaker | None) -> Callable[[Slot], None]:
-    def observe(slot: Slot) -> None:
-        tally.add(slot, 1 / job.stream.rate)
-        if sheet is not None:
-            sheet.source(slot)
-
-    return observe
-
-
-def _require_dubbed(job: Job, tally: FrameStatistics) -> None:
-    """NoFaceError when nothing was dubbed at all."""
-    if tally.dubbed:
+def _require_dubbed(plan: DubPlan, statistics: FrameStatistics) -> None:
+    """NoFaceError when no face was there to dub; one that the model left as it was is no error."""
+    if statistics.dubbed or statistics.unchanged:
         return
-    name, frames = job.request.video.name, tally.frames
-    left_alone = ", ".join(f"{count} {reason}" for reason, count in tally.passed_through().items())
-    brief = tally.reasons["too-brief"]
+    name, frames = plan.request.video.name, statistics.frames
+    left_alone = ", ".join(f"{count} {reason}" for reason, count in statistics.passed_through().items())
+    brief = statistics.reasons["too-brief"]
     if brief:
         raise NoFaceError(
             f"{name} shows a face to dub in only {brief} of {frames} frames, too few at a time.",
@@ -242,11 +99,6 @@ def _require_dubbed(job: Job, tally: FrameStatistics) -> None:
         )
     raise NoFaceError(
         f"No face could be dubbed in the {frames} frames of {name} ({left_alone}; "
-        f"smallest face {job.request.settings.min_face_px} px).",
+        f"smallest face {plan.settings.min_face_px} px).",
         hint="Try --set min_face_px=32, --face all, --detector dlib-mmod, or another part with --start and --end.",
     )
-
-
-def _part(duration: Fraction, start: Fraction, end: Fraction | None) -> Fraction:
-    """How much of ``duration`` lies between ``start`` and ``end``."""
-    return max(Fraction(0), min(duration, end) if end is not None else duration) - min(start, duration)

@@ -1,4 +1,4 @@
-"""A dub that was looked up and planned, and the ends of its path: what it reads and what it writes."""
+"""A dub that was looked up and planned: every choice parsed once, every input probed once, no device touched."""
 
 from __future__ import annotations
 
@@ -7,29 +7,61 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lipsync_cli import __version__, hub
-from lipsync_cli.core.timeline import LengthPlan
-from lipsync_cli.core.types import MediaInfo, ModelSpec, VideoInfo
+from lipsync_cli import hub
+from lipsync_cli.core.timeline import LengthPlan, plan_length
+from lipsync_cli.core.types import MediaInfo, VideoInfo
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.media.audio import open_speech
+from lipsync_cli.dubbing.segments import SegmentOptions
+from lipsync_cli.engines.loading import check_model
+from lipsync_cli.faces.options import TrackOptions, track_options
+from lipsync_cli.faces.selection import FaceChoice, parse_face_choice
+from lipsync_cli.media.audio import duration_of
+from lipsync_cli.media.containers import Container, container_for
 from lipsync_cli.media.encode import EncodeOptions
-from lipsync_cli.media.mux import FrameSink
-from lipsync_cli.media.output import STDOUT
-from lipsync_cli.media.tracks import DubTrack, KeptTracks
-from lipsync_cli.media.video import open_frames
+from lipsync_cli.media.output import STDOUT, check_output
+from lipsync_cli.media.probe import probe, require_audio, require_video
+from lipsync_cli.settings import DubSettings, OptionLayers
+
+NO_OPTIONS = OptionLayers()
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A request with everything looked up that can be known before frames flow."""
+class PicturePlan:
+    """How frames become dubbed frames, wherever they come from: ``settings`` with every choice in them parsed.
+
+    ``options`` are those of the model's engine, by name.
+    """
+
+    settings: DubSettings
+    card: hub.ModelCard
+    options: dict[str, Any]
+    face: FaceChoice
+    tracking: TrackOptions
+    segments: SegmentOptions
+
+
+@dataclass(frozen=True, slots=True)
+class DubPlan:
+    """All that can be known of a dub before frames flow. ``stream`` is the picture of ``video``."""
 
     request: DubRequest
-    card: hub.ModelCard
+    picture: PicturePlan
     video: MediaInfo
     audio: MediaInfo
     stream: VideoInfo
     length: LengthPlan
-    device: str
+    container: Container
+    encoding: EncodeOptions
+
+    @property
+    def settings(self) -> DubSettings:
+        """The settings asked for."""
+        return self.request.settings
+
+    @property
+    def target(self) -> Path | str:
+        """Where the result goes: a path, or ``-`` for stdout."""
+        return STDOUT if self.request.output is None else self.request.output
 
     @property
     def start(self) -> Fraction:
@@ -42,53 +74,74 @@ class Job:
         return max(1, round(self.length.duration * self.stream.rate))
 
 
-def open_source(job: Job) -> Any:
-    """The frames that are dubbed, in order, the picture extended where the dub is longer."""
-    extend = job.length.duration if job.length.extend_picture else None
-    return open_frames(
-        job.video,
-        start=job.request.start,
-        end=job.request.end,
-        still_duration=job.length.duration if job.stream.is_still else None,
-        bounce_until=extend,
-        lazy_rgb=True,
-    )
+def plan(request: DubRequest, *, check_place: bool = True) -> DubPlan:
+    """Look everything up and refuse what cannot work, before torch is imported.
 
-
-def open_sound(job: Job) -> Any:
-    """The sound as the model hears it."""
-    return open_speech(job.request.audio, start=job.request.start, end=job.request.end)
-
-
-def open_sink(job: Job, spec: ModelSpec) -> FrameSink:
-    """Where frames and sound go, stdout without an output."""
-    request, settings = job.request, job.request.settings
+    Each input is opened once, to be probed and measured. ``check_place`` is for those who mean to write: whether the
+    output may be put where it is to go. Raises UsageError, InputError, ModelError and OutputError.
+    """
     target = STDOUT if request.output is None else request.output
-    live = request.output is None
-    cut = job.length.duration if job.length.cut_audio or request.end is not None else None
-    return FrameSink(
-        target,
-        job.video,
-        dub=DubTrack(request.audio, start=job.start, duration=cut),
-        kept=KeptTracks(request.video, start=job.start, duration=job.length.duration) if request.keep else None,
-        options=EncodeOptions(
-            codec=settings.codec,
-            crf=settings.crf,
-            preset=settings.encoder_preset,
-            pix_fmt=settings.pix_fmt,
-            low_latency=live,
-        ),
-        tags=_tags(job, spec) | request.tags,
-        container=request.container,
+    if check_place:
+        inputs = (request.video, request.audio)
+        container = check_output(target, inputs, overwrite=request.overwrite, container=request.container)
+    else:
+        container = container_for(target, request.container)
+    picture = plan_picture(request.settings, request.options)
+    video, audio = probe(request.video, measure="video"), probe(request.audio, measure="audio")
+    stream = require_video(video)
+    require_audio(audio)
+    return DubPlan(
+        request=request,
+        picture=picture,
+        video=video,
+        audio=audio,
+        stream=stream,
+        length=_length(request, stream, audio),
+        container=container,
+        encoding=_encoding(request),
     )
 
 
-def _tags(job: Job, spec: ModelSpec) -> dict[str, str]:
-    """What the result says of how it was made."""
-    card = job.card
-    model = f"{card.name} {card.version} {card.sha256[:12]}".strip()
-    tags = {"lipsync": __version__, "lipsync_model": model, "lipsync_preset": job.request.preset}
-    adapter = spec.details.get("adapter")
-    if adapter is not None:
-        tags["lipsync_adapter"] = f"{Path(adapter['file']).name} {adapter['sha256'][:12]}"
-    return tags
+def plan_picture(settings: DubSettings, layers: OptionLayers = NO_OPTIONS) -> PicturePlan:
+    """Parse what ``settings`` say of the picture, read the model's card and check its engine's options.
+
+    Raises UsageError and ModelError.
+    """
+    card = hub.load_card(settings.model)
+    options, origins = layers.for_kind(card.kind)
+    check_model(card, options, origins, dtype=settings.dtype)
+    return PicturePlan(
+        settings=settings,
+        card=card,
+        options=options,
+        face=parse_face_choice(settings.face),
+        tracking=track_options(settings),
+        segments=SegmentOptions(
+            reference_frames=settings.reference_frames,
+            fade_frames=settings.fade_frames,
+            silence=settings.silence,
+            seed=settings.seed,
+        ),
+    )
+
+
+def _length(request: DubRequest, stream: VideoInfo, audio: MediaInfo) -> LengthPlan:
+    start, end = request.start or Fraction(0), request.end
+    picture = _part(stream.measured or Fraction(0), start, end)
+    return plan_length(request.settings.length, picture, _part(duration_of(audio), start, end))
+
+
+def _part(duration: Fraction, start: Fraction, end: Fraction | None) -> Fraction:
+    """How much of ``duration`` lies between ``start`` and ``end``."""
+    return max(Fraction(0), min(duration, end) if end is not None else duration) - min(start, duration)
+
+
+def _encoding(request: DubRequest) -> EncodeOptions:
+    settings = request.settings
+    return EncodeOptions(
+        codec=settings.codec,
+        crf=settings.crf,
+        preset=settings.encoder_preset,
+        pix_fmt=settings.pix_fmt,
+        low_latency=request.output is None,
+    )

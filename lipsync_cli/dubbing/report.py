@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any
+
+from lipsync_cli.dubbing.profiling import StageEntry
 
 SCHEMA = 1
-T = TypeVar("T")
+_JSON_KEYS = {"latency": "ledger"}
+"""Fields that go by another name in the JSON document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +55,7 @@ class TrackEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class StageEntry:
-    """Time a stage was busy, its own only. ``realtime_factor`` is seconds of video per second of work."""
-
-    stage: str
-    seconds: float
-    frames: int
-    realtime_factor: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LatencyEntry:
     """What a stage must wait for before it can give its first frame."""
 
     stage: str
@@ -97,7 +85,11 @@ class AdapterEntry:
 
 @dataclass(frozen=True, slots=True)
 class DubReport:
-    """The result of one dub. Seconds are floats here and nowhere else."""
+    """The result of one dub. Seconds are floats here and nowhere else.
+
+    ``frames_in`` were delivered by the source, ``frames_out`` written by the sink; ``frames_dubbed`` are those in
+    which a mouth was changed, and ``passed_through`` counts the others by reason.
+    """
 
     tool: str
     preset: str
@@ -120,7 +112,7 @@ class DubReport:
     spans: tuple[SpanEntry, ...] = ()
     tracks: tuple[TrackEntry, ...] = ()
     stages: tuple[StageEntry, ...] = ()
-    ledger: tuple[LedgerEntry, ...] = ()
+    latency: tuple[LatencyEntry, ...] = ()
     peak_rss_mb: float | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
@@ -130,7 +122,7 @@ class DubReport:
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain dictionaries and lists, ``schema`` first."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {_JSON_KEYS.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
         return {"schema": values.pop("schema"), **{name: _plain(value) for name, value in values.items()}}
 
     def summary(self) -> list[str]:
@@ -167,104 +159,3 @@ def _factor(entry: StageEntry) -> str:
     if not entry.frames or entry.realtime_factor is None:
         return "–"
     return f"{entry.realtime_factor:.1f}×" if entry.realtime_factor < 1000 else ">999×"
-
-
-def peak_rss_mb() -> float | None:
-    """The most memory this process has held, in MiB; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-class StageClock:
-    """Attributes wall time to stages.
-
-    Stages nest and pull on each other; a second is booked on the innermost stage of its thread only, so within
-    one thread the stages never add up to more than the time that passed. Threads book side by side.
-    """
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._seconds: dict[str, float] = {}
-        self._frames: dict[str, int] = {}
-        self._marks: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str, *, frames: int = 0) -> Iterator[None]:
-        """Book the time spent inside on ``name``, and ``frames`` items with it; do not ``yield`` inside."""
-        stack = self._stack()
-        self._book(stack)
-        stack.append(name)
-        try:
-            yield
-        finally:
-            self._book(stack)
-            stack.pop()
-            self.count(name, frames)
-
-    def wrap(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """Iterate over ``items``, booking the time each takes to come on ``name``; closes them when closed."""
-        iterator = iter(items)
-        try:
-            while True:
-                with self.stage(name):
-                    try:
-                        item = next(iterator)
-                    except StopIteration:
-                        return
-                self.count(name, 1)
-                yield item
-        finally:
-            close = getattr(iterator, "close", None)
-            if close is not None:
-                close()
-
-    def count(self, name: str, frames: int) -> None:
-        """Add finished frames to a stage, which thereby appears in the table."""
-        with self._lock:
-            self._seconds.setdefault(name, 0.0)
-            self._frames[name] = self._frames.get(name, 0) + frames
-
-    def mark(self, name: str) -> None:
-        """Note when something happened; only the first time counts."""
-        with self._lock:
-            self._marks.setdefault(name, time.perf_counter() - self._began)
-
-    def marked(self, name: str) -> float | None:
-        """Seconds from the clock's making to the first ``mark(name)``."""
-        return self._marks.get(name)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the clock was made."""
-        return time.perf_counter() - self._began
-
-    def entries(self, media_s: float | None = None) -> tuple[StageEntry, ...]:
-        """The table so far, in the order stages first appeared; ``media_s`` is the length of what was processed."""
-        with self._lock:
-            return tuple(
-                StageEntry(
-                    name,
-                    seconds,
-                    self._frames.get(name, 0),
-                    media_s / seconds if media_s and seconds > 0 else None,
-                )
-                for name, seconds in self._seconds.items()
-            )
-
-    def _stack(self) -> list[str]:
-        if not hasattr(self._local, "stack"):
-            self._local.stack, self._local.last = [], 0.0
-        return self._local.stack  # type: ignore[no-any-return]
-
-    def _book(self, stack: list[str]) -> None:
-        now = time.perf_counter()
-        if stack:
-            with self._lock:
-                self._seconds[stack[-1]] = self._seconds.get(stack[-1], 0.0) + now - self._local.last
-        self._local.last = now

@@ -1,53 +1,65 @@
-"""The report of a dub, put together from the job, the clock and the tally."""
+"""The report of a dub, put together from the plan, the clock and the statistics."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 from lipsync_cli import __version__
 from lipsync_cli.core.types import MediaInfo
-from lipsync_cli.dubbing.latency import latency_ledger
-from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry, StageClock, peak_rss_mb
+from lipsync_cli.dubbing.latency import latency_entries
+from lipsync_cli.dubbing.model import LoadedModel
+from lipsync_cli.dubbing.plan import DubPlan
+from lipsync_cli.dubbing.profiling import StageClock, peak_rss_mb
+from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry
 from lipsync_cli.dubbing.statistics import FrameStatistics
-from lipsync_cli.engines.protocol import LipSyncModel
-
-if TYPE_CHECKING:
-    from lipsync_cli.dubbing.plan import Job
+from lipsync_cli.media.mux import FrameSink
+from lipsync_cli.media.probe import probe
+from lipsync_cli.media.video import FrameSource
 
 
 def make_report(
-    job: Job, generator: LipSyncModel[Any], clock: StageClock, tally: FrameStatistics, *, warnings: tuple[str, ...]
+    plan: DubPlan,
+    model: LoadedModel,
+    clock: StageClock,
+    statistics: FrameStatistics,
+    source: FrameSource,
+    sink: FrameSink,
 ) -> DubReport:
-    """Everything ``lipsync dub --report`` tells."""
-    settings, wall = job.request.settings, clock.elapsed
+    """Everything ``lipsync dub --report`` tells. Frames are counted where they come in and where they go out."""
+    settings, spec, card, wall = plan.settings, model.generator.spec, model.card, clock.elapsed
     return DubReport(
         tool=f"lipsync {__version__}",
-        preset=job.request.preset,
-        model=ModelEntry(job.card.name, job.card.version, job.card.sha256),
-        video=file_entry(job.video),
-        audio=file_entry(job.audio),
-        output=_output_entry(job, tally),
-        frames_in=tally.frames,
-        frames_out=tally.frames,
-        frames_dubbed=tally.dubbed,
+        preset=plan.request.preset,
+        model=ModelEntry(card.name, card.version, card.sha256),
+        video=file_entry(plan.video),
+        audio=file_entry(plan.audio),
+        output=_output_entry(plan, statistics, sink),
+        frames_in=source.delivered,
+        frames_out=sink.frames_written,
+        frames_dubbed=statistics.dubbed,
         wall_s=wall,
-        realtime_factor=tally.end / wall if wall > 0 else None,
+        realtime_factor=statistics.end / wall if wall > 0 else None,
         first_frame_s=clock.marked("first frame"),
-        device=job.device,
-        dtype=generator.spec.details.get("dtype", settings.dtype),
+        device=model.device,
+        dtype=spec.details.get("dtype", settings.dtype),
         seed=settings.seed,
-        threads=generator.spec.details.get("threads", settings.threads),
-        adapter=AdapterEntry(**adapter) if (adapter := generator.spec.details.get("adapter")) else None,
-        options=job.request.options.for_kind(job.card.kind)[0],
-        passed_through=tally.passed_through(),
-        spans=tuple(tally.spans),
-        tracks=tally.tracks(),
-        stages=clock.entries(tally.end),
-        ledger=latency_ledger(settings, generator, job.stream.rate),
+        threads=spec.details.get("threads", settings.threads),
+        adapter=AdapterEntry(**adapter) if (adapter := spec.details.get("adapter")) else None,
+        options=plan.picture.options,
+        passed_through=statistics.passed_through(),
+        spans=tuple(statistics.spans),
+        tracks=statistics.tracks(),
+        stages=clock.entries(statistics.end),
+        latency=latency_entries(settings, spec, plan.stream.rate),
         peak_rss_mb=peak_rss_mb(),
         settings=settings.model_dump(mode="json"),
-        provenance=job.request.provenance,
-        warnings=warnings + _length_notes(job, tally),
+        provenance=plan.request.provenance,
+        warnings=(
+            *source.warnings,
+            *sink.warnings,
+            *_length_notes(plan),
+            *_frame_notes(statistics, source.delivered, sink),
+        ),
     )
 
 
@@ -69,42 +81,40 @@ def file_entry(info: MediaInfo) -> FileEntry:
     )
 
 
-def _output_entry(job: Job, tally: FrameStatistics) -> FileEntry:
-    from lipsync_cli.media.probe import probe
-
-    target = job.request.output
+def _output_entry(plan: DubPlan, statistics: FrameStatistics, sink: FrameSink) -> FileEntry:
+    """The output, read again to see what it became; nothing can be read of what went to stdout."""
+    target = plan.request.output
     if target is None:
-        return FileEntry(path="-", duration_s=tally.end, frames=tally.frames)
-    entry = file_entry(probe(target))
-    return FileEntry(
-        path=entry.path,
-        container=entry.container,
-        duration_s=entry.duration_s,
-        codec=entry.codec,
-        width=entry.width,
-        height=entry.height,
-        rate=entry.rate,
-        frames=tally.frames,
-        audio_codec=entry.audio_codec,
-        sample_rate=entry.sample_rate,
-        channels=entry.channels,
-        bytes=target.stat().st_size,
-    )
+        return FileEntry(path="-", duration_s=statistics.end, frames=sink.frames_written)
+    return replace(file_entry(probe(target)), frames=sink.frames_written, bytes=target.stat().st_size)
 
 
-def _length_notes(job: Job, tally: FrameStatistics) -> tuple[str, ...]:
+def _length_notes(plan: DubPlan) -> tuple[str, ...]:
     """What was done about unequal lengths, in sentences."""
-    plan, said = job.length, []
-    if plan.extend_picture:
-        said.append(
-            f"The dub is longer than the picture, which was extended to {float(plan.duration):.2f} s by bouncing."
+    length, notes = plan.length, []
+    if length.extend_picture:
+        notes.append(
+            f"The dub is longer than the picture, which was extended to {float(length.duration):.2f} s by bouncing."
         )
-    if plan.cut_picture:
-        said.append(f"The picture was cut to {float(plan.duration):.2f} s.")
-    if plan.cut_audio:
-        said.append(f"{float(plan.cut_audio):.2f} s were cut from the end of the dub.")
-    elif plan.pad_audio > 1 / job.stream.rate:
-        said.append(f"The dub ends {float(plan.pad_audio):.2f} s before the picture, which goes on in silence.")
-    if tally.spans_dropped:
-        said.append(f"Only the first {len(tally.spans)} spans are listed.")
-    return tuple(said)
+    if length.cut_picture:
+        notes.append(f"The picture was cut to {float(length.duration):.2f} s.")
+    if length.cut_audio:
+        notes.append(f"{float(length.cut_audio):.2f} s were cut from the end of the dub.")
+    elif length.pad_audio > 1 / plan.stream.rate:
+        notes.append(f"The dub ends {float(length.pad_audio):.2f} s before the picture, which goes on in silence.")
+    return tuple(notes)
+
+
+def _frame_notes(statistics: FrameStatistics, delivered: int, sink: FrameSink) -> tuple[str, ...]:
+    """What is odd about the frames, in sentences."""
+    notes = []
+    if delivered != sink.frames_written and not sink.reader_left:
+        notes.append(
+            f"{delivered} frames were read and {sink.frames_written} written; "
+            "please report this with the output of lipsync doctor."
+        )
+    if statistics.unchanged and not statistics.dubbed:
+        notes.append(f"No frame was changed: {statistics.unchanged} show a face to dub, and it was left as it was.")
+    if statistics.spans_dropped:
+        notes.append(f"Only the first {len(statistics.spans)} spans are listed.")
+    return tuple(notes)

@@ -1,14 +1,14 @@
-"""From tracked frames to composed ones: cuts crops, feeds the generator chunk by chunk, and keeps frames in order.
+"""Segments: runs of frames in which one face can be dubbed, each fed to the generator chunk by chunk.
 
-A segment is a run of frames in which one face can be dubbed. Each has its own generator state; frames wait in a
-queue until every segment they belong to has given its patch, and leave it in the order they came. The queue never
-holds more than ``hold_frames``, whatever the length of the input.
+A crop goes through three queues: it waits until its chunk is full, is owed a drawing once its chunk was handed to the
+generator, and is unsealed until it is certain that it is not among the last, which fade out::
+
+    push → waiting → step → owed → drawing → unsealed → patch in its slot
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -17,8 +17,7 @@ import numpy as np
 
 from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.core.concurrency import in_threads
-from lipsync_cli.core.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratedCrop, Patch, TrackedFrame
+from lipsync_cli.core.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratedCrop, Patch
 from lipsync_cli.dubbing.chunk_grid import (
     GRID_TOLERANCE,
     MIN_SEGMENT_FRAMES,
@@ -27,18 +26,19 @@ from lipsync_cli.dubbing.chunk_grid import (
     frames_to_begin,
     lag_frames,
 )
-from lipsync_cli.dubbing.report import StageClock
 from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, LipSyncModel, MelSpan, WaveSpan
 
-MAX_GAP_S = Fraction(1, 2)
-
-CutCrop = Callable[[Frame, Face], Crop]
-Blend = Callable[[Frame, list[Patch]], Frame]
+DUBBED, UNCHANGED = "dubbed", "unchanged"
+"""What became of a frame with a face to dub: the model changed it, or left it as it was."""
 
 
 @dataclass(slots=True)
 class Slot:
-    """A frame in the queue: the patches it got, and how many it still waits for."""
+    """A frame in the queue: the patches it got, and how many it still waits for.
+
+    ``dubbed`` and ``unchanged`` are the tracks whose segments are done with it: those that changed it, and those to
+    which the model, or the setting ``silence``, gave nothing to show.
+    """
 
     frame: Frame
     shot: int
@@ -46,13 +46,16 @@ class Slot:
     patches: list[Patch] = field(default_factory=list)
     pending: int = 0
     dubbed: list[int] = field(default_factory=list)
+    unchanged: list[int] = field(default_factory=list)
     brief: bool = False
 
     @property
     def reason(self) -> str:
-        """``dubbed``, or why the frame passed through."""
+        """``dubbed`` where a mouth was changed, or why the frame passed through."""
         if self.dubbed:
-            return "dubbed"
+            return DUBBED
+        if self.unchanged:
+            return UNCHANGED
         if self.brief:
             return "too-brief"
         states = [face.state for face in self.faces]
@@ -62,13 +65,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SegmentOptions:
-    """``clock`` maps a frame to seconds on the dub track; ``silence`` is close, model or keep."""
+    """How segments begin, end and sound: ``silence`` is close, model or keep."""
 
     reference_frames: int
     fade_frames: int
     silence: str
     seed: int
-    clock: Callable[[Frame], Fraction]
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ class Segment:
 
     def push(self, slot: Slot, crop: Crop) -> None:
         """Take the next frame; runs the generator when a chunk is full."""
-        time = self._options.clock(slot.frame)
+        time = slot.frame.time
         silence = 0.0 if self._options.silence == "model" else self._speech.silence(float(time))
         slot.pending += 1
         self._waiting.append(_Item(slot, crop, time, silence))
@@ -234,8 +236,10 @@ class Segment:
             weight *= 1.0 - item.silence
         if item.drawing is not None and weight > 0:
             item.slot.patches.append(Patch(item.drawing, item.crop, weight))
+            item.slot.dubbed.append(self.track)
+        else:
+            item.slot.unchanged.append(self.track)
         item.slot.pending -= 1
-        item.slot.dubbed.append(self.track)
 
 
 def hold_frames(generator: LipSyncModel[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:
@@ -243,81 +247,3 @@ def hold_frames(generator: LipSyncModel[Any], options: SegmentOptions, rate: Fra
     first, later = frames_per_chunk(generator.spec, rate)
     wait = max(frames_to_begin(generator.spec, options.reference_frames), first)
     return max(wait, later + options.fade_frames) + later + lag_frames(generator.spec, rate)
-
-
-def dub_segments(
-    tracked: Iterable[TrackedFrame],
-    generator: LipSyncModel[Any],
-    speech: SpeechTrack,
-    cut: CutCrop,
-    blend: Blend,
-    options: SegmentOptions,
-    *,
-    clock: StageClock,
-    observe: Callable[[Slot], None] = lambda slot: None,
-    ahead: int = 0,
-    workers: int = 1,
-) -> Iterator[Frame]:
-    """Every frame of ``tracked``, in order, with the chosen faces dubbed; ``observe`` sees each slot as it leaves.
-
-    With ``ahead`` the generator runs in a thread of its own, up to that many frames ahead, and frames are composed
-    in ``workers`` threads, as composition knows nothing but its frame. Then that many more frames are held.
-    """
-
-    def composed(slot: Slot) -> tuple[Slot, Frame]:
-        with clock.stage("composite", frames=1):
-            return slot, blend(slot.frame, slot.patches)
-
-    slots = spoken_slots(tracked, generator, speech, cut, options, clock=clock)
-    for slot, frame in in_threads(composed, slots, workers, ahead) if ahead else map(composed, slots):
-        observe(slot)
-        slot.patches.clear()  # not needed while the frame is encoded
-        yield frame
-
-
-def spoken_slots(
-    tracked: Iterable[TrackedFrame],
-    generator: LipSyncModel[Any],
-    speech: SpeechTrack,
-    cut: CutCrop,
-    options: SegmentOptions,
-    *,
-    clock: StageClock,
-) -> Iterator[Slot]:
-    """A slot with its patches for every frame of ``tracked``, in order.
-
-    Where the video or a shot begins or ends there is no untouched frame to hand over from or to, so nothing fades.
-    """
-    segments: dict[int, Segment] = {}
-    queue: deque[Slot] = deque()
-    shot: int | None = None
-
-    def leave() -> Iterator[Slot]:
-        while queue and queue[0].pending == 0:
-            yield queue.popleft()
-
-    def end(track: int, *, fade_out: bool) -> None:
-        with clock.stage("generate"):
-            segments.pop(track).finish(fade_out=fade_out)
-
-    for item in tracked:
-        slot = Slot(item.frame.without_rgb(), item.shot, item.faces)
-        queue.append(slot)
-        goes_on, shot = item.shot == shot, item.shot
-        wanted = {face.track_id: face for face in item.faces if face.state is FaceState.OK}
-        for track in [track for track in segments if track not in wanted]:
-            end(track, fade_out=goes_on)
-        for track, face in wanted.items():
-            previous = segments[track].last_time if track in segments else None
-            if previous is not None and options.clock(slot.frame) - previous > MAX_GAP_S:
-                end(track, fade_out=goes_on)
-            if track not in segments:
-                segments[track] = Segment(track, generator, speech, options, fade_in=goes_on)
-            with clock.stage("crop"):
-                crop = cut(item.frame, face)
-            with clock.stage("generate", frames=1):
-                segments[track].push(slot, crop)
-        yield from leave()
-    for track in list(segments):
-        end(track, fade_out=False)
-    yield from leave()

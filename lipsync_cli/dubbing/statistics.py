@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from lipsync_cli.dubbing.report import SpanEntry, TrackEntry
-from lipsync_cli.dubbing.segments import Slot
+from lipsync_cli.dubbing.segments import DUBBED, UNCHANGED, Slot
 
 MAX_SPANS = 1000
 
 
 @dataclass(slots=True)
-class _Seen:
+class _TrackCount:
     shot: int
     start: float
     end: float
@@ -29,25 +29,23 @@ class FrameStatistics:
     Times are seconds of the output.
     """
 
-    origin: Fraction | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     spans: list[SpanEntry] = field(default_factory=list)
     spans_dropped: int = 0
     end: float = 0.0
-    _tracks: dict[int, _Seen] = field(default_factory=dict)
+    _tracks: dict[int, _TrackCount] = field(default_factory=dict)
 
     def add(self, slot: Slot, duration: Fraction) -> None:
         """Count a frame that is shown for ``duration`` seconds."""
-        self.origin = slot.frame.time if self.origin is None else self.origin
-        start = float(slot.frame.time - self.origin)
+        start = float(slot.frame.time)
         self.end = start + float(duration)
         self.reasons[slot.reason] += 1
-        self._extend(start, slot.reason, slot.dubbed[0] if slot.dubbed else None)
+        self._extend(start, slot.reason, next(iter(slot.dubbed or slot.unchanged), None))
         for face in slot.faces:
-            seen = self._tracks.setdefault(face.track_id, _Seen(slot.shot, start, self.end))
-            seen.end, seen.frames = self.end, seen.frames + 1
-            seen.dubbed += face.track_id in slot.dubbed
-            seen.width_sum += face.width_px
+            count = self._tracks.setdefault(face.track_id, _TrackCount(slot.shot, start, self.end))
+            count.end, count.frames = self.end, count.frames + 1
+            count.dubbed += face.track_id in slot.dubbed
+            count.width_sum += face.width_px
 
     def _extend(self, start: float, reason: str, track: int | None) -> None:
         last = self.spans[-1] if self.spans else None
@@ -66,23 +64,28 @@ class FrameStatistics:
     @property
     def dubbed(self) -> int:
         """Frames in which a mouth was replaced."""
-        return self.reasons["dubbed"]
+        return self.reasons[DUBBED]
+
+    @property
+    def unchanged(self) -> int:
+        """Frames with a face to dub that was left as it was."""
+        return self.reasons[UNCHANGED]
 
     def passed_through(self) -> dict[str, int]:
         """Frames left alone, by reason."""
-        return {reason: count for reason, count in sorted(self.reasons.items()) if reason != "dubbed"}
+        return {reason: count for reason, count in sorted(self.reasons.items()) if reason != DUBBED}
 
     def tracks(self) -> tuple[TrackEntry, ...]:
         """One entry per face and shot, in order of appearance."""
         return tuple(
             TrackEntry(
                 track=number,
-                shot=seen.shot,
-                start_s=seen.start,
-                end_s=seen.end,
-                frames=seen.frames,
-                dubbed=seen.dubbed,
-                width_px=round(seen.width_sum / seen.frames, 1),
+                shot=count.shot,
+                start_s=count.start,
+                end_s=count.end,
+                frames=count.frames,
+                dubbed=count.dubbed,
+                width_px=round(count.width_sum / count.frames, 1),
             )
-            for number, seen in self._tracks.items()
+            for number, count in self._tracks.items()
         )

@@ -87,7 +87,7 @@ def _measured(tracked: Iterator[TrackedFrame], video: VideoInfo, origin: Fractio
     for item in tracked:
         face = next((face for face in item.faces if face.state is FaceState.OK), None)
         crop = None if face is None else cut_crop(item.frame, face, video, LOWER_FACE, CROP_SIZE)
-        yield MeasuredFrame(item.frame.index, item.frame.time - origin, pixels(item.frame), face, crop)
+        yield MeasuredFrame(item.frame.index, item.frame.file_time - origin, pixels(item.frame), face, crop)
 
 
 def recut(rgb: UInt8, crop: Crop) -> UInt8:

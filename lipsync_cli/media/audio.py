@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.core.types import AudioSpan, Float32
-from lipsync_cli.media.probe import opened, probe, readable_packets, require_audio, second_zero
+from lipsync_cli.core.types import AudioSpan, Float32, MediaInfo
+from lipsync_cli.media.probe import opened, probe, require_audio
 
 SPEECH_RATE = 16_000
 # Containers with coarse stamps (1 ms) jitter around the true sample count; only a real gap is larger than this.
@@ -26,15 +26,18 @@ _INTEGER_SCALE = {"u1": 128.0, "i2": 32_768.0, "i4": 2_147_483_648.0, "i8": 9_22
 
 
 def open_speech(
-    path: Path | str, *, start: Fraction | None = None, end: Fraction | None = None, stream: int = 0
+    media: MediaInfo | Path | str, *, start: Fraction | None = None, end: Fraction | None = None, stream: int = 0
 ) -> SpeechSource:
     """Mono speech of audio stream number ``stream`` between ``start`` and ``end`` seconds of the file.
+
+    ``media`` is what ``probe`` found, or a path to be probed.
 
     Raises InputError when the file cannot be read, has no such stream, or no sample lies in that part.
     """
     if start is not None and end is not None and end <= start:
         raise UsageError(f"The end ({float(end):g} s) must come after the start ({float(start):g} s).")
-    return SpeechSource(Path(path), start or Fraction(0), end, stream)
+    info = media if isinstance(media, MediaInfo) else probe(media)
+    return SpeechSource(info, start or Fraction(0), end, stream)
 
 
 class SpeechSource:
@@ -46,11 +49,11 @@ class SpeechSource:
     as one of them. Spans follow each other without gaps; how they are cut carries no meaning. Held: one packet.
     """
 
-    def __init__(self, path: Path, start: Fraction, end: Fraction | None, stream: int) -> None:
-        self._path, self._number = path, stream
+    def __init__(self, media: MediaInfo, start: Fraction, end: Fraction | None, stream: int) -> None:
+        self._path, self._origin = media.path, media.second_zero
         self._first = round(start * SPEECH_RATE)
         self._last = None if end is None else round(end * SPEECH_RATE)
-        self._info = require_audio(probe(path), stream)
+        self._info = require_audio(media, stream)
         self._damaged = 0
         self._spans = self._cut()
 
@@ -80,7 +83,7 @@ class SpeechSource:
 
     def _cut(self) -> Generator[AudioSpan, None, None]:
         position, delivered = 0, 0
-        for samples in self._resampled():
+        for samples in resampled_speech(self._mono()):
             skip = max(self._first - position, 0)
             stop = len(samples) if self._last is None else min(len(samples), self._last - position)
             position += len(samples)
@@ -101,25 +104,10 @@ class SpeechSource:
             hint="Give a file with sound in it.",
         )
 
-    def _resampled(self) -> Iterator[Float32]:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=SPEECH_RATE)
-        pts = 0
-        for samples, rate in self._mono():
-            if rate == SPEECH_RATE:
-                yield samples
-                continue
-            frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
-            pts += len(samples)
-            yield from (_clipped(out.to_ndarray()[0]) for out in resampler.resample(frame))
-        if pts:
-            yield from (_clipped(out.to_ndarray()[0]) for out in resampler.resample(None))
-
     def _mono(self) -> Iterator[tuple[Float32, int]]:
         """Mono samples from second 0 on, without gaps, and their rate, which is the stream's own."""
         rate, position = 0, 0
         with opened(self._path) as container:
-            origin = second_zero(container)
             for frame in self._frames(container):
                 # The header of some AAC gives half the rate, so the first frame decides.
                 rate = rate or frame.sample_rate
@@ -128,7 +116,7 @@ class SpeechSource:
                         f"The sample rate of {self._path.name} changes from {rate} to {frame.sample_rate} Hz.",
                         hint="Bring it to one rate first.",
                     )
-                samples, due = _mixed(frame), _position(frame, origin, rate)
+                samples, due = _mixed(frame), _position(frame, self._origin, rate)
                 if due is not None and (position == 0 or abs(due - position) > _GAP * rate):
                     yield from ((silence, rate) for silence in _silence(due - position))
                     samples = samples[max(position - due, 0) :]
@@ -156,6 +144,22 @@ class SpeechSource:
                 return
 
 
+def resampled_speech(mono: Iterable[tuple[Float32, int]]) -> Iterator[Float32]:
+    """Mono samples at 16 kHz from blocks of them with their rate, which is the same for all. Held: one block."""
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=SPEECH_RATE)
+    pts = 0
+    for samples, rate in mono:
+        if rate == SPEECH_RATE:
+            yield samples
+            continue
+        frame = av.AudioFrame.from_ndarray(samples[None], format="flt", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, pts, Fraction(1, rate)
+        pts += len(samples)
+        yield from (clipped(out.to_ndarray()[0]) for out in resampler.resample(frame))
+    if pts:
+        yield from (clipped(out.to_ndarray()[0]) for out in resampler.resample(None))
+
+
 def _position(frame: av.AudioFrame, origin: Fraction, rate: int) -> int | None:
     if frame.pts is None or frame.time_base is None:
         return None
@@ -167,8 +171,8 @@ def _silence(length: int) -> Iterator[Float32]:
         yield np.zeros(min(65_536, length - begin), np.float32)
 
 
-def _clipped(samples: Float32) -> Float32:
-    # The resampling filter overshoots at full-scale edges.
+def clipped(samples: Float32) -> Float32:
+    """Samples within [−1, 1]; the resampling filter overshoots at full-scale edges."""
     return np.clip(samples, -1.0, 1.0)
 
 
@@ -182,7 +186,7 @@ def _mixed(frame: av.AudioFrame) -> Float32:
     middle, scale = (128.0 if array.dtype == np.uint8 else 0.0), _INTEGER_SCALE.get(array.dtype.str[1:], 1.0)
     samples: npt.NDArray[np.float64] = (array.astype(np.float64) - middle) / scale
     mixed: npt.NDArray[np.float64] = samples[0] if channels == 1 else _weights(frame, channels) @ samples
-    return _clipped(np.nan_to_num(mixed, nan=0.0).astype(np.float32))
+    return clipped(np.nan_to_num(mixed, nan=0.0).astype(np.float32))
 
 
 def _weights(frame: av.AudioFrame, channels: int) -> npt.NDArray[np.float64]:
@@ -194,36 +198,17 @@ def _weights(frame: av.AudioFrame, channels: int) -> npt.NDArray[np.float64]:
     return weights / total
 
 
-def duration_of(path: Path | str, stream: int = 0) -> Fraction:
+def duration_of(media: MediaInfo | Path | str, stream: int = 0) -> Fraction:
     """Seconds from the file's start to the end of an audio stream.
 
-    Read from all its packets, because headers of mp3, aac and live recordings only estimate; nothing is decoded
-    unless packets lack times. Raises InputError as ``open_speech`` does.
+    ``media`` is what ``probe(…, measure="audio")`` found, or a path. Read from all packets; nothing is decoded unless
+    they lack times. Raises InputError as ``open_speech`` does.
     """
-    path = Path(path)
-    info = require_audio(probe(path), stream)
-    end = Fraction(0)
-    with opened(path) as container:
-        source = container.streams[info.index]
-        origin = second_zero(container)
-        for packet in readable_packets(container, source):
-            if packet.pts is None or packet.is_discard:
-                continue
-            # Ogg gives the duration of what is left, the others of the whole packet.
-            trimmed = 0 if container.format.name == "ogg" else _trimmed(packet, info.sample_rate)
-            length = (packet.duration or 0) * packet.time_base - trimmed
-            end = max(end, packet.pts * packet.time_base + length - origin)
-    return end if end > 0 else _decoded_duration(path, stream)
+    info = media if isinstance(media, MediaInfo) else probe(media, measure="audio")
+    measured = require_audio(info, stream).measured
+    return _decoded_duration(info, stream) if measured is None else measured
 
 
-def _trimmed(packet: av.Packet[av.stream.Stream], rate: int) -> Fraction:
-    """Seconds at a packet's end that its decoder drops (padding of mp3, opus and aac)."""
-    if not packet.has_sidedata("skip_samples"):
-        return Fraction(0)
-    data = bytes(packet.get_sidedata("skip_samples"))
-    return Fraction(int.from_bytes(data[4:8], "little"), rate)
-
-
-def _decoded_duration(path: Path, stream: int) -> Fraction:
-    with open_speech(path, stream=stream) as spans:
+def _decoded_duration(media: MediaInfo, stream: int) -> Fraction:
+    with open_speech(media, stream=stream) as spans:
         return Fraction(sum(span.samples.shape[1] for span in spans), SPEECH_RATE)

@@ -13,11 +13,6 @@ from lipsync_cli.media.containers import Container
 from lipsync_cli.media.encode import Arguments, VideoEncoding, color_arguments
 from lipsync_cli.media.tracks import TrackPlan
 
-# Keys that MP4 has a place of its own for; any other needs the free-form list, which fewer players read.
-_MP4_KEYS = {
-    "title", "artist", "album_artist", "album", "comment", "description", "genre", "date", "copyright", "composer",
-    "grouping", "lyrics", "synopsis", "show", "track",
-}  # fmt: skip
 _ROTATION_SINCE = (6,)
 
 
@@ -33,7 +28,7 @@ class MuxCommand:
     encoding: VideoEncoding
     time_base: Fraction
     dub: TrackPlan | None = None
-    kept: TrackPlan | None = None
+    source: TrackPlan | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     language: str | None = None
     live: bool = False
@@ -47,7 +42,7 @@ class MuxCommand:
         """The argument list."""
         streams = [graph.input("pipe:0", **self._pipe_options())["v:0"]]
         # Different options keep an input that is used twice two inputs, so that each has a number of its own.
-        for number, plan in enumerate(plan for plan in (self.dub, self.kept) if plan is not None):
+        for number, plan in enumerate(plan for plan in (self.dub, self.source) if plan is not None):
             options = {**plan.before, "thread_queue_size": str(64 + number)}
             source = graph.input(f"file:{plan.path.absolute()}", **options)
             streams += [source[selector] for selector in plan.selectors]
@@ -80,30 +75,19 @@ class MuxCommand:
             **self._muxer_options(),
             **self.encoding.arguments,
         }
-        for plan in (self.dub, self.kept):
+        for plan in (self.dub, self.source):
             options |= plan.output if plan is not None else {}
         return options
 
     def _muxer_options(self) -> Arguments:
-        # A dub that ends early would hold everything back for ten seconds otherwise.
-        live = {"flush_packets": "1", "max_interleave_delta": "200000"} if self.live else {}
-        if self.container.is_mp4_family:
-            flags = ["frag_keyframe", "delay_moov", "default_base_moof"] if self.live else ["faststart"]
-            if any(key not in _MP4_KEYS for key in self.metadata):
-                flags.append("use_metadata_tags")
-            # FLAC in MP4 counted as experimental for long.
-            return {
-                "strict": "-2",
-                "movflags": "+".join(flags),
-                "video_track_timescale": str(_timescale(self.time_base)),
-                **live,
-            }
-        if self.container.muxer == "mpegts":
-            return {"muxdelay": "0", "muxpreload": "0", **live}
-        if self.container.muxer in ("matroska", "webm"):
-            # Audio priming lies before second 0; moving everything instead would delay the first frame.
-            return {"avoid_negative_ts": "disabled", **live}
-        return live
+        container = self.container
+        options = container.muxer_options(self.metadata, live=self.live)
+        if container.timescale_option:
+            options[container.timescale_option] = str(_timescale(self.time_base))
+        if self.live:
+            # A dub that ends early would hold everything back for ten seconds otherwise.
+            options |= {"flush_packets": "1", "max_interleave_delta": "200000"}
+        return options
 
     def _metadata_words(self) -> list[str]:
         words = []
@@ -115,5 +99,5 @@ class MuxCommand:
 
 
 def _timescale(time_base: Fraction) -> int:
-    """Ticks per second of an MP4 track in which every pts is whole; fine enough for the edit list, too."""
+    """Ticks per second of a track in which every pts is whole; fine enough for the edit list, too."""
     return time_base.denominator * -(-10_000 // time_base.denominator)

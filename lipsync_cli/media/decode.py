@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +14,7 @@ import av.error
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.types import VideoInfo
 from lipsync_cli.media.pixels import nearest_supported, without_j
-from lipsync_cli.media.probe import opened, readable_packets
+from lipsync_cli.media.probe import opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +154,3 @@ def _reaches_beyond(stream: av.VideoStream, size: int) -> bool:
     """Whether the container's index places the last picture behind the end of the file."""
     entries: Any = getattr(stream, "index_entries", ())
     return bool(len(entries)) and 0 < size < entries[-1].pos + entries[-1].size
-
-
-def measure_video(path: Path, info: VideoInfo) -> Fraction:
-    """Seconds from the first frame to the end of the last, found by reading all packets without decoding."""
-    if info.is_still:
-        return Fraction(0)
-    step = max(1, round(1 / (info.rate * info.time_base)))
-    stamps: list[int] = []  # of the first and the last picture only
-    seen = 0
-    with opened(path) as container:
-        for packet in readable_packets(container, container.streams[info.index]):
-            seen += bool(packet.size)
-            if packet.pts is not None and not packet.is_discard:
-                both = [*stamps, packet.pts, packet.pts + (packet.duration or step)]
-                stamps = [min(both), max(both)]
-    return (stamps[1] - stamps[0]) * info.time_base if stamps else seen / info.rate

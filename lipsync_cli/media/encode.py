@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import get_args
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, PixelFormat, pixel_format
@@ -12,11 +13,10 @@ from lipsync_cli.core.types import ColorInfo, VideoInfo
 from lipsync_cli.media.containers import Container
 from lipsync_cli.media.ffmpeg import Ffmpeg
 from lipsync_cli.media.pixels import decoded_format, without_j
+from lipsync_cli.settings import X264Preset
 
 Arguments = dict[str, str]
-PRESETS = (
-    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
-)  # fmt: skip
+PRESETS: tuple[str, ...] = get_args(X264Preset)
 _DEFAULT_CRF = {"libx264": 16, "libx264rgb": 16, "libx265": 18, "libvpx-vp9": 24, "libsvtav1": 22}
 _NEEDS_EVEN = {"libx264", "libx265", "libsvtav1", "prores_ks"}
 # x264's superfast does without giving more bits to what later frames refer to. That saves it no time, and a dub, in
@@ -72,6 +72,8 @@ def choose_encoding(ffmpeg: Ffmpeg, container: Container, info: VideoInfo, optio
     encoder = _encoder(ffmpeg, container, wanted, options)
     piped, pix_fmt, warnings = _formats(ffmpeg, encoder, info, delivered, wanted)
     arguments = {"c:v": encoder, **_codec_arguments(encoder, container, pix_fmt, info.rate, options)}
+    if encoder in container.codec_tags:
+        arguments["tag:v"] = container.codec_tags[encoder]
     if pix_fmt != piped:
         arguments |= _conversion(piped, pix_fmt)
     arguments |= color_arguments(info.color, pix_fmt)
@@ -186,10 +188,9 @@ def _codec_arguments(
         return {"preset": options.preset, **tuned, **quality, **live, **group, **frames}
     if encoder == "libx265":
         lossless = ":lossless=1" if options.lossless else ""
-        tag = {"tag:v": "hvc1"} if container.is_mp4_family else {}
         live = {"tune": "zerolatency"} if options.low_latency else {}
         params = {"x265-params": f"log-level=error{lossless}"}
-        return {"preset": options.preset, "crf": crf, **params, **tag, **live, **group}
+        return {"preset": options.preset, "crf": crf, **params, **live, **group}
     if encoder == "libvpx-vp9":
         quality = {"lossless": "1"} if options.lossless else {"crf": crf, "b:v": "0"}
         live = {"deadline": "realtime", "lag-in-frames": "0"} if options.low_latency else {"deadline": "good"}

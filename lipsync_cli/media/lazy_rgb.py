@@ -15,9 +15,9 @@ from lipsync_cli.core.types import ColorInfo, UInt8
 from lipsync_cli.media.color import RgbConverter
 from lipsync_cli.media.pixels import sample_rows
 
-# Conversion is set up anew for every size, so sizes are rounded up to multiples of about this, and a few are kept.
+# Conversion is set up anew for every size, so sizes are rounded up to multiples of about this, and a few are cached.
 _GRID = 24
-_SIZES_KEPT = 8
+_CACHED_SIZES = 8
 # swscale interpolates chroma, for which a part's edges lack neighbours.
 _EDGE = 4
 # From this share of the picture on, converting all of it at once is no slower.
@@ -31,7 +31,7 @@ class LazyRgbConverter:
         self._color = color
         self._lock = threading.Lock()
         self._whole = RgbConverter(color)
-        self._kept: OrderedDict[tuple[Any, ...], tuple[av.VideoFrame, RgbConverter]] = OrderedDict()
+        self._blanks: OrderedDict[tuple[Any, ...], tuple[av.VideoFrame, RgbConverter]] = OrderedDict()
 
     def lazy(self, frame: av.VideoFrame) -> LazyRgb:
         """A view of ``frame``, which is in a delivered format and stays as it is."""
@@ -79,14 +79,14 @@ class LazyRgbConverter:
     ) -> tuple[av.VideoFrame, RgbConverter]:
         """A frame to fill that has the tags of ``like``: where chroma samples sit cannot be set otherwise."""
         key = (pix_fmt, width, height)
-        if key not in self._kept:
+        if key not in self._blanks:
             pix_fmt, width, height = key
             blank = VideoReformatter().reformat(like, width=width, height=height, format=pix_fmt)
-            self._kept[key] = (blank, RgbConverter(self._color, threads=1))
-        self._kept.move_to_end(key)
-        if len(self._kept) > _SIZES_KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+            self._blanks[key] = (blank, RgbConverter(self._color, threads=1))
+        self._blanks.move_to_end(key)
+        if len(self._blanks) > _CACHED_SIZES:
+            self._blanks.popitem(last=False)
+        return self._blanks[key]
 
 
 class LazyRgb:
@@ -113,15 +113,15 @@ class LazyRgb:
             return self.whole(), 0, 0
         x0, x1 = max(0, box[0]), min(self.width, box[2])
         y0, y1 = max(0, box[1]), min(self.height, box[3])
-        for known, x, y in self._parts:
-            rows, columns = known.shape[:2]
+        for part, x, y in self._parts:
+            rows, columns = part.shape[:2]
             there = _within(x0, x1, x, columns, self.width) and _within(y0, y1, y, rows, self.height)
             if there and x % step == y % step == 0:
-                return known, x, y
+                return part, x, y
         unit = int(np.lcm(2, step))
         grid = -(-_GRID // unit) * unit
         (x, width), (y, height) = _span(x0, x1, self.width, grid), _span(y0, y1, self.height, grid)
-        converted = sum(known.shape[0] * known.shape[1] for known, _, _ in self._parts)
+        converted = sum(part.shape[0] * part.shape[1] for part, _, _ in self._parts)
         if converted + width * height > _MOST * self.width * self.height:
             return self.whole(), 0, 0
         part = self._converter.part(self._frame, x, y, width, height)

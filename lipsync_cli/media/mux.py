@@ -13,17 +13,14 @@ from lipsync_cli.core.errors import OutputError
 from lipsync_cli.core.pixel_formats import pixel_format
 from lipsync_cli.core.types import Frame, MediaInfo, Plane
 from lipsync_cli.media.command import MuxCommand
-from lipsync_cli.media.containers import container_for
+from lipsync_cli.media.containers import Container, container_for
 from lipsync_cli.media.encode import EncodeOptions, choose_encoding
 from lipsync_cli.media.ffmpeg import FfmpegProcess, find_ffmpeg
 from lipsync_cli.media.nut import NutWriter
 from lipsync_cli.media.output import STDOUT, PartialFile, check_tags
 from lipsync_cli.media.pixels import decoded_format, doubled_chroma
 from lipsync_cli.media.probe import require_video
-from lipsync_cli.media.rotation import write_rotation
-from lipsync_cli.media.tracks import DubTrack, KeptTracks, TrackPlan, harmless_metadata, plan_dub, plan_kept
-
-_CAN_ROTATE = ("mp4", "mov", "mkv", "webm")
+from lipsync_cli.media.tracks import DubTrack, SourceTracks, harmless_metadata, plan_dub, plan_source
 
 
 class ReaderLeft(Exception):
@@ -35,11 +32,12 @@ class FrameSink:
 
     On a clean exit the file is flushed and renamed from ``NAME.part``; on any error or interrupt the partial file is
     removed and ffmpeg ended. When the reader of stdout goes away, ``write`` ends the ``with`` block without an error
-    and ``reader_left`` is set. The first frame is at second 0 of the output; all others keep their distance to it.
+    and ``reader_left`` is set. A frame is shown at its ``time``, so that its source's first one is at second 0.
 
-    ``media`` is the source: its picture's format, colours, shape and rotation are kept. ``tags`` go into the
-    container's metadata. Raises UsageError, EnvironmentProblem (on entering or before) and OutputError.
-    ``warnings`` says what could not be kept. Held: one frame, and what the encoder holds.
+    ``media`` is the source: its picture's format, colours, shape and rotation are kept, and with ``source`` its other
+    tracks. ``container`` is chosen by the target's name if not given. ``tags`` go into the container's metadata.
+    Raises UsageError, EnvironmentProblem (on entering or before) and OutputError. ``warnings`` says what could not be
+    kept. Held: one frame, and what the encoder holds.
     """
 
     def __init__(
@@ -48,16 +46,16 @@ class FrameSink:
         media: MediaInfo,
         *,
         dub: DubTrack | None = None,
-        kept: KeptTracks | None = None,
+        source: SourceTracks | None = None,
         options: EncodeOptions | None = None,
         tags: Mapping[str, str] | None = None,
-        container: str | None = None,
+        container: Container | None = None,
     ) -> None:
         self.reader_left = False
         self.frames_written = 0
         self._ffmpeg = find_ffmpeg()
         self._live = str(target) == STDOUT
-        self._container = container_for(target, container)
+        self._container = container or container_for(target)
         self._video = require_video(media)
         self._options = options or EncodeOptions()
         self._encoding = choose_encoding(self._ffmpeg, self._container, self._video, self._options)
@@ -65,17 +63,15 @@ class FrameSink:
         self._partial = None if self._live else PartialFile(Path(target))
         uneven = self._container.variable_rate
         self._time_base = self._video.time_base if uneven else 1 / self._video.rate
-        self._first_pts: int | None = None
         self._process: FfmpegProcess | None = None
-        self._command = self._plan(media, dub, kept, dict(tags or {}))
+        self._command = self._plan(media, dub, source, dict(tags or {}))
         self._nut: NutWriter | None = None
 
     def _plan(
-        self, media: MediaInfo, dub: DubTrack | None, kept: KeptTracks | None, tags: dict[str, str]
+        self, media: MediaInfo, dub: DubTrack | None, source: SourceTracks | None, tags: dict[str, str]
     ) -> MuxCommand:
         check_tags(tags)
-        dub_plan = None if dub is None else plan_dub(self._ffmpeg, self._container, dub)
-        kept_plan = self._plan_kept(kept, dub is not None)
+        dubbed = dub is not None
         return MuxCommand(
             executable=str(self._ffmpeg.path),
             version=self._ffmpeg.version,
@@ -84,36 +80,34 @@ class FrameSink:
             video=self._video,
             encoding=self._encoding,
             time_base=self._time_base,
-            dub=dub_plan,
-            kept=kept_plan,
-            metadata=tags if kept else {**harmless_metadata(media.metadata), **tags},
+            dub=plan_dub(self._ffmpeg, self._container, dub) if dub else None,
+            source=plan_source(self._ffmpeg, self._container, source, 1 + int(dubbed), dubbed) if source else None,
+            metadata=tags if source else {**harmless_metadata(media.metadata), **tags},
             language=None if dub is None else dub.language,
             live=self._live,
         )
 
-    def _plan_kept(self, kept: KeptTracks | None, dubbed: bool) -> TrackPlan | None:
-        return None if kept is None else plan_kept(self._ffmpeg, self._container, kept, 1 + int(dubbed), dubbed)
-
     @property
     def warnings(self) -> tuple[str, ...]:
         """What could not be kept as it was in the source, one sentence each."""
-        said = list(self._encoding.warnings)
-        said += self._command.kept.warnings if self._command.kept else ()
+        warnings = list(self._encoding.warnings)
+        warnings += self._command.source.warnings if self._command.source else ()
         if self._video.rotation and not self._keeps_rotation():
-            said.append(
+            warnings.append(
                 f"The rotation of {self._video.rotation}° cannot be kept in this output; the picture lies as stored."
             )
         if not self._container.variable_rate:
             rate = f"{float(self._video.rate):g}"
-            said.append(f"{self._container.name} files have one frame rate, so {rate} frames are shown per second.")
+            warnings.append(
+                f"{self._container.name} files have one frame rate, so {rate} frames are shown per second."
+            )
         if self.reader_left:
-            said.append(f"Whoever read stdout left after {self.frames_written} frames; the rest was not made.")
-        return tuple(said)
+            warnings.append(f"Whoever read stdout left after {self.frames_written} frames; the rest was not made.")
+        return tuple(warnings)
 
     def _keeps_rotation(self) -> bool:
-        if self._container.name not in _CAN_ROTATE:
-            return False
-        return self._command.rotates or (self._container.is_mp4_family and not self._live)
+        container = self._container
+        return container.rotation and (self._command.rotates or (bool(container.write_rotation) and not self._live))
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -170,8 +164,7 @@ class FrameSink:
             return self.frames_written
         if frame.time_base != self._time_base:
             raise ValueError(f"expected pts in units of {self._time_base} s, got {frame.time_base}")
-        self._first_pts = frame.pts if self._first_pts is None else self._first_pts
-        return frame.pts - self._first_pts
+        return frame.pts - frame.first_pts
 
     def _send(self, data: bytes) -> None:
         assert self._process is not None
@@ -203,8 +196,8 @@ class FrameSink:
                 hint="Please report this with the output of lipsync doctor.",
             )
         if self._partial is not None:
-            if self._video.rotation and not self._command.rotates and self._container.is_mp4_family:
-                write_rotation(self._partial.path, self._video.rotation)
+            if self._video.rotation and not self._command.rotates and self._container.write_rotation:
+                self._container.write_rotation(self._partial.path, self._video.rotation)
             self._partial.commit()
 
     def _abort(self) -> None:

@@ -7,37 +7,60 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import av.error
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.timeline import exact_rate
-from lipsync_cli.core.types import AudioInfo, MediaInfo, VideoInfo
+from lipsync_cli.core.types import AudioInfo, MediaInfo, OtherStream, VideoInfo
 from lipsync_cli.media.color import STILL_COLOR, color_info
+from lipsync_cli.media.stream_lengths import StreamLengths
 
 _NOT_MEDIA = {"tty", "txt", "subviewer", "srt", "microdvd", "lrc", "ffmetadata", "concat"}
 _STILL_BRANDS = {"avif", "avis", "heic", "heix", "mif1"}
 STILL_RATE = Fraction(25)
 
 
-def probe(path: Path | str) -> MediaInfo:
+def probe(path: Path | str, *, measure: Literal["video", "audio"] | None = None) -> MediaInfo:
     """Describe a media file. One video frame is decoded, for rotation and colours.
 
-    Raises InputError for a file that is missing, a directory, empty, unreadable, truncated or not media.
+    ``measure``: all packets of its picture or its sound are read as well, in the same opening, for their ``measured``
+    lengths. Raises InputError for a file that is missing, a directory, empty, unreadable, truncated or not media.
     """
     path = Path(path)
     with opened(path) as container:
+        start = Fraction(container.start_time or 0, av.time_base)
         video = _best_video(container)
-        audio = tuple(_audio_info(stream) for stream in container.streams.audio if _decodable(stream))
-        seen = {video.index if video else -1, *(info.index for info in audio)}
-        others = tuple(_describe(stream) for stream in container.streams if stream.index not in seen)
-        duration = Fraction(container.duration, av.time_base) if container.duration else None
-        info = None if video is None else _video_info(container, video, path)
-        metadata = dict(container.metadata)
-        chapters = len(container.chapters()) if hasattr(container, "chapters") else 0
-        return MediaInfo(path, container.format.name, duration, info, audio, others, chapters, metadata)
+        sounds = [stream for stream in container.streams.audio if _decodable(stream)]
+        measured = _measured_streams(measure, video, sounds)
+        lengths = StreamLengths(container, max(start, Fraction(0)), measured)
+        known = {video.index if video else -1, *(stream.index for stream in sounds)}
+        media = MediaInfo(
+            path,
+            container.format.name,
+            duration=Fraction(container.duration, av.time_base) if container.duration else None,
+            audio=tuple(map(_audio_info, sounds)),
+            other_streams=tuple(_other(stream) for stream in container.streams if stream.index not in known),
+            video=None if video is None else _video_info(container, video, path, lengths),
+            chapters=len(container.chapters()) if hasattr(container, "chapters") else 0,
+            metadata=dict(container.metadata),
+            start=start,
+        )
+        if not measured:
+            return media
+        for packet in readable_packets(container, *measured):
+            lengths.add(packet)
+        return lengths.of(media)
+
+
+def _measured_streams(
+    measure: Literal["video", "audio"] | None, video: av.VideoStream | None, sounds: list[av.AudioStream]
+) -> list[Any]:
+    if measure == "video" and video is not None:
+        return [video]
+    return list(sounds) if measure == "audio" else []
 
 
 def require_video(info: MediaInfo) -> VideoInfo:
@@ -47,7 +70,8 @@ def require_video(info: MediaInfo) -> VideoInfo:
     if info.audio:
         has = f"only audio ({info.audio[0].codec})"
     else:
-        has = f"only {', '.join(info.other_streams)}" if info.other_streams else "nothing that can be decoded"
+        others = ", ".join(map(str, info.other_streams))
+        has = f"only {others}" if others else "nothing that can be decoded"
     raise InputError(f"{info.path.name} has no video stream, {has}.", hint="Give the video as the first argument.")
 
 
@@ -82,10 +106,10 @@ def second_zero(container: av.container.InputContainer) -> Fraction:
 
 
 def readable_packets(
-    container: av.container.InputContainer, stream: av.stream.Stream
+    container: av.container.InputContainer, *streams: av.stream.Stream
 ) -> Iterator[av.Packet[av.stream.Stream]]:
-    """Packets of one stream, up to where the file stops being readable."""
-    packets = container.demux(stream)
+    """Packets of some streams from where the container stands, up to where it stops being readable."""
+    packets = container.demux(*streams)
     while True:
         try:
             packet = next(packets, None)
@@ -146,12 +170,14 @@ def _best_video(container: av.container.InputContainer) -> av.VideoStream | None
     return best if best in streams else (streams[0] if streams else None)
 
 
-def _video_info(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> VideoInfo:
+def _video_info(
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, lengths: StreamLengths
+) -> VideoInfo:
     still = _is_still(container, stream)
     duration = stream.duration * stream.time_base if stream.duration and stream.time_base else None
     if duration is None and container.duration:
         duration = Fraction(container.duration, av.time_base)
-    frame = _first_frame(container, stream, path)
+    frame = _first_frame(container, stream, path, lengths)
     context = stream.codec_context
     time_base = Fraction(1, 25) if still else stream.time_base or Fraction(1, 90_000)
     start = frame.pts * time_base if frame.pts is not None and not still else Fraction(0)
@@ -183,11 +209,17 @@ def _is_still(container: av.container.InputContainer, stream: av.VideoStream) ->
     return brand in _STILL_BRANDS and brand != "avis" and stream.frames <= 1
 
 
-def _first_frame(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> av.VideoFrame:
+def _first_frame(
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, lengths: StreamLengths
+) -> av.VideoFrame:
+    """The picture that comes first; the packets up to there go to ``lengths``, too."""
     try:
-        for packet in container.demux(stream):
+        for packet in container.demux(stream, *lengths.streams):
+            lengths.add(packet)
+            if packet.stream.index != stream.index:
+                continue
             try:
-                frames = packet.decode()
+                frames = stream.decode(packet)
             except av.error.FFmpegError:
                 continue
             if frames:
@@ -232,8 +264,6 @@ def _audio_info(stream: av.AudioStream) -> AudioInfo:
     )
 
 
-def _describe(stream: Any) -> str:
-    if stream.type == "video" and _decodable(stream) and _is_cover(stream):
-        return f"cover art ({codec_name(stream)})"
-    name = codec_name(stream)
-    return f"{stream.type} ({name})" if name else str(stream.type)
+def _other(stream: Any) -> OtherStream:
+    is_cover = stream.type == "video" and _decodable(stream) and _is_cover(stream)
+    return OtherStream(stream.index, str(stream.type), codec_name(stream), is_cover)

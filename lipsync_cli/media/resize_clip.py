@@ -28,8 +28,8 @@ def write_picture(source: Path, target: Path, *, seconds: Fraction, height: int)
     width = max(2, round(video.width * height / video.height / 2) * 2)
     count = -int(-seconds * video.rate // 1)
     with open_frames(info, bounce_until=seconds) as decoded:
-        looks = (frame.rgb for frame in islice(decoded, count))
-        pictures = (_scaled(rgb, width, height) for rgb in looks if isinstance(rgb, np.ndarray))
+        views = (frame.rgb for frame in islice(decoded, count))
+        pictures = (_scaled(rgb, width, height) for rgb in views if isinstance(rgb, np.ndarray))
         return width, encode_pictures(target, pictures, video.rate)
 
 

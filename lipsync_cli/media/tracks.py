@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from lipsync_cli.core.errors import EnvironmentProblem
-from lipsync_cli.core.types import AudioInfo
+from lipsync_cli.core.types import AudioInfo, MediaInfo
 from lipsync_cli.media.containers import Container
 from lipsync_cli.media.ffmpeg import Ffmpeg
-from lipsync_cli.media.probe import codec_name, opened, probe, require_audio
+from lipsync_cli.media.probe import require_audio
 
 Arguments = dict[str, str]
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
@@ -22,14 +22,14 @@ _HARMLESS = ("title", "artist", "author", "album", "copyright", "description", "
 
 @dataclass(frozen=True, slots=True)
 class DubTrack:
-    """The dub: audio stream number ``stream`` of ``path`` (an audio or video file).
+    """The dub: audio stream number ``stream`` of ``media`` (an audio or video file).
 
     ``start`` seconds are cut from its beginning, exact to the sample, for which it must be encoded again.
     ``duration``: what comes later is cut at packet granularity when copied, else exact. ``language`` is a tag
     such as "eng".
     """
 
-    path: Path
+    media: MediaInfo
     stream: int = 0
     start: Fraction = Fraction(0)
     duration: Fraction | None = None
@@ -37,13 +37,13 @@ class DubTrack:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptTracks:
+class SourceTracks:
     """The source's other tracks: its audio (after the dub), subtitles, chapters, attachments and metadata.
 
     ``start`` and ``duration`` are seconds after the first video frame: the part of the source that is dubbed.
     """
 
-    path: Path
+    media: MediaInfo
     start: Fraction = Fraction(0)
     duration: Fraction | None = None
 
@@ -59,16 +59,9 @@ class TrackPlan:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Kept:
-    selectors: list[str] = field(default_factory=list)
-    output: Arguments = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-
 def plan_dub(ffmpeg: Ffmpeg, container: Container, dub: DubTrack) -> TrackPlan:
     """How the dub gets into ``container``: copied when it takes the codec and nothing is cut from the beginning."""
-    info = require_audio(probe(dub.path), dub.stream)
+    info = require_audio(dub.media, dub.stream)
     output, before = {"disposition:a:0": "default"}, {}
     if not dub.start and info.codec in container.audio:
         output["c:a:0"] = "copy"
@@ -77,11 +70,10 @@ def plan_dub(ffmpeg: Ffmpeg, container: Container, dub: DubTrack) -> TrackPlan:
         output |= audio_arguments(ffmpeg, container, info, 0)
         filters = [*_cut(dub), *filter(None, [output.get("filter:a:0")])]
         output |= {"filter:a:0": ",".join(filters)} if filters else {}
-    start = _file_start(dub.path)
-    if start < 0:
+    if dub.media.start < 0:
         # ffmpeg moves a file's earliest stamp to 0; priming before 0 must stay there.
-        before["itsoffset"] = _seconds(start)
-    return TrackPlan(dub.path, before, (f"{info.index}",), output)
+        before["itsoffset"] = _seconds(dub.media.start)
+    return TrackPlan(dub.media.path, before, (f"{info.index}",), output)
 
 
 def _cut(dub: DubTrack) -> list[str]:
@@ -127,51 +119,45 @@ def audio_arguments(ffmpeg: Ffmpeg, container: Container, info: AudioInfo, numbe
     return arguments
 
 
-def plan_kept(ffmpeg: Ffmpeg, container: Container, kept: KeptTracks, index: int, dubbed: bool) -> TrackPlan:
+def plan_source(ffmpeg: Ffmpeg, container: Container, tracks: SourceTracks, index: int, dubbed: bool) -> TrackPlan:
     """How the source's other tracks follow; ``index`` is its place among ffmpeg's inputs."""
-    info = probe(kept.path)
-    plan = _Kept()
-    for number, audio in enumerate(info.audio, start=int(dubbed)):
-        plan.selectors.append(str(audio.index))
+    media = tracks.media
+    selectors, output = [], dict[str, str]()
+    for number, audio in enumerate(media.audio, start=int(dubbed)):
+        selectors.append(str(audio.index))
         copied = audio.codec in container.audio
-        plan.output |= {f"c:a:{number}": "copy"} if copied else audio_arguments(ffmpeg, container, audio, number)
-        plan.output[f"disposition:a:{number}"] = "0" if number else "default"
-    _keep_others(plan, container, kept.path)
-    plan.output |= {"map_metadata": str(index), "map_chapters": str(index), "copypriorss": "0"}
+        output |= {f"c:a:{number}": "copy"} if copied else audio_arguments(ffmpeg, container, audio, number)
+        output[f"disposition:a:{number}"] = "0" if number else "default"
+    others, codecs, warnings = _other_tracks(container, media)
+    output |= {**codecs, "map_metadata": str(index), "map_chapters": str(index), "copypriorss": "0"}
     # Times of the file, counted as players do; the output's second 0 is the first frame of the part.
-    origin = max(_file_start(kept.path), Fraction(0))
-    begin = kept.start + ((info.video.start - origin) if info.video else 0)
+    begin = tracks.start + ((media.video.start - media.second_zero) if media.video else 0)
     before = {"ss": _seconds(begin)} if begin > 0 else {}
-    if kept.duration is not None:
-        before["t"] = _seconds(kept.duration)
+    if tracks.duration is not None:
+        before["t"] = _seconds(tracks.duration)
     # A selector that matches nothing keeps the input, and with it chapters and metadata.
-    return TrackPlan(kept.path, before, (*plan.selectors, "d:999?"), plan.output, tuple(plan.warnings))
+    return TrackPlan(media.path, before, (*selectors, *others, "d:999?"), output, warnings)
 
 
-def _keep_others(plan: _Kept, container: Container, path: Path) -> None:
-    subtitles = 0
-    with opened(path) as source:
-        for stream in source.streams:
-            codec = codec_name(stream)
-            if stream.type == "subtitle":
-                target = container.subtitle_codec(codec)
-                if target:
-                    plan.selectors.append(str(stream.index))
-                    plan.output[f"c:s:{subtitles}"] = target
-                    subtitles += 1
-                else:
-                    plan.warnings.append(f"{codec} subtitles cannot be kept in {container.name} files.")
-            elif stream.type == "attachment":
-                if container.attachments:
-                    plan.selectors.append(str(stream.index))
-                    plan.output["c:t"] = "copy"
-                else:
-                    plan.warnings.append(f"An attachment cannot be kept in {container.name} files.")
-
-
-def _file_start(path: Path) -> Fraction:
-    with opened(path) as source:
-        return Fraction(source.start_time or 0, 1_000_000)
+def _other_tracks(container: Container, media: MediaInfo) -> tuple[list[str], Arguments, tuple[str, ...]]:
+    """Selectors and codecs of the subtitles and attachments that ``container`` takes, and what it does not."""
+    selectors, codecs, warnings, subtitles = [], dict[str, str](), [], 0
+    for stream in media.other_streams:
+        if stream.kind == "subtitle":
+            target = container.subtitle_codec(stream.codec)
+            if target:
+                selectors.append(str(stream.index))
+                codecs[f"c:s:{subtitles}"] = target
+                subtitles += 1
+            else:
+                warnings.append(f"{stream.codec} subtitles cannot be kept in {container.name} files.")
+        elif stream.kind == "attachment":
+            if container.attachments:
+                selectors.append(str(stream.index))
+                codecs["c:t"] = "copy"
+            else:
+                warnings.append(f"An attachment cannot be kept in {container.name} files.")
+    return selectors, codecs, tuple(warnings)
 
 
 def harmless_metadata(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -130,11 +130,11 @@ def test_a_gallery_of_samples(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     out, command = tmp_path / "out", [str(tmp_path), str(tmp_path / "list.toml"), "--model", "passthrough"]
     assert gallery.main([*command, "--out", str(out), "--only", "sung"]) == 0
     said = capsys.readouterr()
-    assert said.out == "" and "1 of 1: sung" in said.err and "25 of 25 dubbed" in said.err
+    assert said.out == "" and "1 of 1: sung" in said.err and "0 of 25 dubbed" in said.err
     told = read_document(out / "gallery.json")
     assert [one["name"] for one in told["people"]] == ["sung"] and told["settings"]["model"] == "passthrough"
     (clip,) = told["clips"]
-    assert clip["dub"]["frames_dubbed"] == 25
+    assert clip["dub"]["passed_through"] == {"unchanged": 25}
     assert clip["score"]["metrics"]["sharpness_ratio"] == pytest.approx(1, abs=0.1)
     assert clip["score"]["metrics"]["flicker_ratio"] == pytest.approx(1, abs=0.15)
     assert all(item.difference.difference == 0 for item in compare(told, told))

@@ -22,7 +22,7 @@ def test_a_short_bench_with_a_drawn_head(tmp_path: Path, monkeypatch: pytest.Mon
     told = json.loads(done.stdout)
     assert told == json.loads((tmp_path / "out" / "bench.json").read_text())
     (case,) = told["cases"]
-    assert (case["case"], case["frames"], case["dubbed"], case["width"]) == ("1 s 240p", 25, 25, 320)
+    assert (case["case"], case["frames"], case["dubbed"], case["width"]) == ("1 s 240p", 25, 0, 320)
     assert case["realtime_factor"] > 0 and case["cold_first_frame_s"] > case["warm_first_frame_s"] > 0
     assert case["cost_ratio"] == 1
     assert {"decode", "track", "generate", "composite", "encode"} <= set(case["stages"])

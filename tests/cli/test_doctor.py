@@ -62,8 +62,8 @@ def test_a_mistyped_variable_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_rehearsal_asks_for_a_whole_dub(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = FakePipeline().install(monkeypatch)
     seen = []
-    pipeline.act = lambda request: seen.append((request.video.is_file(), request.audio.is_file()))
+    pipeline.act = lambda plan: seen.append((plan.video.path.is_file(), plan.audio.path.is_file()))
     assert rehearsal.rehearsal().status == "ok"
     assert seen == [(True, True)]
-    assert pipeline.request is not None
-    assert pipeline.request.settings.model == "passthrough"
+    assert pipeline.plan is not None
+    assert pipeline.plan.picture.card.name == "passthrough"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from fractions import Fraction
@@ -11,9 +12,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
+from lipsync_cli.cli.dub import command
 from lipsync_cli.cli.paths import resolve_output
 from lipsync_cli.cli.progress import progress, remaining, speed
 from lipsync_cli.core.errors import InputError, NoFaceError, UsageError
+from lipsync_cli.dubbing.profiling import STAGES
+from lipsync_cli.settings import DubSettings, option_name
 from tests.helpers.fake_pipeline import FakePipeline
 
 
@@ -37,11 +41,12 @@ def dub(folder: Path, *args: str | Path) -> Result:
 def test_defaults(files: Path, pipeline: FakePipeline) -> None:
     result = dub(files)
     assert result.exit_code == 0, result.stderr
-    request = pipeline.request
-    assert request is not None
+    assert pipeline.plan is not None
+    request = pipeline.plan.request
     assert request.output == files / "head.dub.mp4"
     assert (request.preset, request.settings.crf, request.provenance["crf"]) == ("balanced", 16, "preset balanced")
-    assert (request.start, request.end, request.container, request.overwrite) == (None, None, "mp4", False)
+    assert (request.start, request.end, request.container, request.overwrite) == (None, None, None, False)
+    assert pipeline.plan.container.name == "mp4"
     assert result.stdout == ""
     assert "45 of 50 frames dubbed" in result.stderr
 
@@ -52,8 +57,8 @@ def test_options_reach_the_request(files: Path, pipeline: FakePipeline) -> None:
     sets = "--set max_yaw=0.4 --set detect-every=2 --detector dlib-mmod"
     result = dub(files, "-o", files / "x.mkv", *options.split(), *more.split(), *sets.split())
     assert result.exit_code == 0, result.stderr
-    request = pipeline.request
-    assert request is not None
+    assert pipeline.plan is not None
+    request = pipeline.plan.request
     settings = request.settings
     assert (settings.model, settings.face, settings.silence, settings.length) == ("passthrough", "2", "keep", "audio")
     assert (settings.seed, settings.device, settings.crf, settings.codec) == (7, "cpu", 20, "libx265")
@@ -63,6 +68,22 @@ def test_options_reach_the_request(files: Path, pipeline: FakePipeline) -> None:
     assert (request.keep, request.overwrite, request.output) == (True, True, files / "x.mkv")
     assert request.provenance["seed"] == "--seed"
     assert request.provenance["max_yaw"] == "--set max_yaw"
+
+
+def test_every_option_that_is_a_setting_reaches_the_settings(files: Path, pipeline: FakePipeline) -> None:
+    """None is forgotten between the command's signature and the plan."""
+    given = {
+        "model": "passthrough", "face": "all", "silence": "keep", "length": "audio", "seed": 3, "device": "cpu",
+        "threads": 2, "parity": True, "detector": "dlib-mmod", "codec": "mpeg4", "crf": 20, "encoder_preset": "slow",
+    }  # fmt: skip
+    options = set(inspect.signature(command.dub).parameters) & set(DubSettings.model_fields)
+    assert options == {*given, "adapter"}
+    for name, value in given.items():
+        words = [option_name(name)] if value is True else [option_name(name), str(value)]
+        assert dub(files, "-y", *words).exit_code == 0, name
+        assert pipeline.plan is not None
+        assert getattr(pipeline.plan.settings, name) == value
+        assert pipeline.plan.request.provenance[name] == option_name(name)
 
 
 @pytest.mark.parametrize(
@@ -90,14 +111,14 @@ def test_what_cannot_work_is_refused_at_once(
     result = dub(files, *args)
     assert result.exit_code == code
     assert words in result.stderr
-    assert pipeline.request is None
+    assert pipeline.plan is None
 
 
 def test_missing_inputs(files: Path, pipeline: FakePipeline) -> None:
     for video, audio in (("none.mp4", "voice.wav"), ("head.png", "none.wav"), (".", "voice.wav")):
         result = CliRunner().invoke(app, ["dub", str(files / video), str(files / audio)])
         assert result.exit_code == 3
-    assert pipeline.request is None
+    assert pipeline.plan is None
 
 
 def test_nothing_is_replaced_unasked(files: Path, pipeline: FakePipeline) -> None:
@@ -116,8 +137,9 @@ def test_nothing_is_replaced_unasked(files: Path, pipeline: FakePipeline) -> Non
 def test_stdout_takes_video_and_nothing_else(files: Path, pipeline: FakePipeline) -> None:
     result = dub(files, "-o", "-", "--container", "mpegts", "--report", files / "r.json")
     assert result.exit_code == 0, result.stderr
-    assert pipeline.request is not None
-    assert (pipeline.request.output, pipeline.request.container) == (None, "mpegts")
+    assert pipeline.plan is not None
+    assert (pipeline.plan.target, pipeline.plan.container.name) == ("-", "mpegts")
+    assert pipeline.plan.encoding.low_latency
     assert result.stdout == ""
     assert (files / "r.json").is_file()
 
@@ -140,15 +162,20 @@ def test_an_error_is_one_json_document(files: Path, pipeline: FakePipeline) -> N
     assert error == {"code": 4, "message": pipeline.error.message, "hint": "Try --set min_face_px=32."}
 
 
-def test_explain_shows_and_does_nothing(files: Path, pipeline: FakePipeline) -> None:
+def test_explain_shows_what_a_dub_would_do_and_does_nothing(files: Path, pipeline: FakePipeline) -> None:
     (files / "head.dub.mp4").write_bytes(b"precious")
-    result = dub(files, "--explain", "--crf", "20")
+    result = dub(files, "--explain", "--crf", "20", "--model", "passthrough")
     assert result.exit_code == 0, result.stderr
-    assert ["crf", "20", "--crf"] in [line.split() for line in result.stdout.splitlines()]
-    assert "track  3       0.120" in result.stdout
-    document = json.loads(dub(files, "--explain", "--json").stdout)
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["crf", "20", "--crf"] in lines
+    assert ["track", "look-ahead", "3", "0.120"] in lines
+    assert lines[-len(STAGES) :] == [[stage] for stage in STAGES]
+    document = json.loads(dub(files, "--explain", "--model", "passthrough", "--json").stdout)
     assert document["settings"]["crf"] == {"value": 16, "from": "preset balanced"}
-    assert document["ledger"] == [{"stage": "track", "frames": 3, "seconds": 0.12}]
+    assert document["ledger"][0] == {"stage": "track look-ahead", "frames": 3, "seconds": 0.12}
+    assert document["stages"] == [{"stage": stage} for stage in STAGES]
+    assert pipeline.plan is None
+    assert (files / "head.dub.mp4").read_bytes() == b"precious"
 
 
 def test_the_environment_and_the_users_file_count(
@@ -158,9 +185,10 @@ def test_the_environment_and_the_users_file_count(
     monkeypatch.setenv("LIPSYNC_CONFIG", str(files / "config.toml"))
     monkeypatch.setenv("LIPSYNC_CRF", "23")
     assert dub(files).exit_code == 0
-    assert pipeline.request is not None
-    settings = pipeline.request.settings
-    assert (settings.detect_every, settings.seed, settings.crf, pipeline.request.preset) == (1, 5, 23, "quality")
+    assert pipeline.plan is not None
+    settings = pipeline.plan.settings
+    assert (settings.detect_every, settings.seed, settings.crf) == (1, 5, 23)
+    assert pipeline.plan.request.preset == "quality"
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,16 @@ def test_a_dub_with_everything_written(head_mp4: Path, voice_wav: Path, no_part_
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report == json.loads((here / "report.json").read_text())
-    assert (report["frames_in"], report["frames_out"], report["frames_dubbed"]) == (50, 50, 50)
+    assert (report["frames_in"], report["frames_out"], report["frames_dubbed"]) == (50, 50, 0)
+    assert report["passed_through"] == {"unchanged": 50}
+    assert "No frame was changed: 50 show a face to dub" in report["warnings"][-1]
     assert (report["preset"], report["model"]["name"]) == ("realtime", "passthrough")
     info = probe(here / "out.mp4")
     assert info.video is not None
     assert (info.video.frames, info.video.width, len(info.audio)) == (50, 480, 1)
     assert (here / "sheet.png").stat().st_size > 10_000
-    assert "50 of 50 frames dubbed" in done.stderr
+    assert "0 of 50 frames dubbed" in done.stderr
+    assert "Passed through untouched: 50 unchanged" in done.stderr
 
 
 def test_a_part_to_stdout_is_video_and_nothing_else(head_mp4: Path, voice_wav: Path, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import numpy as np
 from typer.testing import CliRunner, Result
 
 from lipsync_cli.cli.app import app
-from lipsync_cli.cli.inspect.media_text import media_document, media_lines
+from lipsync_cli.cli.inspect.text import media_lines
 from lipsync_cli.core.contact_sheets import save_png
-from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, VideoInfo
+from lipsync_cli.core.types import AudioInfo, ColorInfo, MediaInfo, OtherStream, VideoInfo
+from lipsync_cli.inspection import Inspection
 from lipsync_cli.synthetic import draw_head
+from tests.helpers.synthetic import run_ffmpeg
 
 
 def inspect(*args: str | Path) -> Result:
@@ -43,6 +45,16 @@ def test_words_go_to_stdout_and_progress_to_stderr(head_mp4: Path) -> None:
         line.split()[:6] for line in result.stdout.splitlines()
     ]
     assert "frames," not in result.stdout
+
+
+def test_inspect_times_of_a_part_count_from_the_files_first_frame(head_mp4: Path, tmp_path: Path) -> None:
+    late = tmp_path / "late.ts"  # MPEG-TS begins at 1.4 s
+    run_ffmpeg("-i", str(head_mp4), "-c", "copy", str(late))
+    for path in (head_mp4, late):
+        document = json.loads(inspect(path, "--start", "1", "--end", "1.4", "--json").stdout)
+        (shot,), (track,) = document["shots"], document["tracks"]
+        for found in (shot, track):
+            assert (round(found["start_s"], 3), round(found["end_s"], 3), found["frames"]) == (1.0, 1.36, 10)
 
 
 def test_faces_are_numbered_from_left_to_right(tmp_path: Path) -> None:
@@ -83,9 +95,11 @@ def test_oddities_are_told() -> None:
         rotation=90, sample_aspect_ratio=Fraction(16, 11), color=ColorInfo("bt2020", True, tag_transfer="smpte2084"),
     )  # fmt: skip
     audio = AudioInfo(1, "aac", 48_000, 2, "stereo", Fraction(0), Fraction(61))
-    info = MediaInfo(Path("a.mov"), "mov", Fraction(61), video, (audio,), ("subtitle (mov_text)",), chapters=3)
+    info = MediaInfo(
+        Path("a.mov"), "mov", Fraction(61), video, (audio,), (OtherStream(2, "subtitle", "mov_text"),), chapters=3
+    )
     text = "\n".join(media_lines(info))
     for words in ("29.97 fps", "turned 90°", "pixels 16:11", "shown as 576×1047", "bt2020 (not tagged), full range",
                   "smpte2084", "48000 Hz, stereo, 1:01.000", "also: subtitle", "chapters: 3"):  # fmt: skip
         assert words in text
-    assert json.loads(json.dumps(media_document(info)))["video"]["sample_aspect_ratio"] == "16/11"
+    assert json.loads(json.dumps(Inspection(info).to_json()))["video"]["sample_aspect_ratio"] == "16/11"

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.core.types import GeneratedCrop, TrackedFrame
-from lipsync_cli.dubbing.report import StageClock
-from lipsync_cli.dubbing.segments import dub_segments, hold_frames
-from tests.dubbing.test_segments import RATE, SIZE, Recorder, cut, make_face, make_frame, options, run, speech
+from lipsync_cli.dubbing.segments import hold_frames
+from tests.dubbing.test_segments import RATE, SIZE, Recorder, dubber, make_face, make_frame, options, run
 
 
 @dataclass
@@ -57,8 +56,8 @@ def test_every_frame_gets_its_own_drawing_however_late(chunk, lag, fade, frames)
     generator = Late(chunk + lag, chunk, lag=lag)
     tracked = (TrackedFrame(make_frame(i), 0, (make_face(0),)) for i in range(frames))
     opts = options(fade_frames=fade)
-    out = dub_segments(tracked, generator, speech(), cut, blend, opts, clock=StageClock())
-    assert [frame.index for frame in out] == list(range(frames))
+    out = dubber(generator, opts, blend=blend).run(tracked)
+    assert [frame.index for _, frame in out] == list(range(frames))
     assert numbers == {i: [float(i)] for i in range(frames)}
 
 
@@ -79,7 +78,7 @@ def test_no_more_frames_are_held_than_declared():
             del frame
 
     generator, opts = Late(12, 8, lag=4), options(reference_frames=6)
-    for _ in dub_segments(frames(), generator, speech(), cut, lambda f, p: f, opts, clock=StageClock()):
+    for _ in dubber(generator, opts).run(frames()):
         gc.collect(0)
         most = max(most, len(alive))
     assert 12 <= most <= hold_frames(generator, opts) + 2

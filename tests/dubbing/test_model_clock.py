@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.types import Frame, GeneratedCrop, ModelSpec, TrackedFrame
 from lipsync_cli.dubbing.chunk_grid import chunk_end, frames_per_chunk, frames_to_begin
-from lipsync_cli.dubbing.report import StageClock
-from lipsync_cli.dubbing.segments import dub_segments, hold_frames
-from tests.dubbing.test_segments import Recorder, cut, make_face, options, speech
+from lipsync_cli.dubbing.segments import hold_frames
+from tests.dubbing.test_segments import Recorder, dubber, make_face, options
 
 
 class Clocked(Recorder):
@@ -45,10 +44,7 @@ def dub(stamps: list[Fraction]) -> Clocked:
                      0, (make_face(0),))
         for i, t in enumerate(stamps)
     )  # fmt: skip
-    frames = dub_segments(
-        tracked, generator, speech(), cut, lambda frame, patches: frame, options(reference_frames=25),
-        clock=StageClock(),
-    )  # fmt: skip
+    frames = [frame for _, frame in dubber(generator, options(reference_frames=25)).run(tracked)]
     assert [frame.index for frame in frames] == list(range(len(stamps)))
     return generator
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lipsync_cli.dubbing.pipeline import dub
+from lipsync_cli.dubbing.plan import plan
 from lipsync_cli.dubbing.report import DubReport
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.settings import resolve_settings
@@ -36,7 +37,7 @@ def dub_to(
     fast = {"detect_every": 5, "detect_size": 480, "reference_frames": 5, "encoder_preset": "ultrafast"}
     chosen, provenance, *_ = resolve_settings(None, {**fast, "length": "video", **values}, environ={})
     until = None if end is None else Fraction(end)
-    return dub(DubRequest(video, audio, output, chosen, "test", provenance, True, keep, end=until))
+    return dub(plan(DubRequest(video, audio, output, chosen, "test", provenance, True, keep, end=until)))
 
 
 @pytest.fixture(scope="session")

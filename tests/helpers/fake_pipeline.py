@@ -1,43 +1,39 @@
-"""A stand-in for the pipeline, so that the command line is tested without one."""
+"""A stand-in for the dub, so that the command line is tested without one; requests are planned as they really are."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any
 
 import pytest
 
-import lipsync_cli.dubbing
-from lipsync_cli.dubbing.report import DubReport, LedgerEntry
-from lipsync_cli.dubbing.request import DubRequest
+from lipsync_cli.dubbing import pipeline
+from lipsync_cli.dubbing.model import LoadedModel
+from lipsync_cli.dubbing.plan import DubPlan
+from lipsync_cli.dubbing.report import DubReport
 from tests.dubbing.test_report import make_report
 
 
 class FakePipeline:
-    """Remembers the request; raises ``error`` if there is one, else reports."""
+    """Remembers the plan; raises ``error`` if there is one, else reports."""
 
     def __init__(self) -> None:
-        self.request: DubRequest | None = None
+        self.plan: DubPlan | None = None
         self.error: BaseException | None = None
-        self.act: Callable[[DubRequest], None] = lambda request: None
+        self.act: Callable[[DubPlan], None] = lambda plan: None
 
-    def dub(self, request: DubRequest, on_progress: Callable[[int, int | None], None]) -> DubReport:
-        self.request = request
+    def dub(
+        self,
+        plan: DubPlan,
+        model: LoadedModel | None = None,
+        on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+    ) -> DubReport:
+        self.plan = plan
         on_progress(1, 2)
-        self.act(request)
+        self.act(plan)
         if self.error is not None:
             raise self.error
         return make_report()
 
-    def explain(self, request: DubRequest) -> dict[str, Any]:
-        self.request = request
-        return {"ledger": [LedgerEntry("track", 3, 0.12)], "stages": ["decode", "track", "encode"], "options": {}}
-
     def install(self, monkeypatch: pytest.MonkeyPatch) -> FakePipeline:
-        module = ModuleType("lipsync_cli.dubbing.pipeline")
-        module.dub, module.explain = self.dub, self.explain  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "lipsync_cli.dubbing.pipeline", module)
-        monkeypatch.setattr(lipsync_cli.dubbing, "pipeline", module, raising=False)
+        monkeypatch.setattr(pipeline, "dub", self.dub)
         return self

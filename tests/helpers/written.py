@@ -22,11 +22,11 @@ def frames_of(path, **options) -> list[Frame]:
         return list(frames)
 
 
-def write(source: Path, target: Path, *, part=None, **options) -> tuple[list[Frame], FrameSink]:
+def write(source: Path, target: Path, *, part=None, tracks=None, **options) -> tuple[list[Frame], FrameSink]:
     info = probe(source)
     still = {"still_duration": Fraction(1, 5)} if info.video.is_still else {}
     frames = frames_of(source, **still, **(part or {}))
-    with FrameSink(target, info, **options) as sink:
+    with FrameSink(target, info, source=tracks, **options) as sink:
         for frame in frames:
             sink.write(frame)
     assert sink.frames_written == len(frames)

@@ -32,7 +32,7 @@ def test_a_lossless_mp4_keeps_everything(each_ffmpeg, clips, tmp_path, name):
     before, after = probe(clips / name).video, probe(target).video
     found = frames_of(target)
     assert planes_equal(frames, found)
-    assert [frame.time for frame in found] == [frame.time - frames[0].time for frame in frames]
+    assert [frame.time for frame in found] == [frame.time for frame in frames]
     assert (after.rotation, after.sample_aspect_ratio) == (before.rotation, before.sample_aspect_ratio)
     assert (after.color.matrix, after.color.full_range) == (before.color.matrix, before.color.full_range)
     assert (after.color.tag_primaries, after.color.tag_transfer) == (
@@ -48,7 +48,7 @@ def test_ffv1_in_matroska_is_bit_exact_to_the_millisecond(each_ffmpeg, clips, tm
     frames, _ = write(clips / name, target, options=EncodeOptions(codec="ffv1"))
     found = frames_of(target)
     assert planes_equal(frames, found)
-    assert all(abs(a.time - frames[0].time - b.time) <= Fraction(1, 2000) for a, b in zip(frames, found, strict=True))
+    assert all(abs(a.time - b.time) <= Fraction(1, 2000) for a, b in zip(frames, found, strict=True))
     before, after = probe(clips / name).video.color, probe(target).video.color
     assert (after.matrix, after.full_range) == (before.matrix, before.full_range)
 
@@ -86,7 +86,7 @@ def test_any_name_is_only_a_name(clips, tones, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     dub = tmp_path / f"dub {name}.wav"
     shutil.copy(tones / "s16.wav", dub)
-    write(clips / "one.mp4", Path(name), options=QUICK, dub=DubTrack(dub))
+    write(clips / "one.mp4", Path(name), options=QUICK, dub=DubTrack(probe(dub)))
     assert probe(tmp_path / name).video.frames == 1
 
 
@@ -113,7 +113,7 @@ def test_a_killed_ffmpeg_is_an_error_and_no_hang(each_ffmpeg, clips, tones, tmp_
     with (
         pytest.raises(OutputError, match="killed"),
         open_frames(info, bounce_until=Fraction(100)) as frames,
-        FrameSink(tmp_path / "out.mp4", info, options=QUICK, dub=DubTrack(tones / "s16.wav")) as sink,
+        FrameSink(tmp_path / "out.mp4", info, options=QUICK, dub=DubTrack(probe(tones / "s16.wav"))) as sink,
     ):
         for frame in frames:
             if frame.index == 30:

@@ -11,7 +11,7 @@ import pytest
 
 from lipsync_cli.media.audio import duration_of
 from lipsync_cli.media.probe import probe
-from lipsync_cli.media.tracks import DubTrack, KeptTracks
+from lipsync_cli.media.tracks import DubTrack, SourceTracks
 from tests.helpers.synthetic import run_ffmpeg
 from tests.helpers.written import QUICK, write
 from tests.media.test_audio import speech
@@ -27,7 +27,7 @@ from tests.media.test_audio import speech
 )  # fmt: skip
 def test_the_dub_is_copied_where_the_container_takes_it(each_ffmpeg, clips, tones, tmp_path, tone, suffix, codec):
     target = tmp_path / f"out.{suffix}"
-    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(tones / tone, language="deu"))
+    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(probe(tones / tone), language="deu"))
     before, after = probe(tones / tone).audio[0], probe(target)
     assert after.audio[0].codec == codec
     assert (after.audio[0].sample_rate, after.audio[0].channels) == (before.sample_rate, before.channels)
@@ -54,7 +54,7 @@ def packets(path: Path) -> bytes:
 )
 def test_else_it_is_encoded_in_sync(each_ffmpeg, clips, tones, tmp_path, tone, suffix, codec):
     target = tmp_path / f"out.{suffix}"
-    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(tones / tone))
+    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(probe(tones / tone)))
     info = probe(target)
     assert info.audio[0].codec == codec
     assert info.audio[0].channels == probe(tones / tone).audio[0].channels
@@ -68,9 +68,9 @@ def onset(path: Path) -> float:
 
 def test_a_late_dub_stays_late_and_a_cut_one_is_cut_exactly(each_ffmpeg, clips, tones, tmp_path):
     target = tmp_path / "out.mp4"
-    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(tones / "late.mp4"))
+    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(probe(tones / "late.mp4")))
     assert onset(target) == pytest.approx(0.25, abs=0.001)
-    cut = DubTrack(tones / "late.mp4", start=Fraction(1, 10), duration=Fraction(1, 2))
+    cut = DubTrack(probe(tones / "late.mp4"), start=Fraction(1, 10), duration=Fraction(1, 2))
     write(clips / "bt709.mp4", target, options=QUICK, dub=cut)
     assert onset(target) == pytest.approx(0.15, abs=0.001)
     assert len(speech(target)) / 16_000 == pytest.approx(0.5, abs=0.03)
@@ -78,7 +78,7 @@ def test_a_late_dub_stays_late_and_a_cut_one_is_cut_exactly(each_ffmpeg, clips, 
 
 def test_a_copied_dub_ends_with_its_duration(each_ffmpeg, clips, tones, tmp_path):
     target = tmp_path / "out.mp4"
-    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(tones / "aac.m4a", duration=Fraction(1, 2)))
+    write(clips / "bt709.mp4", target, options=QUICK, dub=DubTrack(probe(tones / "aac.m4a"), duration=Fraction(1, 2)))
     assert duration_of(target) == pytest.approx(0.5, abs=0.05)
 
 
@@ -86,13 +86,11 @@ def test_a_copied_dub_ends_with_its_duration(each_ffmpeg, clips, tones, tmp_path
 def test_other_tracks_are_kept_on_request(each_ffmpeg, tones, tmp_path, suffix):
     source = source_with_everything(tmp_path)
     target = tmp_path / f"out.{suffix}"
-    kept = KeptTracks(source)
-    _, sink = write(
-        source, target, options=QUICK, dub=DubTrack(tones / "stereo.mp3"), kept=kept, tags={"comment": "dubbed"}
-    )
+    dub, tracks = DubTrack(probe(tones / "stereo.mp3")), SourceTracks(probe(source))
+    _, sink = write(source, target, options=QUICK, dub=dub, tracks=tracks, tags={"comment": "dubbed"})
     info = probe(target)
     assert [audio.sample_rate for audio in info.audio] == [44100, 48000]
-    assert any(name.startswith("subtitle") for name in info.other_streams)
+    assert any(stream.kind == "subtitle" for stream in info.other_streams)
     assert info.chapters == 2
     metadata = {key.lower(): value for key, value in info.metadata.items()}
     assert (metadata["title"], metadata["comment"]) == ("A title", "dubbed")
@@ -124,8 +122,8 @@ def test_kept_audio_stays_with_its_part_of_the_picture(each_ffmpeg, tmp_path, su
         "-i", "sine=f=440:r=48000:d=1,volume=2,adelay=1000", "-c:v", "libx264", "-c:a", "flac", str(source),
     )  # fmt: skip
     part = {"start": Fraction(2, 5), "end": Fraction(6, 5)}
-    kept = KeptTracks(source, start=part["start"], duration=Fraction(4, 5))
-    write(source, target, part=part, options=QUICK, kept=kept)
+    tracks = SourceTracks(probe(source), start=part["start"], duration=Fraction(4, 5))
+    write(source, target, part=part, options=QUICK, tracks=tracks)
     assert probe(target).video.frames in (20, None)
     assert onset(target) == pytest.approx(0.4, abs=0.002)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -30,6 +31,28 @@ def test_exact_rates_depth_and_shape(clips):
     assert probe(clips / "wide.mp4").video.sample_aspect_ratio == Fraction(16, 11)
     odd = probe(clips / "odd.mkv").video
     assert (odd.width, odd.height) == (65, 49)
+
+
+MEASURED = (
+    "plain.mp4", "vfr.mp4", "ntsc.mkv", "odd.mkv", "mjpeg.avi", "rgb.mov", "vp9.webm", "opengop.ts", "bare.h264",
+    "one.mp4", "still.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_measuring_opens_once_and_changes_nothing_else(clips, name, monkeypatch):
+    opened = []
+    really_open = av.open
+    plain = probe(clips / name)
+    monkeypatch.setattr(av, "open", lambda *args, **options: opened.append(args) or really_open(*args, **options))
+    measured = probe(clips / name, measure="video")
+    assert len(opened) == 1
+    assert replace(measured, video=replace(measured.video, measured=None)) == plain
+    with open_frames(plain, still_duration=Fraction(0) if plain.video.is_still else None) as frames:
+        ends = [frame.time + 1 / plain.video.rate for frame in frames]
+    assert float(measured.video.measured) == pytest.approx(float(max(ends, default=0)), abs=0.002)
+    sound = probe(clips / name, measure="audio")
+    assert replace(sound, audio=plain.audio) == plain
 
 
 def test_colours(clips):
@@ -65,7 +88,7 @@ def test_cover_art_is_not_video(clips, tones, tmp_path):
     )  # fmt: skip
     info = probe(song)
     assert info.video is None
-    assert info.other_streams == ("cover art (png)",)
+    assert [str(stream) for stream in info.other_streams] == ["cover art (png)"]
     with pytest.raises(InputError, match=r"no video stream, only audio \(aac\)"):
         require_video(info)
 

@@ -13,7 +13,6 @@ from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
 from lipsync_cli.core.types import ColorInfo
 from lipsync_cli.media import ping_pong as bounce
 from lipsync_cli.media.color import RgbConverter
-from lipsync_cli.media.decode import measure_video
 from lipsync_cli.media.pixels import doubled_chroma, nearest_supported, packed_rgb
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
@@ -38,7 +37,9 @@ def same(one, other) -> bool:
 @pytest.mark.parametrize("name", MOVING)
 def test_frames_have_the_files_own_times_and_contiguous_planes(clips, name):
     frames = frames_of(clips / name)
-    assert [float(frame.time) for frame in frames] == pytest.approx(time_stamps(clips / name), abs=1e-9)
+    stamps = time_stamps(clips / name)
+    assert [float(frame.file_time) for frame in frames] == pytest.approx(stamps, abs=1e-9)
+    assert [float(frame.time) for frame in frames] == pytest.approx([s - stamps[0] for s in stamps], abs=1e-9)
     assert [frame.index for frame in frames] == list(range(len(frames)))
     for frame in frames[:2]:
         layout = pixel_format(frame.pix_fmt)
@@ -82,11 +83,11 @@ def test_native_planes_equal_ffmpegs_own(clips, tmp_path):
 @pytest.mark.parametrize(("start", "end"), [(0, "0.2"), ("0.33", "0.7"), ("0.5", None)])
 def test_a_part_is_a_slice_of_the_whole(clips, name, start, end):
     whole = frames_of(clips / name)
-    first = whole[0].time
     start, end = Fraction(start), None if end is None else Fraction(end)
-    wanted = [f for f in whole if f.time - first >= start and (end is None or f.time - first < end)]
+    wanted = [f for f in whole if f.time >= start and (end is None or f.time < end)]
     part = frames_of(clips / name, start=start, end=end)
     assert [frame.pts for frame in part] == [frame.pts for frame in wanted]
+    assert [frame.time for frame in part] == [frame.time - wanted[0].time for frame in wanted]
     assert all(same(a, b) for a, b in zip(part, wanted, strict=True))
     assert [frame.index for frame in part] == list(range(len(part)))
 
@@ -114,7 +115,7 @@ def test_bouncing_is_the_ping_pong_of_a_plain_reading(clips, monkeypatch, name, 
     for position, gap in enumerate(spacing if count > 1 else ()):
         here, there = whole[bounce_index(position, count)], whole[bounce_index(position + 1, count)]
         assert gap == abs(there.pts - here.pts)
-    assert longer[-1].time - longer[0].time < length
+    assert longer[0].time == 0 and longer[-1].time < length
 
 
 def test_bouncing_a_part_stays_inside_it(clips):
@@ -122,6 +123,15 @@ def test_bouncing_a_part_stays_inside_it(clips):
     part = frames_of(clips / "plain.mp4", start=Fraction(1, 5), end=Fraction(2, 5), bounce_until=Fraction(1))
     assert len(part) == 25
     assert all(same(frame, whole[5 + bounce_index(i, 5)]) for i, frame in enumerate(part))
+
+
+def test_source_that_is_cut_delivers_what_lies_before_the_cut_and_counts_it(clips):
+    for name in ("plain.mp4", "opengop.ts"):
+        with open_frames(probe(clips / name), start=Fraction(1, 5), cut_at=Fraction(2, 5)) as source:
+            assert [frame.time for frame in source] == [Fraction(i, 25) for i in range(10)]
+        assert source.delivered == 10
+    with open_frames(probe(clips / "still.png"), still_duration=Fraction(1), cut_at=Fraction(1, 5)) as source:
+        assert (len(list(source)), source.delivered) == (5, 5)
 
 
 def test_reading_holds_no_frames(clips):
@@ -183,8 +193,9 @@ def test_a_picture_that_changes_its_size_is_refused(tmp_path):
 
 def test_measured_durations_include_the_last_frame(clips):
     for name, length in {"plain.mp4": Fraction(4, 5), "opengop.ts": Fraction(4), "bare.h264": Fraction(4, 5)}.items():
-        info = probe(clips / name)
-        assert measure_video(info.path, info.video) == length
+        assert probe(clips / name, measure="video").video.measured == length
+        assert probe(clips / name).video.measured is None
+    assert probe(clips / "still.png", measure="video").video.measured == 0
 
 
 @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])

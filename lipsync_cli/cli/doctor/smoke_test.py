@@ -42,6 +42,7 @@ def rehearsal() -> CheckRow:
     """A whole dub of two synthetic seconds: a drawn head, a voice-like tone, no model."""
     from lipsync_cli.core.contact_sheets import save_png
     from lipsync_cli.dubbing import pipeline
+    from lipsync_cli.dubbing.plan import plan
     from lipsync_cli.synthetic import draw_head, write_voice
 
     began = time.perf_counter()
@@ -53,8 +54,8 @@ def rehearsal() -> CheckRow:
             model="passthrough", length="audio", device="cpu", detect_every=10, encoder_preset="ultrafast"
         )
         request = DubRequest(folder / "head.png", folder / "voice.wav", folder / "head.dub.mp4", settings)
-        report = pipeline.dub(request, lambda done, total: None)
+        report = pipeline.dub(plan(request))
     detail = f"{report.frames_out} frames of a drawn head in {time.perf_counter() - began:.1f} s"
-    if not report.frames_dubbed:
+    if not (report.frames_dubbed or report.passed_through.get("unchanged")):
         return CheckRow("dub", "fail", f"no face was found in {detail}", "Reinstall lipsync-cli and dlib-bin.")
     return CheckRow("dub", "ok", detail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,11 +15,10 @@ from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.media.containers import container_for
-from lipsync_cli.media.output import STDOUT, check_output
-from lipsync_cli.settings import DubSettings, resolve_settings
+from lipsync_cli.settings import resolve_settings
 
 if TYPE_CHECKING:
+    from lipsync_cli.dubbing.plan import DubPlan
     from lipsync_cli.dubbing.report import DubReport
 
 app = typer.Typer(add_completion=False)
@@ -63,13 +62,49 @@ def dub(
     The result has the frames and times of VIDEO and the sound of AUDIO.
     Frames without a face that can be dubbed pass through untouched.
     """
-    request = _request(locals())
+    resolved = resolve_settings(
+        preset,
+        {
+            "model": model,
+            "face": face,
+            "silence": silence,
+            "length": length,
+            "seed": seed,
+            "device": device,
+            "threads": threads,
+            "detector": detector,
+            "codec": codec,
+            "crf": crf,
+            "encoder_preset": encoder_preset,
+        },
+        sets=o.parse_sets(sets),
+        options=o.parse_options(options, adapter=adapter, parity=parity),
+    )
+    check_input(video, "a video or a picture")
+    check_input(audio, "a file with sound")
+    request = DubRequest(
+        video=video,
+        audio=audio,
+        output=resolve_output(video, output),
+        settings=resolved.settings,
+        preset=resolved.preset,
+        provenance=resolved.provenance,
+        options=resolved.options,
+        overwrite=overwrite,
+        keep=keep,
+        container=container,
+        start=o.parse_time(start),
+        end=o.parse_time(end),
+        sheet=sheet,
+    )
     if explain:
-        show_plan(request, as_json=as_json)
+        show_plan(_plan(request, check_place=False), as_json=as_json)
         return
+    if as_json and request.output is None:
+        raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
     for path in filter(None, (report, sheet)):
         check_folder(path)
-    result = _run(request, False if quiet else show_progress)
+    result = _run(_plan(request), False if quiet else show_progress)
     if report is not None:
         _write_report(result, report)
     if not quiet:
@@ -78,60 +113,17 @@ def dub(
         emit_json(result.to_json())
 
 
-def _request(given: dict[str, Any]) -> DubRequest:
-    """Everything that can be decided before work begins; ``given`` are the command's parameters by name."""
-    video, audio = given["video"], given["audio"]
-    overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    resolved = resolve_settings(
-        given["preset"],
-        overrides,
-        sets=o.parse_sets(given["sets"]),
-        options=o.parse_options(given["options"], adapter=given["adapter"], parity=given["parity"]),
-    )
-    check_input(video, "a video or a picture")
-    check_input(audio, "a file with sound")
-    output = resolve_output(video, given["output"])
-    container = _check_target(output, given)
-    return DubRequest(
-        video=video,
-        audio=audio,
-        output=output,
-        settings=resolved.settings,
-        preset=resolved.preset,
-        provenance=resolved.provenance,
-        options=resolved.options,
-        overwrite=given["overwrite"],
-        keep=given["keep"],
-        container=container,
-        start=o.parse_time(given["start"]),
-        end=o.parse_time(given["end"]),
-        sheet=given["sheet"],
-    )
+def _plan(request: DubRequest, *, check_place: bool = True) -> DubPlan:
+    from lipsync_cli.dubbing.plan import plan
+
+    return plan(request, check_place=check_place)
 
 
-def _check_target(output: Path | None, given: dict[str, Any]) -> str:
-    """The container to write, once it is sure that it can go to ``output``."""
-    target, name = output or STDOUT, given["container"]
-    if given["explain"]:
-        return container_for(target, name).name
-    if output is None and given["as_json"]:
-        raise UsageError("-o - and --json both want stdout.", hint="Write the report with --report FILE.")
-    inputs = (given["video"], given["audio"])
-    return check_output(target, inputs, overwrite=given["overwrite"], container=name).name
-
-
-def _run(request: DubRequest, show_progress: bool | None) -> DubReport:
+def _run(plan: DubPlan, show_progress: bool | None) -> DubReport:
     from lipsync_cli.dubbing import pipeline
 
-    with progress(show_progress, _rate(request.video)) as on_progress:
-        report: DubReport = pipeline.dub(request, on_progress)
-    return report
-
-
-def _rate(video: Path) -> float:
-    from lipsync_cli.media.probe import probe, require_video
-
-    return float(require_video(probe(video)).rate)
+    with progress(show_progress, float(plan.stream.rate)) as on_progress:
+        return pipeline.dub(plan, on_progress=on_progress)
 
 
 def _write_report(report: DubReport, path: Path) -> None:

@@ -15,10 +15,8 @@ from lipsync_cli.cli.progress import progress
 from lipsync_cli.settings import DubSettings, resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.cli.inspect.face_scan import Survey
     from lipsync_cli.core.types import MediaInfo
-
-SCHEMA = 1
+    from lipsync_cli.inspection import FaceScan, Inspection
 
 app = typer.Typer(add_completion=False)
 
@@ -52,59 +50,50 @@ def inspect(
     if picture is not None:
         check_folder(picture)
     part = o.parse_time(start), o.parse_time(end)
+    from lipsync_cli.inspection import Inspection
     from lipsync_cli.media.probe import probe
 
     info = probe(video)
-    found = _survey(info, settings, part, False if quiet else show_progress) if faces and info.video else None
-    _tell(info, found, as_json=as_json)
-    if picture is not None and found is not None:
-        from lipsync_cli.cli.inspect.face_scan import face_picture
+    scanned = None
+    if faces and info.video is not None:
+        scanned = _scan(info, settings, part, False if quiet else show_progress)
+    found = Inspection(info, scanned)
+    if as_json:
+        emit_json(found.to_json())
+    else:
+        _show(found)
+    if picture is not None and found.faces is not None:
         from lipsync_cli.core.contact_sheets import save_png
+        from lipsync_cli.inspection import face_picture
 
-        save_png(picture, face_picture(found))
+        save_png(picture, face_picture(found.faces))
 
 
-def _survey(
+def _scan(
     info: MediaInfo,
     settings: DubSettings,
     part: tuple[Fraction | None, Fraction | None],
     show_progress: bool | None,
-) -> Survey:
-    from lipsync_cli.cli.inspect.face_scan import survey
+) -> FaceScan:
+    from lipsync_cli.inspection import scan_faces
     from lipsync_cli.media.probe import require_video
 
-    video = require_video(info)
-    with progress(show_progress, float(video.rate), doing="Looking") as on_progress:
-        return survey(info, video, settings, part, on_progress)
+    with progress(show_progress, float(require_video(info).rate), doing="Looking") as on_progress:
+        return scan_faces(info, settings, start=part[0], end=part[1], on_progress=on_progress)
 
 
-def _tell(info: MediaInfo, found: Survey | None, *, as_json: bool) -> None:
-    from lipsync_cli.cli.inspect.media_text import media_document, media_lines
-
-    if as_json:
-        emit_json({"schema": SCHEMA, **media_document(info), **_faces_document(found)})
-        return
-    emit_lines(media_lines(info))
-    if found is not None:
-        _tell_faces(found)
-
-
-def _faces_document(found: Survey | None) -> dict[str, object]:
-    if found is None:
-        return {}
-    from lipsync_cli.cli.inspect.face_scan import survey_document
-
-    return survey_document(found)
-
-
-def _tell_faces(found: Survey) -> None:
-    from lipsync_cli.cli.inspect.face_scan import HEADER, track_rows
+def _show(found: Inspection) -> None:
+    from lipsync_cli.cli.inspect.text import HEADER, media_lines, track_rows
     from lipsync_cli.core.timeline import format_time
 
-    cuts = ", ".join(format_time(shot.first) for shot in found.shots[1:])
-    emit_lines([f"shots: {len(found.shots)}" + (f", cuts at {cuts}" if cuts else "")])
-    if found.tracks:
+    emit_lines(media_lines(found.media))
+    if found.faces is None:
+        return
+    shots = found.faces.shots
+    cuts = ", ".join(format_time(shot.first) for shot in shots[1:])
+    emit_lines([f"shots: {len(shots)}" + (f", cuts at {cuts}" if cuts else "")])
+    if found.faces.tracks:
         emit_lines([""])
-        emit_table(HEADER, track_rows(found))
+        emit_table(HEADER, track_rows(found.faces))
     else:
         emit_lines(["faces: none"])

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from lipsync_cli.core.errors import InputError, NoFaceError
 from lipsync_cli.dubbing import pipeline
+from lipsync_cli.dubbing.model import ModelCache
+from lipsync_cli.dubbing.plan import plan as plan_dub
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
+from lipsync_cli.dubbing.segments import DUBBED, UNCHANGED
 from lipsync_cli.evaluation.clip import ClipScore, MeasuredClip, measure_clip
 from lipsync_cli.evaluation.comparison import Comparison
-from lipsync_cli.evaluation.loaded_model import LoadedModel
 from lipsync_cli.evaluation.metric_networks import MetricNetworks
 from lipsync_cli.evaluation.suite.cache import dub_key, read_json, read_result, result_key, write_json, write_result
 from lipsync_cli.evaluation.suite.plan import ItemResult, SuiteItem, SuitePlan
@@ -36,7 +39,7 @@ class SuiteRunner:
 
     def __init__(self, plan: SuitePlan, networks: MetricNetworks) -> None:
         self._plan, self._networks = plan, networks
-        self._model = LoadedModel()
+        self._models = ModelCache()
         self._last: MeasuredClip | None = None
 
     def run(self, on_item: OnItem = lambda item, cached: None) -> Iterator[ItemResult]:
@@ -123,17 +126,24 @@ class SuiteRunner:
             overwrite=True,
             end=plan.seconds,
         )
-        return pipeline.dub(request, load=self._model).to_json()
+        planned = plan_dub(request)
+        return pipeline.dub(planned, self._models.model_for(planned.picture)).to_json()
 
 
 def scored_frames(spans: Sequence[SpanEntry], rate: Fraction, references: int) -> Callable[[int], bool]:
-    """Whether a frame counts: dubbed, and later than the ``references`` frames its segment learned the face from."""
+    """Whether a frame counts: given to the model, later than the ``references`` frames it learned the face from."""
     parts = [
-        range(round(span.start_s * rate) + references, round(span.end_s * rate))
-        for span in spans
-        if span.reason == "dubbed"
+        range(round(first.start_s * rate) + references, round(last.end_s * rate)) for first, last in _segments(spans)
     ]
     return lambda index: any(index in part for part in parts)
+
+
+def _segments(spans: Sequence[SpanEntry]) -> Iterator[tuple[SpanEntry, SpanEntry]]:
+    """The first and the last span of each run that the model was given, whether or not it changed all of it."""
+    for (given, _), group in groupby(spans, lambda span: (span.reason in (DUBBED, UNCHANGED), span.track)):
+        run = list(group)
+        if given:
+            yield run[0], run[-1]
 
 
 def _frame_limit(video: Path, seconds: Fraction | None) -> int | None:

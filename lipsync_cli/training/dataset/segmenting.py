@@ -165,11 +165,11 @@ class _Segmenter:
     def _on_grid(self, tracker: Tracker, frames: Iterator[Any]) -> Iterator[_TrackedCrop | None]:
         origin = sound_origin(self._path)
         chosen = select(tracker.run(frames), parse_face_choice("largest"), tracker)
-        for item in on_grid((item.frame.time - origin, item) for item in chosen):
+        for item in on_grid((item.frame.file_time - origin, item) for item in chosen):
             if self._count == 0:
-                self._start = item.frame.time - origin
+                self._start = item.frame.file_time - origin
             self._count += 1
-            yield self._tracked_crop(item, item.frame.time - origin)
+            yield self._tracked_crop(item, item.frame.file_time - origin)
 
     def _tracked_crop(self, item: TrackedFrame, time: Fraction) -> _TrackedCrop | None:
         face = next((face for face in item.faces if face.state is FaceState.OK), None)

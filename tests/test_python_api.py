@@ -1,0 +1,430 @@
+"""The Python interface: its signatures, its documented examples, one load for many dubs, no traces left behind."""
+
+from __future__ import annotations
+
+import doctest
+import gc
+import inspect as signatures
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from fractions import Fraction
+from itertools import count, islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+
+import lipsync_cli
+from lipsync_cli import (
+    DubReport,
+    InputError,
+    LipsyncError,
+    NoFaceError,
+    OutputError,
+    UsageError,
+    dub,
+    dub_frames,
+    inspect,
+    load_model,
+)
+from lipsync_cli.core.types import GeneratedCrop
+from lipsync_cli.dubbing import picture_dubber
+from lipsync_cli.dubbing.model import MODEL_SETTINGS, LoadedModel
+from lipsync_cli.dubbing.plan import plan_picture
+from lipsync_cli.engines.passthrough import Passthrough
+from lipsync_cli.media.arrays import speech_of
+from lipsync_cli.media.audio import open_speech
+from lipsync_cli.media.probe import probe
+from lipsync_cli.media.video import open_frames
+from lipsync_cli.settings import DubSettings
+from lipsync_cli.synthetic import draw_head, voice
+from tests.helpers.paths import SAMPLES
+
+FUNCTIONS = ("dub", "load_model", "dub_frames", "inspect", "evaluate")
+QUICK = {"detect_every": 10, "encoder_preset": "ultrafast"}
+SIGNATURES = {
+    "dub": "video audio output *preset=None *model=None *start=None *end=None *overwrite=False *keep=False "
+    "*on_progress=None **settings",
+    "load_model": "name='lip-forcing-mini' *device='auto' *preset=None **options",
+    "dub_frames": "frames audio *rate *sample_rate *model=None *preset=None **settings",
+    "inspect": "video *faces=True *start=None *end=None *preset=None *on_progress=None **settings",
+    "evaluate": "clip against=None *source=None *audio=None *original=None *face='largest' *trim=False "
+    "*syncnet=None *stable_sync=None *weights=None *on_progress=None",
+}
+"""Parameters with their defaults; a star stands before those that go by name."""
+
+
+class Grey(Passthrough):
+    """Draws a grey mouth."""
+
+    def step(self, state, chunk):
+        return [GeneratedCrop(np.full((192, 192, 3), 0.5, np.float32))] * len(chunk.crops)
+
+
+def grey_model() -> LoadedModel:
+    return LoadedModel(plan_picture(DubSettings(model="passthrough", device="cpu")), "cpu", Grey())
+
+
+def heads(number: int) -> list[np.ndarray]:
+    """A drawn head that opens and closes its mouth."""
+    return [draw_head(openness=float(0.1 * np.sin(np.pi * 3 * i / 25) ** 2)) for i in range(number)]
+
+
+def lipsync_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("lipsync")]
+
+
+SOUND = voice(2.0).astype(np.float32) / 32768
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_signature_is_the_documented_one(name: str) -> None:
+    def word(parameter: signatures.Parameter) -> str:
+        stars = {parameter.KEYWORD_ONLY: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        default = "" if parameter.default is parameter.empty else f"={parameter.default!r}"
+        return f"{stars}{parameter.name}{default}"
+
+    parameters = signatures.signature(getattr(lipsync_cli, name)).parameters.values()
+    assert " ".join(map(word, parameters)) == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_example_of_the_documentation_runs_as_it_says(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for sample in ("speaker.mp4", "speech.wav"):
+        shutil.copy(SAMPLES / sample, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (example,) = doctest.DocTestFinder(recurse=False).find(getattr(lipsync_cli, name), name, globs={})
+    assert len(example.examples) >= 3
+    text: list[str] = []
+    doctest.DocTestRunner().run(example, out=text.append)
+    assert not text, "".join(text)
+
+
+def test_everything_exported_is_there_and_said() -> None:
+    assert sorted(lipsync_cli.__all__) == lipsync_cli.__all__
+    for name in lipsync_cli.__all__:
+        assert getattr(lipsync_cli, name) is not None
+    assert set(lipsync_cli.__all__) <= set(dir(lipsync_cli))
+    errors = [getattr(lipsync_cli, name) for name in lipsync_cli.__all__ if name.endswith(("Error", "Problem"))]
+    assert len(errors) == 7 and all(issubclass(error, LipsyncError) for error in errors)
+    with pytest.raises(AttributeError, match="no attribute 'dubb'"):
+        lipsync_cli.dubb  # noqa: B018
+
+
+def test_import_is_quick_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, time; began = time.perf_counter(); import lipsync_cli; took = time.perf_counter() - began\n"
+        "from lipsync_cli import LipsyncError\n"
+        "print(took, *{name.split('.')[0] for name in sys.modules})"
+    )
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(3)]
+    took, *modules = runs[0].stdout.split()
+    assert min(float(run.stdout.split()[0]) for run in runs) < 0.1, took
+    assert not set(modules) & {"torch", "av", "cv2", "numpy", "scipy", "librosa", "pydantic", "dlib", "typer", "rich"}
+
+
+def test_process_is_left_as_it_was(tmp_path: Path) -> None:
+    """Environment, thread counts, signal handlers, garbage collection, working folder; threads end with the model."""
+    import torch
+
+    def state() -> tuple:
+        handlers = tuple(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE))
+        return dict(os.environ), torch.get_num_threads(), handlers, gc.get_threshold(), gc.isenabled(), Path.cwd()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        expected = state()
+        model = load_model("lip-forcing-mini", device="cpu")
+        assert state() == expected
+        dub(SAMPLES / "speaker.mp4", SAMPLES / "speech.wav", tmp_path / "o.mp4", model=model, end="0.4", **QUICK)
+        assert state() == expected
+        del model
+        gc.collect()
+        assert not lipsync_threads()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_calm_threads_sets_only_what_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "5")
+    monkeypatch.delenv("OPENCV_FOR_THREADS_NUM", raising=False)
+    lipsync_cli.calm_threads()
+    assert (os.environ["OPENBLAS_NUM_THREADS"], os.environ["OPENCV_FOR_THREADS_NUM"]) == ("5", "1")
+
+
+def test_dub_says_and_does_what_the_command_does(head_mp4, voice_wav, tmp_path, monkeypatch) -> None:
+    """Whatever the environment and the user's file say."""
+    monkeypatch.setenv("LIPSYNC_CRF", "40")
+    monkeypatch.setenv("LIPSYNC_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "config.toml").write_text('preset = "quality"\nseed = 9\n')
+    done = []
+    report = dub(
+        str(head_mp4), str(voice_wav), str(tmp_path / "out.mkv"), model="passthrough", start=0.2, end="0:01.2",
+        on_progress=lambda frames, total: done.append((frames, total)), **QUICK,
+    )  # fmt: skip
+    assert isinstance(report, DubReport)
+    assert (report.frames_in, report.frames_out, report.passed_through) == (25, 25, {"unchanged": 25})
+    assert (report.preset, report.settings["crf"], report.settings["seed"]) == ("balanced", 16, 0)
+    assert (report.provenance["detect_every"], report.provenance["crf"]) == ("argument", "preset balanced")
+    assert done[-1] == (25, 25)
+    assert probe(tmp_path / "out.mkv").video.frames in (25, None)
+    assert json.loads(json.dumps(report.to_json()))["schema"] == 1
+
+
+def test_dub_to_standard_output_is_a_stream(head_mp4, voice_wav) -> None:
+    code = (
+        "from lipsync_cli import dub\n"
+        f"dub({str(head_mp4)!r}, {str(voice_wav)!r}, '-', model='passthrough', device='cpu', end=0.4)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout[4:8] == b"ftyp"
+
+
+def test_dub_raises_the_errors_of_the_command(head_mp4, voice_wav, tmp_path) -> None:
+    there = tmp_path / "there.mp4"
+    there.write_bytes(b"precious")
+    for error, words, arguments in (
+        (OutputError, "exists already", {"output": there}),
+        (InputError, "does not exist", {"video": tmp_path / "none.mp4"}),
+        (UsageError, "no setting called 'crff'", {"crff": 20}),
+        (UsageError, "cannot be 99", {"crf": 99}),
+        (UsageError, "no preset called 'best'", {"preset": "best"}),
+        (UsageError, "'soon' is not a time", {"start": "soon"}),
+        (UsageError, "nan is not a time", {"end": float("nan")}),
+        (UsageError, "lies before", {"start": -1}),
+        (UsageError, "does not lie after", {"start": 2, "end": 1}),
+        (LipsyncError, "no model called", {"model": "nothing"}),
+    ):
+        values = {"video": head_mp4, "audio": voice_wav, "output": tmp_path / "o.mp4", "model": "passthrough"}
+        with pytest.raises(error, match=words):
+            dub(**{**values, **arguments})
+    assert there.read_bytes() == b"precious"
+    assert not list(tmp_path.glob("o.mp4*"))
+
+
+def test_dub_takes_numbers_as_people_write_them(head_mp4, voice_wav, tmp_path) -> None:
+    """0.1 is a tenth, at which a frame lies, and not the number just above it that the machine has."""
+    report = dub(head_mp4, voice_wav, tmp_path / "o.mp4", model="passthrough", start=0.6, end=0.8, **QUICK)
+    assert report.frames_out == 5
+
+
+def test_loaded_model_dubs_again_without_loading(tmp_path, monkeypatch) -> None:
+    model = load_model("lip-forcing-mini", device="cpu")
+    monkeypatch.setattr("lipsync_cli.dubbing.model.load_generator", lambda *args, **kwargs: pytest.fail("loaded"))
+    files = [tmp_path / "one.mkv", tmp_path / "two.mkv"]
+    for file in files:
+        report = dub(
+            SAMPLES / "speaker.mp4", SAMPLES / "speech.wav", file, model=model, preset="realtime", end=0.6,
+            codec="ffv1", reference_frames=5,
+        )  # fmt: skip
+        seconds = {entry.stage: entry.seconds for entry in report.stages}
+        assert seconds["load"] == 0 < seconds["generate"]
+        assert (report.model.name, report.frames_dubbed, report.settings["device"]) == ("lip-forcing-mini", 15, "cpu")
+        assert report.provenance["crop_size"] == "loaded model"
+    decoded = []
+    for file in files:
+        with open_frames(probe(file), with_rgb=False) as frames:
+            decoded.append([plane.tobytes() for frame in frames for plane in frame.planes])
+    assert decoded[0] == decoded[1]
+
+
+def test_loaded_model_takes_no_settings_of_another(head_mp4, voice_wav, tmp_path) -> None:
+    assert set(DubSettings.model_fields) >= MODEL_SETTINGS
+    model = load_model("passthrough", device="cpu")
+    with pytest.raises(UsageError, match="dtype is decided when a model is loaded"):
+        dub(head_mp4, voice_wav, tmp_path / "o.mp4", model=model, dtype="bfloat16")
+    with pytest.raises(UsageError, match="crf does not concern how a model is loaded"):
+        load_model("passthrough", crf=20)
+
+
+def test_nothing_of_a_dub_outlives_it(head_mp4, voice_wav, tmp_path, monkeypatch) -> None:
+    """Frames, trackers and segments go, and the model stays."""
+    made: list[weakref.ref] = []
+
+    class Watched(picture_dubber.Tracker):
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr(picture_dubber, "Tracker", Watched)
+    model = grey_model()
+    for _ in range(2):
+        dub(head_mp4, voice_wav, tmp_path / "o.mp4", model=model, end=0.4, overwrite=True, **QUICK)
+    list(dub_frames(heads(8), SOUND, rate=25, sample_rate=16_000, model=model))
+    gc.collect()
+    assert len(made) == 3 and all(ref() is None for ref in made)
+    assert not lipsync_threads()
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_twenty_dubs(tmp_path) -> None:
+    """A dub's frames alone are 9 MiB, so fifteen dubs of which they stayed would add 140; allocators play with 20."""
+    model, resident = load_model("lip-forcing-mini", device="cpu"), []
+    for _ in range(20):
+        dub(
+            SAMPLES / "speaker.mp4", SAMPLES / "speech.wav", tmp_path / "o.mp4", model=model, end=0.6,
+            reference_frames=5, overwrite=True, **QUICK,
+        )  # fmt: skip
+        gc.collect()
+        resident.append(rss_mb())
+    assert median(resident[15:]) - median(resident[3:8]) < 40, resident
+
+
+def rss_mb() -> float:
+    """Memory that this process holds now, in MiB."""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs /proc")
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_frames_come_back_as_many_and_in_order_and_changed_only_at_the_mouth() -> None:
+    pictures = heads(30)
+    results = list(dub_frames(iter(pictures), SOUND, rate=25, sample_rate=16_000, model=grey_model()))
+    assert len(results) == 30
+    for before, after in zip(pictures, results, strict=True):
+        assert (after.dtype, after.shape, after.flags.c_contiguous) == (np.uint8, before.shape, True)
+        changed = np.argwhere((before != after).any(-1))
+        (top, left), (_, right) = changed.min(0), changed.max(0)
+        assert top > 150 and left > 140 and right < 340
+    assert max(np.abs(a.astype(int) - b.astype(int)).max() for a, b in zip(pictures, results, strict=True)) > 30
+
+
+def test_frames_are_those_that_a_file_would_give(tmp_path) -> None:
+    """The very same pipeline: a lossless RGB file dubbed to a lossless RGB file has the same pictures."""
+    import av
+
+    pictures = heads(15)
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "bgr0"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgr0")))
+        container.mux(stream.encode(None))
+    from lipsync_cli.synthetic import write_voice
+
+    write_voice(tmp_path / "voice.wav", 2.0)
+    options = {"model": grey_model(), "detect_every": 5}
+    dub(tmp_path / "in.mkv", tmp_path / "voice.wav", tmp_path / "out.mkv", length="video", codec="ffv1", **options)
+    results = list(dub_frames(pictures, SOUND, rate=25, sample_rate=16_000, **options))
+    with open_frames(probe(tmp_path / "out.mkv")) as frames:
+        for frame, result in zip(frames, results, strict=True):
+            assert np.array_equal(frame.rgb, result)
+
+
+def test_frames_without_a_face_come_back_equal() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (96, 130, 3), np.uint8) for _ in range(8)]
+    results = list(dub_frames(pictures, SOUND, rate="30000/1001", sample_rate=16_000, model=grey_model()))
+    assert all(np.array_equal(a, b) for a, b in zip(pictures, results, strict=True))
+    assert list(dub_frames([], SOUND, rate=25, sample_rate=16_000, model=grey_model())) == []
+
+
+def test_frames_may_be_overwritten_once_the_next_is_asked_for() -> None:
+    pictures, buffer = heads(20), np.zeros_like(heads(1)[0])
+
+    def reused():
+        for picture in pictures:
+            buffer[:] = picture
+            yield buffer
+
+    model = grey_model()
+    expected = list(dub_frames(pictures, SOUND, rate=25, sample_rate=16_000, model=model))
+    results = list(dub_frames(reused(), SOUND, rate=25, sample_rate=16_000, model=model))
+    assert all(np.array_equal(a, b) for a, b in zip(expected, results, strict=True))
+
+
+def test_frames_of_an_endless_source_are_held_by_the_dozen_and_closing_ends_the_threads() -> None:
+    alive, most = set(), 0
+    template = heads(1)[0]
+
+    def endless():
+        for index in count():
+            picture = template.copy()
+            alive.add(index)
+            weakref.finalize(picture, alive.discard, index)
+            yield picture
+            del picture
+
+    results = dub_frames(endless(), SOUND, rate=25, sample_rate=16_000, model=grey_model(), reference_frames=5)
+    for _ in islice(results, 60):
+        most = max(most, len(alive))
+    results.close()
+    assert most <= 4
+    assert not lipsync_threads()
+
+
+@pytest.mark.parametrize(("rate", "shape"), [(16_000, 1), (44_100, 1), (48_000, 2)])
+def test_sound_in_memory_is_that_of_a_file(rate, shape, tmp_path) -> None:
+    import wave
+
+    t = np.arange(rate) / rate
+    tone = (0.3 * np.sin(2 * np.pi * 300 * t) * 32767).astype(np.int16)
+    with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
+        file.setnchannels(shape)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(np.repeat(tone, shape).tobytes())
+    samples = tone.astype(np.float32) / 32768
+    whole = samples if shape == 1 else np.stack([samples, samples])
+    with open_speech(tmp_path / "tone.wav") as spans:
+        expected = np.concatenate([span.samples for span in spans], axis=1)
+    blocks = (whole[..., begin : begin + 1000] for begin in range(0, rate, 1000))
+    for audio in (whole, blocks):
+        found = list(speech_of(audio, rate))
+        assert [span.start for span in found] == [0, *np.cumsum([span.samples.shape[1] for span in found])[:-1]]
+        np.testing.assert_allclose(np.concatenate([span.samples for span in found], axis=1), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"frames": [np.zeros((8, 8), np.uint8)]}, InputError, r"uint8 RGB array .* got uint8 \[8, 8\]"),
+        ({"frames": [np.zeros((8, 8, 3), np.float32)]}, InputError, "got float32"),
+        ({"frames": ["a.png"]}, InputError, "got str"),
+        ({"frames": [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 6, 3), np.uint8)]}, InputError, "Frame 1 is 6×8"),
+        ({"audio": np.zeros(100, np.int16)}, InputError, "floating-point"),
+        ({"audio": np.zeros((1, 2, 3), np.float32)}, InputError, "floating-point"),
+        ({"audio": []}, InputError, "sound is empty"),
+        ({"rate": 0}, UsageError, "frame rate"),
+        ({"rate": "fast"}, UsageError, "frame rate"),
+        ({"rate": "1/0"}, UsageError, "frame rate"),
+        ({"sample_rate": 0}, UsageError, "sample rate"),
+        ({"crf": 20}, UsageError, "crf says how a file is written"),
+        ({"face": "nobody"}, UsageError, "chooses no face"),
+    ],
+)
+def test_frames_of_another_kind_are_refused(changes, error, words) -> None:
+    values = {"frames": heads(8), "audio": SOUND, "rate": 25, "sample_rate": 16_000, "model": grey_model()}
+    values |= changes
+    with pytest.raises(error, match=words):
+        list(dub_frames(values.pop("frames"), values.pop("audio"), **values))
+
+
+def test_frames_in_which_the_chosen_person_never_comes_end_in_an_error() -> None:
+    with pytest.raises(NoFaceError):
+        list(dub_frames(heads(8), SOUND, rate=25, sample_rate=16_000, model=grey_model(), face="3"))
+
+
+def test_inspect_finds_what_the_command_shows(head_mp4, voice_wav) -> None:
+    from typer.testing import CliRunner
+
+    from lipsync_cli.cli.app import app
+
+    found = inspect(head_mp4, end=0.4)
+    shown = CliRunner().invoke(app, ["inspect", str(head_mp4), "--end", "0.4", "--json"])
+    assert found.to_json() == json.loads(shown.stdout)
+    (track,) = found.faces.tracks
+    assert (found.media.video.rate, track.frames, found.faces.number(track)) == (Fraction(25), 10, 0)
+    assert inspect(head_mp4, faces=False).faces is inspect(voice_wav).faces is None
