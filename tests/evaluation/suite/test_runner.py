@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lipsync_cli.dubbing import pipeline
+from lipsync_cli.dubbing import model, pipeline
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.evaluation.measures.sync_mini import EXPERT
 from lipsync_cli.evaluation.metric_networks import MetricNetworks
@@ -52,7 +52,7 @@ def plan(head_mp4: Path, tmp_path_factory: pytest.TempPathFactory) -> SuitePlan:
 def loads() -> Iterator[Counter[str]]:
     """How often the dubbing model and each metric network was loaded."""
     counts: Counter[str] = Counter()
-    make, embedded, file = pipeline.load_model_of, EmbeddedNetwork.load, NetworkFile.load
+    make, embedded, file = model.load_engine_model, EmbeddedNetwork.load, NetworkFile.load
 
     def counted_make(*args, **options):
         counts["model"] += 1
@@ -66,7 +66,7 @@ def loads() -> Iterator[Counter[str]]:
         return loaded
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "load_model_of", counted_make)
+        patch.setattr(model, "load_engine_model", counted_make)  # whoever asks for it
         patch.setattr(EmbeddedNetwork, "load", counted(embedded))
         patch.setattr(NetworkFile, "load", counted(file))
         yield counts
