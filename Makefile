@@ -27,7 +27,7 @@ lint: $(VENV)/.dev
 venv: $(VENV)/.dev
 
 # Prepared crops, checkpoints and previews go to runs/; DATA holds clips.csv and the clips it lists. RECIPE=mini-open
-# keeps to the clearly licensed ones; RECIPE=mini-on START=lip-forcing-mini teaches a model on. Stopped at any moment, the
+# keeps to the clearly licensed ones; RECIPE=mini-on START=lip-forcing-mini fine-tunes a model. Stopped at any moment, the
 # same command goes on where it was.
 RECIPE ?= mini
 START ?=
@@ -44,7 +44,7 @@ bench-gpu: $(VENV)/.runtime
 	@mkdir -p out
 	for size in 1.3b 14b; do \
 	  $(BIN)/lipsync bench --model lip-forcing-$$size --random-weights --device cuda --tflops $(TFLOPS) \
-	    --lengths 10,$(LONG) --heights 512 --rounds 1 --preset realtime --set compile=true --set graphs=true \
+	    --lengths 10,$(LONG) --heights 512 --rounds 1 --preset realtime --option compile=true --option graphs=true \
 	    --out out/bench-$$size.json > out/bench-$$size.txt || exit $$?; \
 	  cat out/bench-$$size.txt; \
 	done

@@ -1,8 +1,9 @@
 """What each part of the recipe is worth: ``python -m benchmarks.ablations PREPARED RUNS [--only ROW] …``.
 
-RUNS is the folder of a finished ``lipsync train mini``; its encoder, teacher, sync expert and causal network are
-used as they are, and every row trains only what it changes, into ``RUNS/ablations/NAME`` (resumable). Everything is
-judged on states: spoken from the clip's sound alone, references from its first second, clips of two seconds or more.
+RUNS is the folder of a finished ``lipsync train mini``; its encoder, teacher, sync expert and causal network are used
+as they are, and every row trains only what it changes, into ``RUNS/ablations/NAME`` (resumable). Everything is
+measured on states: generated from the clip's sound alone, references from its first second, clips of two seconds or
+more.
 
 Columns: correlation of the lip opening with dlib's of the real lips, its spread against the real one's, distance of
 the lip points over inter-ocular distance after removing the mean, confidence of the sync expert, motion against the
@@ -18,7 +19,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -39,8 +40,8 @@ from lipsync_cli.training.common.loop import with_weights
 from lipsync_cli.training.dataset.loader import choose_references, load_clips
 from lipsync_cli.training.mini import causal
 from lipsync_cli.training.mini.latents import LatentClip, audio_windows, encode_clips
-from lipsync_cli.training.mini.recipe import MiniRecipe, load_recipe
-from lipsync_cli.training.mini.run import Run, new_judges, speech_network
+from lipsync_cli.training.mini.recipe import MiniRecipe
+from lipsync_cli.training.mini.run import MiniRun, new_scorers, speech_network
 from lipsync_cli.training.mini.student import StudentRecipe, train_student
 from lipsync_cli.training.mini.trajectory import times
 
@@ -65,11 +66,11 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
+class TrainedParts:
     """A finished run's parts, the shipped networks, and the clips to train on and to judge by. ``earlier`` is what
     the run began with, unset where that was nothing."""
 
-    run: Run
+    run: MiniRun
     shipped: MiniNetworks
     causal: CausalFlow
     student: CausalFlow
@@ -102,57 +103,57 @@ class Lab:
 
     def distilled(self, name: str, **changes: object) -> CausalFlow:
         """A student whose recipe differs in ``changes``."""
-        recipe = replace(self.run.recipe.student or StudentRecipe(), **changes)
+        recipe = (self.run.recipe.student or StudentRecipe()).replaced(**changes)
         start = with_weights(self.causal, self.causal.state_dict()).train()
         return train_student(start, self.teacher, self.expert, self.train(), recipe, self.folder / name)
 
     def regression(self) -> Speaker:
-        """The same network from the same start, trained to say the mean for as many steps as the causal one."""
+        """The same network from the same start, trained to predict the mean for as many steps as the causal one."""
         recipe = causal.regression(self.run.recipe.causal)
         start = speech_network(self.run, self.train(), self.shipped.encoder, MiniConfig(), self.earlier)
         network = causal.train_causal(start, self.train(), recipe, self.folder / "regression")
         return Speaker(network, recipe.schedule, (recipe.noise,))
 
 
-def rows(lab: Lab) -> dict[str, Callable[[], tuple[Speak, int]]]:
+def rows(parts: TrainedParts) -> dict[str, Callable[[], tuple[Speak, int]]]:
     """Name → what speaks and how many references it gets."""
     window = {"sync_window": (0.0, 1.0)}
     made: dict[str, Callable[[], tuple[Speak, int]]] = {
-        "regression, 1 step": lambda: (lab.regression(), 3),
+        "regression, 1 step": lambda: (parts.regression(), 3),
     }
-    for name, network in (("causal", lab.causal), ("student", lab.student)):
+    for name, network in (("causal", parts.causal), ("student", parts.student)):
         for count, schedule in STEPS.items():
             made[f"{name}, {count} steps"] = lambda n=network, s=schedule: (Speaker(n, s), 3)  # type: ignore[misc]
     made |= {
-        "student, guidance at all times": lambda: (Speaker(lab.distilled("no-window", **window), STEPS[2]), 3),
-        "student, no reward": lambda: (Speaker(lab.distilled("no-reward", reward=0.0), STEPS[2]), 3),
-        "student, no guidance": lambda: (Speaker(lab.distilled("no-guidance", guidance=1.0), STEPS[2]), 3),
-        "student, no truth": lambda: (Speaker(lab.distilled("no-truth", truth=0.0), STEPS[2]), 3),
-        "student, no temporal term": lambda: (Speaker(lab.distilled("no-temporal", temporal=0.0), STEPS[2]), 3),
-        "bidirectional teacher, 25 steps": lambda: (lab.whole(1.0, 25), 3),
-        "bidirectional teacher, 25 steps, guidance 2": lambda: (lab.whole(2.0, 25), 3),
+        "student, guidance at all times": lambda: (Speaker(parts.distilled("no-window", **window), STEPS[2]), 3),
+        "student, no reward": lambda: (Speaker(parts.distilled("no-reward", reward=0.0), STEPS[2]), 3),
+        "student, no guidance": lambda: (Speaker(parts.distilled("no-guidance", guidance=1.0), STEPS[2]), 3),
+        "student, no truth": lambda: (Speaker(parts.distilled("no-truth", truth=0.0), STEPS[2]), 3),
+        "student, no temporal term": lambda: (Speaker(parts.distilled("no-temporal", temporal=0.0), STEPS[2]), 3),
+        "bidirectional teacher, 25 steps": lambda: (parts.whole(1.0, 25), 3),
+        "bidirectional teacher, 25 steps, guidance 2": lambda: (parts.whole(2.0, 25), 3),
     }
     for count in (1, 2, 5):
-        made[f"student, 2 steps, {count} references"] = lambda c=count: (Speaker(lab.student, STEPS[2]), c)  # type: ignore[misc]
+        made[f"student, 2 steps, {count} references"] = lambda c=count: (Speaker(parts.student, STEPS[2]), c)  # type: ignore[misc]
     return made
 
 
 @torch.no_grad()
-def judge(lab: Lab, speak: Speak, references: int) -> np.ndarray:
+def measure(parts: TrainedParts, speak: Speak, references: int) -> np.ndarray:
     """Clip means of the columns."""
     rng, figures = np.random.default_rng(0), []
-    for clip in lab.held_out:
+    for clip in parts.held_out:
         chosen = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], references, rng))]
         z = speak(clip, chosen)
         real = np.array([mouth_aperture(marks) for marks in clip.landmarks])
-        made, read = lab.shipped.encoder.aperture(z).numpy(), lab.shipped.encoder.aperture(clip.z).numpy()
+        made, read = parts.shipped.encoder.aperture(z).numpy(), parts.shipped.encoder.aperture(clip.z).numpy()
         if min(real.std(), made.std()) < 1e-6:
             continue
-        lips = lab.shipped.encoder.landmarks(z)[:, :20].numpy() * lab.crop_size - 0.5
+        lips = parts.shipped.encoder.landmarks(z)[:, :20].numpy() * parts.crop_size - 0.5
         apart = (lips - lips.mean(0)) - (clip.landmarks[:, 48:68] - clip.landmarks[:, 48:68].mean(0))
         eyes = np.mean([interocular_px(marks) for marks in clip.landmarks])
         sound = audio_windows(clip.mel, 0, len(clip.z))[None]
-        sync = float(confidence(lab.expert.agreement(lab.student.normalise(z)[None], sound)))
+        sync = float(confidence(parts.expert.agreement(parts.student.normalise(z)[None], sound)))
         motion = float(z.diff(dim=0).abs().mean() / clip.z.diff(dim=0).abs().mean())
         figures.append(
             (np.corrcoef(real, made)[0, 1], made.std() / read.std(), np.linalg.norm(apart, axis=-1).mean() / eyes,
@@ -161,25 +162,27 @@ def judge(lab: Lab, speak: Speak, references: int) -> np.ndarray:
     return np.mean(figures, axis=0)
 
 
-def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: str, start: str | None = None) -> Lab:
+def load_parts(
+    prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: str, start: str | None = None
+) -> TrainedParts:
     """Everything from the checkpoints of ``runs`` and the encoder of the shipped ``model`` that came of it.
 
-    ``start`` is the model that the run was told to go on from, if it was.
+    ``start`` is the model that the run began with, if it did.
     """
     from benchmarks.lips import shipped_networks
 
     networks, _ = shipped_networks(model)
-    run = Run(prepared, runs, recipe, sys.stderr.write)
+    run = MiniRun(prepared, runs, recipe, sys.stderr.write)
 
     @cache
     def train() -> list[LatentClip]:
         clips = load_clips(prepared, "train", open_only=recipe.open_only)
-        return encode_clips(networks.encoder, clips, recipe.hearing, mirrored=recipe.mirrored)
+        return encode_clips(networks.encoder, clips, recipe.audio_augment, mirrored=recipe.mirrored)
 
     clips = load_clips(prepared, split)
     held_out = [c for c in encode_clips(networks.encoder, clips) if len(c.z) >= 50]
-    expert, teacher = new_judges(recipe, networks.flow)
-    parts = {}
+    expert, teacher = new_scorers(recipe, networks.flow)
+    networks_by_stage = {}
     for name, module in (
         ("causal", networks.flow),
         ("student", networks.flow),
@@ -187,35 +190,35 @@ def load_lab(prepared: Path, runs: Path, recipe: MiniRecipe, split: str, model: 
         ("teacher", teacher),
     ):
         state = torch.load(run.runs / name / "checkpoint.pt", weights_only=True)["average"]
-        parts[name] = with_weights(module, state)
-    return Lab(
-        run, networks, parts["causal"], parts["student"], parts["teacher"],
-        parts["sync"], train, held_out, clips[0].record.crop_size,
+        networks_by_stage[name] = with_weights(module, state)
+    return TrainedParts(
+        run, networks, networks_by_stage["causal"], networks_by_stage["student"], networks_by_stage["teacher"],
+        networks_by_stage["sync"], train, held_out, clips[0].record.crop_size,
         None if start is None else shipped_networks(start)[0].flow,
     )  # fmt: skip
 
 
-def write_model(name: str, speaker: Speaker, like: hub.ModelCard, networks: MiniNetworks, folder: Path) -> Path:
-    """A model folder: the card and the ``networks`` of ``like``, but spoken by ``speaker`` and called ``name``.
+def write_model(name: str, speaker: Speaker, base: hub.ModelCard, networks: MiniNetworks, folder: Path) -> Path:
+    """A model folder: the card and the ``networks`` of ``base``, but spoken by ``speaker`` and called ``name``.
 
     Returns the path of the weights. Raises FileExistsError for a folder that holds a card already.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / hub.CARD_NAME).touch(exist_ok=False)
-    hub.write_card(like.model_copy(update={"name": name, "weights": ()}), folder)
+    hub.write_card(base.model_copy(update={"name": name, "weights": ()}), folder)
     speech = {f"flow.{key}": value for key, value in speaker.network.state_dict().items()}
     whole = with_weights(networks, networks.state_dict() | speech)
     temperature = speaker.temperature or (1.0,) * len(speaker.schedule)
     decided = {"schedule": list(speaker.schedule), "temperature": list(temperature)}
-    return export(whole, folder, like, role="networks", source="benchmarks.ablations", **decided)
+    return export(whole, folder, base, role="networks", source="benchmarks.ablations", **decided)
 
 
-def export_row(lab: Lab, row: str, speak: Speak, model: str, folder: Path) -> None:
+def export_row(parts: TrainedParts, row: str, speak: Speak, model: str, folder: Path) -> None:
     """Write the model folder of a row that a causal network speaks."""
     if not isinstance(speak, Speaker):
         raise SystemExit(f"{row!r} is not spoken by a causal network: dub cannot use it")
     name = re.sub(r"[^a-z0-9]+", "-", row.lower())
-    path = write_model(name, speak, hub.load_card(model), lab.shipped, folder)
+    path = write_model(name, speak, hub.load_card(model), parts.shipped, folder)
     sys.stderr.write(f"wrote {path}\n")
 
 
@@ -234,15 +237,17 @@ def main() -> None:
     given = parser.parse_args()
     if given.export and len(given.only or ()) != 1:
         parser.error("--export needs --only ROW, once")
-    lab = load_lab(given.prepared, given.runs, load_recipe(given.recipe), given.split, given.model, given.start)
-    sys.stdout.write(f"{len(lab.held_out)} clips of the {given.split} split\n\n")
+    parts = load_parts(
+        given.prepared, given.runs, MiniRecipe.load(given.recipe), given.split, given.model, given.start
+    )
+    sys.stdout.write(f"{len(parts.held_out)} clips of the {given.split} split\n\n")
     sys.stdout.write("| | opening, correlation | spread | LMD | sync | motion |\n|---|---|---|---|---|---|\n")
-    for name, prepare in rows(lab).items():
+    for name, prepare in rows(parts).items():
         if (given.only is None or name in given.only) and not (given.untrained and name in TRAINED):
             speak, references = prepare()
             if given.export:
-                export_row(lab, name, speak, given.model, given.export)
-            figures = judge(lab, speak, references)
+                export_row(parts, name, speak, given.model, given.export)
+            figures = measure(parts, speak, references)
             sys.stdout.write(f"| {name} | " + " | ".join(f"{value:.3f}" for value in figures) + " |\n")
             sys.stdout.flush()
 

@@ -33,15 +33,16 @@ from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.plan import plan
 from lipsync_cli.dubbing.report import SpanEntry
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.evaluation.accumulators import recut
-from lipsync_cli.evaluation.clip import ClipScore, Comparison, score_clip
-from lipsync_cli.evaluation.clip_reader import MeasuredFrame
-from lipsync_cli.evaluation.metrics import METRICS, format_value
-from lipsync_cli.evaluation.networks import MetricNetworks, load_judges
+from lipsync_cli.evaluation.clip import ClipScore, score_clip
+from lipsync_cli.evaluation.clip_reader import recut
+from lipsync_cli.evaluation.comparison import Comparison
+from lipsync_cli.evaluation.measure import MatchedFrames
+from lipsync_cli.evaluation.metric_networks import MetricNetworks
+from lipsync_cli.evaluation.registry import load_networks, metrics
 from lipsync_cli.evaluation.suite.html import write_html
-from lipsync_cli.evaluation.suite.plain import plain
-from lipsync_cli.evaluation.suite.protocols import ItemResult, scored_frames
+from lipsync_cli.evaluation.suite.plan import ItemResult
 from lipsync_cli.evaluation.suite.results import document, summarise
+from lipsync_cli.evaluation.suite.runner import scored_frames
 from lipsync_cli.evaluation.suite.strip import Strip
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
@@ -76,11 +77,11 @@ class Pictures:
     def __init__(self) -> None:
         self._strip, self._row = Strip(STRIP_PX), ContactSheet(ROW_COLUMNS, ROW_PX)
 
-    def observe(self, made: MeasuredFrame, before: MeasuredFrame | None) -> None:
+    def observe(self, frames: MatchedFrames) -> None:
         """A scored frame and the same frame before dubbing."""
-        self._strip.add(made, before)
-        if before is not None and (crop := before.crop) is not None:
-            self._row.add(made.time, crop.rgb, lambda: recut(made.rgb, crop))
+        self._strip.add(frames)
+        if frames.source is not None and (crop := frames.source.crop) is not None:
+            self._row.add(frames.result.time, crop.rgb, lambda: recut(frames.result.rgb, crop))
 
     def faces(self) -> UInt8:
         """Lower faces, source above dub."""
@@ -107,7 +108,7 @@ def whole_frames(source: Path, dub: Path) -> UInt8:
     return sheet.render()
 
 
-def show(person: Person, folder: Path, judges: MetricNetworks, settings: DubSettings, preset: str) -> Shown:
+def show(person: Person, folder: Path, networks: MetricNetworks, settings: DubSettings, preset: str) -> Shown:
     """Dub, score and draw one person; one without a face to dub is shown with the reason."""
     entry = person.entry
     source = piece(
@@ -119,20 +120,20 @@ def show(person: Person, folder: Path, judges: MetricNetworks, settings: DubSett
         request = DubRequest(source, sound, dub, settings, preset=preset, overwrite=True)
         report = pipeline.dub(plan(request)).to_json()
         pictures = Pictures()
-        score = _score(source, dub, report, judges, settings, pictures, own=entry.kind == "own")
+        score = _score(source, dub, report, networks, settings, pictures, own=entry.kind == "own")
     except (InputError, NoFaceError) as error:
         return Shown(person, ItemResult(*told, score=None, error=str(error)))
     picture = dub.with_suffix(".jpg")
     pictures.save(source, dub, picture)
     kept = {key: report[key] for key in ("model", "preset", "frames_out", "frames_dubbed", "passed_through", "spans")}
-    return Shown(person, ItemResult(*told, score=plain(score), dub=kept, strip=picture.name), pictures.faces())
+    return Shown(person, ItemResult(*told, score=score.to_json(), dub=kept, strip=picture.name), pictures.faces())
 
 
 def _score(
     source: Path,
     dub: Path,
     report: dict[str, Any],
-    judges: MetricNetworks,
+    networks: MetricNetworks,
     settings: DubSettings,
     pictures: Pictures,
     *,
@@ -147,7 +148,7 @@ def _score(
         scored=scored_frames([SpanEntry(**span) for span in report["spans"]], rate, 0),
         observe=pictures.observe,
     )
-    return score_clip(dub, judges, comparison)
+    return score_clip(dub, comparison, networks)
 
 
 def _sound(person: Person, source: Path, folder: Path) -> Path:
@@ -175,7 +176,7 @@ def figures(result: ItemResult) -> str:
     if result.score is None:
         return result.error
     frames = f"{result.dub['frames_dubbed']} of {result.dub['frames_out']} dubbed"
-    values = (f"{METRICS[name].title} {format_value(name, result.score['metrics'][name])}" for name in SHOWN)
+    values = (f"{metrics()[name].title} {metrics()[name].format(result.score['metrics'][name])}" for name in SHOWN)
     return ", ".join([frames, *values])
 
 
@@ -207,7 +208,7 @@ def _ascii(text: str) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Everything in turn; progress goes to stderr."""
-    settings, _ = resolve_settings(arguments.preset, {"length": "video", "model": arguments.model})
+    settings, *_ = resolve_settings(arguments.preset, {"length": "video", "model": arguments.model})
     preset = choose_preset(arguments.preset)
     people = read_people(arguments.list, arguments.clips, arguments.only)
     pictures = arguments.out / GROUP
@@ -215,10 +216,10 @@ def run(arguments: argparse.Namespace) -> None:
         pictures.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"The folder {pictures} cannot be made: {error.strerror}.") from error
-    judges, shown = load_judges(), []
+    networks, shown = load_networks(), []
     for number, person in enumerate(people, 1):
         sys.stderr.write(f"{number} of {len(people)}: {person.entry.name}\n")
-        shown.append(show(person, pictures, judges, settings, preset))
+        shown.append(show(person, pictures, networks, settings, preset))
         sys.stderr.write(f"    {figures(shown[-1].result)}\n")
     write_pages(shown, arguments.out, {"preset": preset, **settings.model_dump(mode="json")})
     sys.stderr.write(f"Written: {arguments.out}/gallery.html, gallery.png, gallery.json\n")

@@ -1,8 +1,9 @@
-"""How well a model's flow speaks held-out clips: ``python -m benchmarks.lips PREPARED [SPLIT] [--model NAME|DIR]``.
+"""Lips of a flow on held-out clips: ``python -m benchmarks.lips PREPARED [SPLIT] [--model NAME|DIR]``.
 
-PREPARED comes from ``lipsync train prepare``. For every clip of the split the states are spoken from its audio
+PREPARED comes from ``lipsync train prepare``. For every clip of the split mouth states are generated from its audio
 alone, with references from its first second, and compared with the dlib openings of the real lips: correlation of the
-aperture, its spread against what the encoder reads, and the correlation of that reading itself, which is the bound.
+aperture, its spread against that of the encoder's states of the real lips, and the correlation of those, which is the
+bound.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 
 from lipsync_cli.core.landmarks68 import lip_gap
 from lipsync_cli.engines.mini.config import MiniConfig
-from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_mini
 from lipsync_cli.hub import load_card
 from lipsync_cli.training.dataset.loader import choose_references, load_clips
 from lipsync_cli.training.mini.causal import rollout_clip
@@ -24,8 +25,8 @@ from lipsync_cli.training.mini.latents import encode_clips
 
 
 def shipped_networks(model: str = "lip-forcing-mini") -> tuple[MiniNetworks, MiniConfig]:
-    """The weights in models/lip-forcing-mini, or in another such folder, and what its card says of them."""
-    networks, config = load_model(load_card(model))
+    """The weights in models/lip-forcing-mini, or in another such folder, and the configuration in its card."""
+    networks, config = load_mini(load_card(model))
     return networks.eval(), config
 
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from lipsync_cli import hub
 from lipsync_cli.core.types import MEL_RATE, Alignment, Crop
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.protocol import CropChunk, MelSpan
-from lipsync_cli.engines.registry import load_generator
 from lipsync_cli.settings import resolve_settings
 
 CHUNK, ROUNDS, WARM_UP = 4, 25, 3
@@ -127,8 +127,8 @@ def theirs() -> Callable[[], object]:
 
 def ours(preset: str) -> Callable[[], object]:
     """One chunk of the embedded model: flow, renderer, and the copies between them, endlessly."""
-    settings, _ = resolve_settings(preset, {}, environ={"XDG_CONFIG_HOME": "/nonexistent"})
-    generator = load_generator(hub.load_card("lip-forcing-mini"), device="cpu", crop_size=settings.crop_size)
+    resolved = resolve_settings(preset, {}, environ={"XDG_CONFIG_HOME": "/nonexistent"})
+    generator = load_model(hub.load_card("lip-forcing-mini"), resolved.options.for_kind("lip-forcing-mini")[0])
     spec = generator.spec
     sys.stdout.write(f"{spec.name}, preset {preset}: {spec.crop_size}×{spec.crop_size}\n")
     rng, size = np.random.default_rng(0), spec.crop_size

@@ -8,8 +8,7 @@ Errors are those of ``lipsync_cli.core.errors``, whose base is ``LipsyncError``.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from lipsync_cli.inspection import Inspection, scan_faces
 from lipsync_cli.media.arrays import speech_of
 from lipsync_cli.media.output import STDOUT
 from lipsync_cli.media.probe import probe
-from lipsync_cli.settings import DEFAULT_PRESET, DubSettings, option_name, resolve_settings
+from lipsync_cli.settings import DEFAULT_PRESET, DubSettings, OptionLayers, Resolved, option_name, resolve_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     Samples = npt.NDArray[np.floating]
 
 PathLike = str | Path
+Options = Mapping[str, Any]
 Time = Fraction | float | str
 OnProgress = Callable[[int, int | None], None]
 FILE_SETTINGS = frozenset({"length", "codec", "crf", "encoder_preset", "pix_fmt"})
@@ -57,6 +57,7 @@ def dub(
     end: Time | None = None,
     overwrite: bool = False,
     keep: bool = False,
+    options: Options | None = None,
     on_progress: OnProgress | None = None,
     **settings: Any,
 ) -> DubReport:
@@ -71,6 +72,7 @@ def dub(
         start, end: Seconds (or texts such as ``"1:30.5"``) of both inputs between which is dubbed.
         overwrite: Replace ``output`` if it exists.
         keep: Carry over the video's other tracks, such as subtitles.
+        options: Options of the model's engine by name, such as ``{"crop_size": 192}``.
         on_progress: Called with the frames done, and about how many there will be.
         settings: Any field of ``DubSettings``, such as ``face="left"``, ``crf=20`` or ``length="video"``.
 
@@ -88,7 +90,7 @@ def dub(
         >>> report.frames_dubbed, report.frames_out
         (25, 25)
     """
-    chosen = _resolve(preset, model, settings)
+    chosen = _resolve(preset, model, settings, options)
     request = DubRequest(
         video=Path(video),
         audio=Path(audio),
@@ -96,6 +98,7 @@ def dub(
         settings=chosen.settings,
         preset=chosen.preset,
         provenance=chosen.provenance,
+        options=chosen.options,
         overwrite=overwrite,
         keep=keep,
         start=_seconds(start),
@@ -109,6 +112,8 @@ def load_model(
     name: PathLike = DubSettings.model_fields["model"].default,
     *,
     device: str = "auto",
+    dtype: str = "auto",
+    threads: int = 0,
     preset: str | None = None,
     **options: Any,
 ) -> LoadedModel:
@@ -117,8 +122,10 @@ def load_model(
     Args:
         name: A model's name, or its folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        preset: A set of settings by name, of which those count that concern the model.
-        options: Settings that concern the model, such as ``dtype="bfloat16"`` or ``adapter="my.safetensors"``.
+        dtype: Arithmetic: ``auto``, or one that the model's engine has, such as ``bfloat16``.
+        threads: CPU threads of the model; 0 leaves them to the tool.
+        preset: A set of settings by name, of which the options of the model's engine count.
+        options: Options of the model's engine, such as ``crop_size=192`` or ``adapter="my.safetensors"``.
 
     One dub at a time may use it. Raises what ``dub`` raises about models and devices.
 
@@ -131,9 +138,10 @@ def load_model(
         25 lip-forcing-mini
         25 lip-forcing-mini
     """
-    _refuse(options.keys() - MODEL_SETTINGS, "does not concern how a model is loaded", "Give it to dub.")
-    chosen = _resolve(preset, name, {"device": device, **options})
-    return models.load_model(plan_picture(chosen.settings))
+    foreign = options.keys() & DubSettings.model_fields.keys()
+    _refuse(foreign, "does not concern how a model is loaded", "Give it to dub.")
+    chosen = _resolve(preset, name, {"device": device, "dtype": dtype, "threads": threads}, options)
+    return models.load_model(plan_picture(chosen.settings, chosen.options))
 
 
 def dub_frames(
@@ -144,6 +152,7 @@ def dub_frames(
     sample_rate: int,
     model: PathLike | LoadedModel | None = None,
     preset: str | None = None,
+    options: Options | None = None,
     **settings: Any,
 ) -> Iterator[UInt8]:
     """Dub pictures that somebody else has decoded: as many come out as go in, in order.
@@ -157,6 +166,7 @@ def dub_frames(
         sample_rate: Samples per second.
         model: A model's name, its folder, or one that ``load_model`` has loaded.
         preset: A set of settings by name, or a TOML file; ``balanced`` if not given.
+        options: Options of the model's engine by name.
         settings: Any field of ``DubSettings`` but those that say how a file is written.
 
     Yields:
@@ -181,7 +191,8 @@ def dub_frames(
         exact = exact_rate(rate)
     except (ValueError, ZeroDivisionError) as error:
         raise UsageError(f"The frame rate cannot be {rate!r}.", hint="Give frames per second, such as 25.") from error
-    picture = plan_picture(_resolve(preset, model, settings).settings)
+    chosen = _resolve(preset, model, settings, options)
+    picture = plan_picture(chosen.settings, chosen.options)
     loaded = model if isinstance(model, LoadedModel) else models.load_model(picture)
     models.require_same_model(picture, loaded)
     return dub_arrays(picture, loaded, frames, speech_of(audio, sample_rate), exact)
@@ -266,10 +277,14 @@ def evaluate(
         >>> score.frames, score.metrics["sync_probability"] > 0.5, score.metrics["ssim"], "ssim" in score.not_measured
         (75, True, None, True)
     """
-    from lipsync_cli.evaluation.clip import Comparison, score_clip
-    from lipsync_cli.evaluation.networks import load_judges
+    from lipsync_cli.evaluation.clip import score_clip
+    from lipsync_cli.evaluation.comparison import Comparison
+    from lipsync_cli.evaluation.needs import NetworkOptions
+    from lipsync_cli.evaluation.registry import load_networks
 
-    networks = load_judges(syncnet=_path(syncnet), stable_sync=_path(stable_sync), weights=_path(weights))
+    files = {"syncnet": _path(syncnet), "stable_sync": _path(stable_sync)}
+    named = {name: path for name, path in files.items() if path is not None}
+    networks = load_networks(NetworkOptions(named, _path(weights)))
     comparison = Comparison(
         truth=_path(against),
         source=_path(source if source is not None else against),
@@ -278,32 +293,32 @@ def evaluate(
         face=face,
         trim=trim,
     )
-    return score_clip(Path(clip), networks, comparison, on_progress or _no_progress)
+    return score_clip(Path(clip), comparison, networks, on_progress or _no_progress)
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolved:
-    """Settings as a call gave them; ``provenance`` names the layer that decided each."""
-
-    settings: DubSettings
-    provenance: dict[str, str]
-    preset: str
-
-
-def _resolve(preset: str | None, model: PathLike | LoadedModel | None, given: dict[str, Any]) -> _Resolved:
+def _resolve(
+    preset: str | None,
+    model: PathLike | LoadedModel | None,
+    given: dict[str, Any],
+    options: Options | None = None,
+) -> Resolved:
     """The preset with ``given`` over it, and for a loaded model what it was loaded with."""
-    name = preset or DEFAULT_PRESET
     if isinstance(model, LoadedModel):
         _refuse(given.keys() & MODEL_SETTINGS, "is decided when a model is loaded", "Give it to load_model.")
+        _refuse(options or {}, "is decided when a model is loaded", "Give it to load_model.")
     elif model is not None:
         given = {"model": str(model), **given}
-    settings, origins = resolve_settings(name, given, environ=_NO_ENVIRONMENT)
-    provenance = {key: "argument" if origin == option_name(key) else origin for key, origin in origins.items()}
-    if isinstance(model, LoadedModel):
-        loaded = {key: getattr(model.plan.settings, key) for key in MODEL_SETTINGS}
-        settings = settings.model_copy(update=loaded)
-        provenance |= dict.fromkeys(MODEL_SETTINGS, "loaded model")
-    return _Resolved(settings, provenance, name)
+    chosen = resolve_settings(preset or DEFAULT_PRESET, given, options=options, environ=_NO_ENVIRONMENT)
+    origins = chosen.provenance.items()
+    provenance = {key: "argument" if origin == option_name(key) else origin for key, origin in origins}
+    if not isinstance(model, LoadedModel):
+        return chosen._replace(provenance=provenance)
+    loaded = {key: getattr(model.plan.settings, key) for key in MODEL_SETTINGS}
+    return chosen._replace(
+        settings=chosen.settings.model_copy(update=loaded),
+        provenance=provenance | dict.fromkeys(MODEL_SETTINGS, "loaded model"),
+        options=OptionLayers(given=model.plan.options),
+    )
 
 
 def _refuse(names: Iterable[str], reason: str, hint: str) -> None:

@@ -18,7 +18,7 @@ from lipsync_cli.core.types import (
     UInt8,
     VideoInfo,
 )
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.numbering import Numbering
 from lipsync_cli.faces.options import track_options
 from lipsync_cli.faces.summary import ShotSummary, TrackSummary, summarise
@@ -75,8 +75,9 @@ def scan_faces(
     Times count from the file's first frame, whatever part is read. Raises InputError for a file without a picture.
     """
     video = require_video(info)
-    detector = create_detector(settings.detector, device="cpu" if settings.device == "auto" else settings.device)
-    tracker = Tracker(video, detector, track_options(settings))
+    device = "cpu" if settings.device == "auto" else settings.device
+    reader = create_reader(settings.detector, device=device, samples=settings.landmark_samples)
+    tracker = Tracker(video, reader, track_options(settings))
     numbering = Numbering(tracker.identities)
     still = STILL_S if video.is_still else None
     total = video.frames if start is end is None else None

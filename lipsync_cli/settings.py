@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.resources import resource_folder
@@ -39,13 +40,12 @@ class DubSettings(BaseModel):
     model: str = Field(
         default="lip-forcing-mini", min_length=1, description="Model name, or folder with a model.toml."
     )
-    adapter: str | None = Field(
-        default=None, min_length=1, description="Adapter for this very video, made by lipsync adapt."
-    )
     face: str = Field(
         default="largest", min_length=1, description="Face to dub: largest, all, left, right, a number, a picture."
     )
-    detector: Literal["dlib", "dlib-mmod", "face-alignment"] = Field(default="dlib", description="Face detector.")
+    detector: str = Field(
+        default="dlib", min_length=1, description="Face detector, and the landmark predictor that goes with it."
+    )
     detect_every: int = Field(default=5, ge=1, le=30, description="Frames between two searches for faces.")
     detect_size: int = Field(
         default=640, ge=240, le=2160, description="Longer side in pixels at which faces are searched."
@@ -90,74 +90,76 @@ class DubSettings(BaseModel):
         description="What blends faces into the picture: the CPU, or the model's device; auto: that if it is CUDA.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float8"] = Field(
-        default="auto", description="Arithmetic of the model; float8 is for the linear layers of large ones."
-    )
-    crop_encoder: Literal["model", "wan", "taew"] = Field(
-        default="model",
-        description="Encoder of a large model's crops: its own choice, the full or the tiny fast one.",
-    )
-    compile: bool = Field(default=False, description="Compile large models: a slow start, then more speed.")
-    graphs: bool = Field(default=False, description="Record a large model's steady pass as a CUDA graph.")
-    devices: int = Field(default=1, ge=1, le=16, description="GPUs that share every pass of a large model.")
-    parity: bool = Field(
-        default=False, description="Follow the numerics of the model's original release, its faults included."
-    )
-    crop_size: int = Field(
-        default=0,
-        ge=0,
-        le=512,
-        multiple_of=16,
-        description="Pixels per side at which the embedded model draws faces: fewer are faster, softer; 0: its own.",
-    )
-    steps: int = Field(
-        default=0, ge=0, le=100, description="Denoising steps of a LatentSync model; 0: as many as its card says."
-    )
-    solver: Literal["model", "ddim", "dpm++"] = Field(
-        default="model", description="What takes a LatentSync model's steps: the card's choice, or one of these."
-    )
-    guidance: float = Field(
-        default=0.0,
-        ge=0,
-        le=10,
-        description="How far a LatentSync model is pushed towards what it hears: 1 not at all, 0 as its card says.",
-    )
-    reuse: int = Field(
-        default=0,
-        ge=0,
-        le=10,
-        description="One in how many steps of a LatentSync model runs all of it: 1 each, 0 as its card says.",
-    )
-    sampling: str = Field(
-        default="",
-        description="How an OmniSync model samples: NAME=VALUE,… over its card's, such as steps=30,pni=off.",
+        default="auto", description="Arithmetic of the model, if its engine has it; auto suits the device."
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Seed of the model's noise.")
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of the model; 0 leaves it to the tool.")
 
 
+Options = Mapping[str, Mapping[str, Any]]
+"""Engine options as a preset gives them: by kind of model, then by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named set of values; ``path`` is the file it was read from."""
+    """A named set of values; ``path`` is the file it was read from. ``options`` are those of engines, by kind."""
 
     name: str
     path: Path
     summary: str
     values: dict[str, Any]
+    options: Options = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionLayers:
+    """Engine options in layers, later ones winning, each with what to call it; ``given`` were asked for by name.
+
+    Layers of a preset or a file say what each kind of model does; what was given is for the model that is used.
+    """
+
+    layers: tuple[tuple[str, Options], ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def for_kind(self, kind: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """Values for a model of ``kind`` by name, and where each of them comes from."""
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for origin, options in self.layers:
+            values.update(options.get(kind, {}))
+            origins.update(dict.fromkeys(options.get(kind, {}), origin))
+        values.update(self.given)
+        origins.update({name: f"--option {name}" for name in self.given})
+        return values, origins
+
+
+class Resolved(NamedTuple):
+    """What a dub was told, all layers together. ``provenance`` names the layer that decided each setting."""
+
+    settings: DubSettings
+    provenance: dict[str, str]
+    preset: str = DEFAULT_PRESET
+    options: OptionLayers = OptionLayers()
 
 
 def bounds(name: str) -> str:
     """What a setting accepts, in words: ``0–51``, ``close|model|keep``; empty where anything goes."""
-    field = DubSettings.model_fields[name]
-    if get_origin(field.annotation) is Literal:
-        return "|".join(map(str, get_args(field.annotation)))
-    low = next((getattr(m, key) for m in field.metadata for key in ("ge", "gt") if hasattr(m, key)), None)
-    high = next((getattr(m, key) for m in field.metadata for key in ("le", "lt") if hasattr(m, key)), None)
+    return field_bounds(DubSettings.model_fields[name])
+
+
+def field_bounds(declared: FieldInfo) -> str:
+    """What a field accepts, in words."""
+    kinds = [kind for kind in (declared.annotation, *get_args(declared.annotation)) if get_origin(kind) is Literal]
+    if kinds:
+        return "|".join(map(str, get_args(kinds[0])))
+    low = next((getattr(m, key) for m in declared.metadata for key in ("ge", "gt") if hasattr(m, key)), None)
+    high = next((getattr(m, key) for m in declared.metadata for key in ("le", "lt") if hasattr(m, key)), None)
     return "" if low is None and high is None else f"{low}–{high}"
 
 
 def presets_dir() -> Path:
-    """The presets of the installed package, or of the source tree it runs from."""
-    return resource_folder("presets")
+    """The presets for dubs of the installed package, or of the source tree it runs from."""
+    return resource_folder("presets") / "dub"
 
 
 def preset_names() -> list[str]:
@@ -176,23 +178,36 @@ def load_preset(name_or_file: str) -> Preset:
             hint=suggest(name_or_file, preset_names()) or f"Presets: {', '.join(preset_names())}.",
         )
     table = _read_toml(path, "preset")
-    values = table.pop("dub", {})
+    values, options = table.pop("dub", {}), _engine_tables(table, path)
     summary = table.pop("summary", "")
     if table or not isinstance(values, dict):
         key = next(iter(table), "dub")
         raise UsageError(
             f"{path} has {key!r} at its top level.",
-            hint='A preset holds a line summary = "…" and one table [dub] with settings.',
+            hint='A preset holds summary = "…", a table [dub] of settings and tables [engine.KIND] of options.',
         )
     _validate(values, dict.fromkeys(values, str(path)))
-    return Preset(path.stem, path, str(summary), values)
+    return Preset(path.stem, path, str(summary), values, options)
+
+
+def _engine_tables(table: dict[str, Any], path: Path) -> Options:
+    """Take the tables ``[engine.KIND]`` out of a file's ``table``."""
+    tables = table.pop("engine", {})
+    if not isinstance(tables, dict) or not all(isinstance(options, dict) for options in tables.values()):
+        raise UsageError(
+            f"{path} has engine options without saying for which models.", hint="Write them in a table [engine.KIND]."
+        )
+    return tables
 
 
 def choose_preset(preset: str | None, environ: Mapping[str, str] | None = None) -> str:
     """The preset in force: the one asked for, else ``LIPSYNC_PRESET``, else the user file's, else the default."""
     env = os.environ if environ is None else environ
-    chosen = preset or env.get("LIPSYNC_PRESET") or _user_file(env).get("preset") or DEFAULT_PRESET
-    return str(chosen)
+    return _chosen_preset(preset, env, _user_file(env))
+
+
+def _chosen_preset(preset: str | None, env: Mapping[str, str], user: Mapping[str, Any]) -> str:
+    return str(preset or env.get("LIPSYNC_PRESET") or user.get("preset") or DEFAULT_PRESET)
 
 
 def resolve_settings(
@@ -200,28 +215,36 @@ def resolve_settings(
     overrides: Mapping[str, Any],
     *,
     sets: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
-) -> tuple[DubSettings, dict[str, str]]:
-    """Settings for a dub, and for each field the layer that decided it.
+) -> Resolved:
+    """Settings for a dub, the layer that decided each, the preset in force and the layers of engine options.
 
-    ``overrides`` are the options given on the command line, None meaning not given; ``sets`` come from ``--set``.
+    ``overrides`` are the options given on the command line, None meaning not given; ``sets`` come from ``--set``,
+    ``options`` from ``--option``.
     """
     env = os.environ if environ is None else environ
-    chosen = load_preset(choose_preset(preset, env))
-    user = {key: value for key, value in _user_file(env).items() if key != "preset"}
+    user = _user_file(env)
+    name = _chosen_preset(preset, env, user)
+    chosen = load_preset(name)
+    user.pop("preset", None)
+    user_path = config_path(env)
+    layers = (f"preset {chosen.name}", chosen.options), (str(user_path), _engine_tables(user, user_path))
     given = {key: value for key, value in overrides.items() if value is not None}
     values: dict[str, Any] = {}
     origins = dict.fromkeys(DubSettings.model_fields, "default")
     for layer, origin in (
         (chosen.values, f"preset {chosen.name}"),
-        (user, str(config_path(env))),
+        (user, str(user_path)),
         (_environment(env), ENV_PREFIX),
         (given, "--"),
         (sets or {}, "--set "),
     ):
         values.update(layer)
         origins.update({key: _origin(origin, key) for key in layer})
-    return _validate(values, origins), {name: origins[name] for name in DubSettings.model_fields}
+    settings = _validate(values, origins)
+    provenance = {name: origins[name] for name in DubSettings.model_fields}
+    return Resolved(settings, provenance, name, OptionLayers(layers, options or {}))
 
 
 def _origin(layer: str, key: str) -> str:

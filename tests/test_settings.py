@@ -39,7 +39,9 @@ def test_every_packaged_preset_is_valid_and_says_what_it_is_for() -> None:
 def test_later_layers_win_and_are_named(user_file: Path) -> None:
     user_file.write_text("crf = 20\nseed = 7\nfade_frames = 1\n")
     env = {"XDG_CONFIG_HOME": str(user_file.parent.parent), "LIPSYNC_CRF": "21", "LIPSYNC_SEED": "8"}
-    settings, origin = resolve_settings("quality", {"crf": 22, "model": None}, sets={"max_yaw": "0.5"}, environ=env)
+    settings, origin, *_ = resolve_settings(
+        "quality", {"crf": 22, "model": None}, sets={"max_yaw": "0.5"}, environ=env
+    )
     assert (settings.crf, origin["crf"]) == (22, "--crf")
     assert (settings.seed, origin["seed"]) == (8, "LIPSYNC_SEED")
     assert (settings.fade_frames, origin["fade_frames"]) == (1, str(user_file))
@@ -56,7 +58,7 @@ def test_the_last_layer_that_sets_a_value_decides(tmp_path_factory: pytest.TempP
     path = tmp_path_factory.mktemp("layers") / "config.toml"
     path.write_text(f"crf = {given['user']}\n" if "user" in given else "")
     env = {"LIPSYNC_CONFIG": str(path)} | ({"LIPSYNC_CRF": str(given["env"])} if "env" in given else {})
-    settings, _ = resolve_settings("quality", {"crf": given.get("flag")}, environ=env)
+    settings, *_ = resolve_settings("quality", {"crf": given.get("flag")}, environ=env)
     expected = next((given[layer] for layer in reversed(LAYERS) if layer in given), 14)
     assert settings.crf == expected
 
@@ -74,7 +76,7 @@ def test_which_preset_is_in_force(user_file: Path) -> None:
 def test_a_preset_may_be_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('summary = "Mine."\n[dub]\nsilence = "keep"\n')
-    settings, origin = resolve_settings(str(path), {}, environ={"XDG_CONFIG_HOME": "/nowhere"})
+    settings, origin, *_ = resolve_settings(str(path), {}, environ={"XDG_CONFIG_HOME": "/nowhere"})
     assert (settings.silence, origin["silence"]) == ("keep", "preset mine")
 
 

@@ -14,17 +14,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from lipsync_cli import __version__
 from lipsync_cli.core import errors
-from lipsync_cli.core.concurrency import cpu_name
 from lipsync_cli.core.errors import LipsyncError
+from lipsync_cli.core.machine import cpu_name
+from lipsync_cli.hub import load_card
 from lipsync_cli.media.resize_clip import write_picture, write_sound
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
 
 SCHEMA = 2
 
@@ -95,6 +96,7 @@ class BenchmarkPlan:
     rounds: int
     random_weights: bool = False
     peak_tflops: float | None = None
+    options: OptionLayers = field(default_factory=OptionLayers)
 
 
 def run_bench(
@@ -114,7 +116,7 @@ def run_bench(
             on_round(number, case)
             if case not in prepared:
                 prepared[case] = _prepare(case, video, audio, folder)
-            told[case].append(_measure(prepared[case], settings, folder, random_weights=plan.random_weights))
+            told[case].append(_measure(prepared[case], settings, folder, plan=plan))
     base = plan.cases[0]
     figures = [_figures(prepared[case], told[case], told[base], base, plan.peak_tflops) for case in plan.cases]
     return {
@@ -138,13 +140,19 @@ def _prepare(case: Case, video: Path, audio: Path, folder: Path) -> _Prepared:
     return _Prepared(case, width, picture, sound)
 
 
-def _measure(item: _Prepared, settings: DubSettings, folder: Path, *, random_weights: bool) -> dict[str, Any]:
+def _options(settings: DubSettings, plan: BenchmarkPlan) -> dict[str, str]:
+    values, _ = plan.options.for_kind(load_card(settings.model).kind)
+    return {name: str(value) for name, value in values.items()}
+
+
+def _measure(item: _Prepared, settings: DubSettings, folder: Path, *, plan: BenchmarkPlan) -> dict[str, Any]:
     job = {
         "video": str(item.video),
         "audio": str(item.audio),
         "output": str(folder / "dub.mp4"),
         "settings": settings.model_dump(mode="json"),
-        "random_weights": random_weights,
+        "options": _options(settings, plan),
+        "random_weights": plan.random_weights,
         "spawned": time.time(),
     }
     command = [sys.executable, "-m", "lipsync_cli.benchmark.worker"]

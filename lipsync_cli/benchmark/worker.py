@@ -44,11 +44,15 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
     from lipsync_cli.dubbing.model import load_model, resolve_device
     from lipsync_cli.dubbing.plan import plan
     from lipsync_cli.dubbing.request import DubRequest
-    from lipsync_cli.engines.protocol import Measurable
-    from lipsync_cli.settings import DubSettings
+    from lipsync_cli.settings import DubSettings, OptionLayers
 
     request = DubRequest(
-        Path(job["video"]), Path(job["audio"]), Path(job["output"]), DubSettings(**job["settings"]), overwrite=True
+        video=Path(job["video"]),
+        audio=Path(job["audio"]),
+        output=Path(job["output"]),
+        settings=DubSettings(**job["settings"]),
+        options=OptionLayers(given=job.get("options", {})),
+        overwrite=True,
     )
     planned = plan(request)
     device, began = resolve_device(planned.picture), time.perf_counter()
@@ -59,8 +63,9 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
     runs[0]["wall_s"] += load_s
     runs[1].pop("first_frame_epoch")
     result = {"cold_first_frame_s": cold, "runs": runs, "live_first_frame_s": first_packet_s(request, model)}
-    if isinstance(model.generator, Measurable):
-        result["flops_per_frame"] = model.generator.flops_per_frame()
+    flops = model.generator.flops_per_frame()
+    if flops is not None:
+        result["flops_per_frame"] = flops
         result["inside"] = seconds_inside(planned, model)
     return {**result, "peak_vram_mb": peak_vram_mb()}
 

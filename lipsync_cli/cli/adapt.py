@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,17 +12,17 @@ from lipsync_cli.cli import options as o
 from lipsync_cli.cli.console import emit_json, stderr
 from lipsync_cli.cli.paths import check_folder, check_input
 from lipsync_cli.cli.progress import progress
-from lipsync_cli.settings import DubSettings, resolve_settings
+from lipsync_cli.settings import resolve_settings
 
 if TYPE_CHECKING:
-    from lipsync_cli.training.adapt.adapt import Check
-    from lipsync_cli.training.adapt.run import AdaptReport
+    from lipsync_cli.training.adapt.run import AdaptReport, AdaptRequest
+    from lipsync_cli.training.adapt.trainer import HeldOutCheck
 
 MINUTES = 3.0
 
 app = typer.Typer(add_completion=False)
 
-Footage = Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to be dubbed.", show_default=False)]
+Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="The video to be dubbed.", show_default=False)]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -57,7 +57,7 @@ Sheet = Annotated[
 
 @app.command()
 def adapt(
-    video: Footage,
+    video: Video,
     output: Output = None,
     start: o.Start = None,
     end: o.End = None,
@@ -82,47 +82,49 @@ def adapt(
     Trains the last layers of the renderer on the video's own frames and judges them on frames held out.
     If those gain nothing, no adapter is written and the command fails with exit code 5.
     """
-    report = _run(locals())
+    overrides = {
+        "model": model, "face": face, "seed": seed, "device": device, "threads": threads, "detector": detector,
+    }  # fmt: skip
+    settings = resolve_settings(preset, overrides, sets=o.parse_sets(sets)).settings
+    check_input(video, "a video")
+    if sheet is not None:
+        check_folder(sheet)
+    from lipsync_cli.training.adapt.run import AdaptRequest
+
+    request = AdaptRequest(
+        video=video,
+        output=output or video.with_name(f"{video.stem}.adapter.safetensors"),
+        settings=settings,
+        start=o.parse_time(start),
+        end=o.parse_time(end),
+        minutes=MINUTES if minutes is None and steps is None else minutes,
+        steps=steps,
+        sheet=sheet,
+        overwrite=overwrite,
+    )
+    report = _run(request, shown=False if quiet else show_progress)
     if not quiet:
         _show(report)
     if as_json:
         emit_json(report.to_json())
 
 
-def _run(given: dict[str, Any]) -> AdaptReport:
-    video, sheet, steps = given["video"], given["sheet"], given["steps"]
-    overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    settings, _ = resolve_settings(given["preset"], overrides, sets=o.parse_sets(given["sets"] or []))
-    check_input(video, "a video")
-    if sheet is not None:
-        check_folder(sheet)
-    minutes = MINUTES if given["minutes"] is None and steps is None else given["minutes"]
-    from lipsync_cli.training.adapt.run import AdaptRequest, adapt_video
+def _run(request: AdaptRequest, *, shown: bool | None) -> AdaptReport:
+    """Adapt, with progress on stderr; ``shown`` None shows it as ``progress`` thinks fit."""
+    from lipsync_cli.training.adapt.run import adapt_video
 
-    request = AdaptRequest(
-        video=video,
-        output=given["output"] or video.with_name(f"{video.stem}.adapter.safetensors"),
-        settings=settings,
-        start=o.parse_time(given["start"]),
-        end=o.parse_time(given["end"]),
-        minutes=minutes,
-        steps=steps,
-        sheet=sheet,
-        overwrite=given["overwrite"],
-    )
-    shown = False if given["quiet"] else given["show_progress"]
     with ExitStack() as reading:
         on_frame = reading.enter_context(progress(shown, None, doing="Reading"))
 
-        def on_check(check: Check, seconds: float) -> None:
+        def on_check(check: HeldOutCheck, seconds: float) -> None:
             reading.close()
             if shown is not False:
-                _say(check, seconds)
+                _print_check(check, seconds)
 
         return adapt_video(request, on_frame=on_frame, on_check=on_check)
 
 
-def _say(check: Check, seconds: float) -> None:
+def _print_check(check: HeldOutCheck, seconds: float) -> None:
     figures = check.figures
     stderr().print(
         f"step {check.step}, {seconds:.0f} s: held-out error {figures.error:.4f}, "
@@ -132,9 +134,10 @@ def _say(check: Check, seconds: float) -> None:
 
 
 def _show(report: AdaptReport) -> None:
-    before, after = report.adapted.before, report.adapted.after
+    adaptation = report.adaptation
+    before, after = adaptation.before, adaptation.after
     lines = [
-        f"{report.request.output}: step {report.adapted.step} of {report.adapted.steps} in {report.seconds:.0f} s, "
+        f"{report.request.output}: step {adaptation.step} of {adaptation.steps} in {report.seconds:.0f} s, "
         f"{report.frames} frames",
         f"Held-out error {before.error:.4f} before, {after.error:.4f} after; mouth sharpness {before.sharpness:.2f} "
         f"before, {after.sharpness:.2f} after (1 is the real one)",

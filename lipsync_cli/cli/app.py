@@ -27,7 +27,7 @@ COMMANDS = {
     "doctor": ("lipsync_cli.cli.doctor.command", "Check that everything a dub needs is there and works."),
     "eval": ("lipsync_cli.cli.eval.command", "Score a clip: sync, lips, picture, identity."),
     "bench": ("lipsync_cli.cli.bench", "Measure how fast and with how much memory this machine dubs."),
-    "train": ("lipsync_cli.cli.train", "Train models on your own clips."),
+    "train": ("lipsync_cli.cli.train.command", "Train models on your own clips."),
 }
 
 

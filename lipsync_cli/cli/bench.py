@@ -56,6 +56,7 @@ def bench(
     device: o.Device = None,
     threads: o.Threads = None,
     sets: o.Sets = None,
+    options: o.EngineOption = None,
     as_json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -67,7 +68,7 @@ def bench(
     """
     given = locals()
     overrides = {name: given[name] for name in DubSettings.model_fields if name in given}
-    settings, _ = resolve_settings(preset, overrides, sets=o.parse_sets(sets or []))
+    resolved = resolve_settings(preset, overrides, sets=o.parse_sets(sets), options=o.parse_options(options))
     for path in filter(None, (video, audio)):
         check_input(path, "a talking clip" if path == video else "a file with sound")
     chosen = [_numbers("--lengths", lengths), _numbers("--heights", heights)]
@@ -75,7 +76,8 @@ def bench(
     from lipsync_cli.benchmark.measure import BenchmarkPlan
 
     make_folder(out.parent)
-    told = _run(video, audio, settings, BenchmarkPlan(_cases(*chosen), rounds, random_weights, tflops), quiet)
+    plan = BenchmarkPlan(_cases(*chosen), rounds, random_weights, tflops, resolved.options)
+    told = _run(video, audio, resolved.settings, plan, quiet)
     write_text(out, json.dumps(told, indent=1, ensure_ascii=False) + "\n")
     if as_json:
         emit_json(told)

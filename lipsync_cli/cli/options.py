@@ -14,6 +14,7 @@ import typer
 
 from lipsync_cli.cli.app import REPORT_PANEL
 from lipsync_cli.core.errors import UsageError
+from lipsync_cli.faces.detectors.registry import BUILT_IN, detector_names
 from lipsync_cli.media.containers import container_names
 from lipsync_cli.settings import DubSettings, bounds, option_name, preset_names
 
@@ -26,13 +27,18 @@ def flag(*names: str, help: str, panel: str | None = None) -> Any:
     return typer.Option(*names, help=help, metavar="", rich_help_panel=panel, show_default=False)
 
 
-def setting(name: str, metavar: str | None = None, complete: Callable[[], list[str]] | None = None) -> Any:
-    """The option for a field of ``DubSettings``."""
+def setting(
+    name: str,
+    metavar: str | None = None,
+    complete: Callable[[], list[str]] | None = None,
+    help: str | None = None,
+) -> Any:
+    """The option for a field of ``DubSettings``; ``help`` replaces the field's description."""
     choices = bounds(name).split("|") if "|" in bounds(name) else []
     values = complete or (lambda: choices)
     return typer.Option(
         option_name(name),
-        help=DubSettings.model_fields[name].description,
+        help=help or DubSettings.model_fields[name].description,
         metavar=metavar or bounds(name) or None,
         autocompletion=lambda incomplete: [value for value in values() if value.startswith(incomplete)],
         rich_help_panel=SETTINGS_PANEL,
@@ -56,13 +62,39 @@ def _model_names() -> list[str]:
     return model_names()
 
 
-def parse_sets(pairs: list[str]) -> dict[str, str]:
-    """``NAME=VALUE`` pairs as a layer of settings."""
-    for pair in pairs:
+def parse_sets(pairs: list[str] | None) -> dict[str, str]:
+    """``--set NAME=VALUE`` pairs as a layer of settings. UsageError tells engine options from mistyped settings."""
+    sets = _parse_pairs("--set", pairs)
+    for name, value in sets.items():
+        if name not in DubSettings.model_fields:
+            _refuse_engine_option(name, value)
+    return sets
+
+
+def parse_options(
+    pairs: list[str] | None, *, adapter: Path | None = None, parity: bool | None = None
+) -> dict[str, Any]:
+    """``--option NAME=VALUE`` pairs, and options of engines that have a name of their own on the command line."""
+    named = {"adapter": adapter, "parity": parity or None}
+    return {**_parse_pairs("--option", pairs), **{name: value for name, value in named.items() if value is not None}}
+
+
+def _parse_pairs(option: str, pairs: list[str] | None) -> dict[str, str]:
+    for pair in pairs or []:
         if "=" not in pair:
-            raise UsageError(f"--set {pair} has no value.", hint="Write --set NAME=VALUE.")
-    split = (pair.split("=", 1) for pair in pairs)
+            raise UsageError(f"{option} {pair} has no value.", hint=f"Write {option} NAME=VALUE.")
+    split = (pair.split("=", 1) for pair in pairs or [])
     return {name.strip().replace("-", "_"): value.strip() for name, value in split}
+
+
+def _refuse_engine_option(name: str, value: str) -> None:
+    from lipsync_cli.engines.options import engines_with
+
+    if kinds := engines_with(name):
+        raise UsageError(
+            f"{name} is no setting but an option of {', '.join(kinds)} models.",
+            hint=f"Write --option {name}={value}.",
+        )
 
 
 def parse_time(text: str | None) -> Fraction | None:
@@ -123,9 +155,30 @@ Sets = Annotated[
     ),
 ]
 Model = Annotated[str | None, setting("model", "NAME|PATH", _model_names)]
-AdapterFile = Annotated[str | None, setting("adapter", "FILE")]
+EngineOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="An option of the model's engine, as lipsync models show names it.",
+        rich_help_panel=SETTINGS_PANEL,
+    ),
+]
+AdapterFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        metavar="FILE",
+        help="Adapter for this very video, made by lipsync adapt.",
+        rich_help_panel=SETTINGS_PANEL,
+        show_default=False,
+    ),
+]
 FaceChoice = Annotated[str | None, setting("face", "WHICH")]
-Detector = Annotated[str | None, setting("detector")]
+Detector = Annotated[
+    str | None,
+    setting("detector", "NAME", detector_names, f"Face detector: {', '.join(BUILT_IN)}, or one that a package adds."),
+]
 Silence = Annotated[str | None, setting("silence")]
 Length = Annotated[str | None, setting("length")]
 Seed = Annotated[int | None, setting("seed", "N")]
@@ -135,7 +188,10 @@ Codec = Annotated[str | None, setting("codec", "NAME")]
 EncoderPreset = Annotated[str | None, setting("encoder_preset", "NAME")]
 Threads = Annotated[int | None, setting("threads")]
 Parity = Annotated[
-    bool | None, flag("--parity", help=DubSettings.model_fields["parity"].description or "", panel=SETTINGS_PANEL)
+    bool | None,
+    flag(
+        "--parity", help="Follow the numerics of the model's original release, faults included.", panel=SETTINGS_PANEL
+    ),
 ]
 
 ReportFile = Annotated[

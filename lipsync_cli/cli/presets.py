@@ -42,11 +42,19 @@ def show_preset(
     preset = load_preset(name)
     values, origins = preset.values, dict.fromkeys(preset.values, f"preset {preset.name}")
     if resolved:
-        settings, origins = resolve_settings(name, {})
+        settings, origins, *_ = resolve_settings(name, {})
         values = settings.model_dump()
     if as_json:
         rows = {key: {"value": value, "from": origins[key]} for key, value in values.items()}
-        emit_json({"schema": SCHEMA, "name": preset.name, "summary": preset.summary, "settings": rows})
+        emit_json(
+            {
+                "schema": SCHEMA,
+                "name": preset.name,
+                "summary": preset.summary,
+                "settings": rows,
+                "engine": preset.options,
+            }
+        )
         return
     emit_lines([preset.summary, ""])
     emit_table(
@@ -56,3 +64,7 @@ def show_preset(
             for k, v in values.items()
         ],
     )
+    options = [(kind, name, display(v)) for kind, table in preset.options.items() for name, v in table.items()]
+    if options:
+        emit_lines([""])
+        emit_table(("models of kind", "option", "value"), options)

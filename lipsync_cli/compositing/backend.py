@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend
+from lipsync_cli.compositing.numpy_backend import NumpyBackend
+from lipsync_cli.compositing.protocol import CompositingBackend
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.engines.protocol import DrawsOnDevice, Generator
 
 DEVICES = ("cpu", "cuda")
 
@@ -24,12 +22,9 @@ def composites_on_device(compositor: str, device: str) -> bool:
     return compositor == "device" or (compositor == "auto" and device == "cuda")
 
 
-def choose_backend(compositor: str, device: str, generator: Generator[Any]) -> CompositingBackend:
-    """The arithmetic of composition; where it runs beside the generator, drawings stay on the device in between."""
-    on_device = composites_on_device(compositor, device)
-    if isinstance(generator, DrawsOnDevice):
-        generator.leave_drawings = on_device and generator.device.type == device
-    if not on_device:
+def choose_backend(compositor: str, device: str) -> CompositingBackend:
+    """The arithmetic of composition for the setting ``compositor`` beside a model on the resolved ``device``."""
+    if not composites_on_device(compositor, device):
         return NumpyBackend()
     import torch
 

@@ -1,6 +1,6 @@
 """Making a generated crop agree with the picture around it: its colour, and the detail only the picture has.
 
-Both work in crop space on float32 RGB in [0, 1], look at one frame only and vary smoothly, so that they neither
+Both work in crop space on float32 RGB in [0, 1], depend on one frame only and vary smoothly, so that they neither
 flicker nor draw edges of their own.
 """
 
@@ -16,7 +16,7 @@ from lipsync_cli.core.types import Float32
 
 FIELD_CELLS = 24
 """The colour field is worked out on about this many cells per side."""
-RING_SEEN = 0.25
+RING_MIN = 0.25
 """Cells with at least this much of the soft edge, which is 1 at its middle, belong to the ring."""
 OUTLIER = 0.04
 """A ring cell that differs from the ring's median by this much counts a quarter: lips or a chin moved there."""
@@ -41,10 +41,10 @@ def color_field(generated: Float32, source: Float32, mask: Float32) -> Float32:
     cells = (min(FIELD_CELLS, width), min(FIELD_CELLS, height))
     difference = shrink(source - generated, cells)
     ring = shrink(4 * mask * (1 - mask), cells)
-    seen = ring > RING_SEEN
-    if not seen.any():
+    in_ring = ring > RING_MIN
+    if not in_ring.any():
         return np.zeros_like(generated)
-    median = np.median(difference[seen], axis=0).astype(np.float32)
+    median = np.median(difference[in_ring], axis=0).astype(np.float32)
     residual = difference - median
     ring = ring / (1 + (residual * residual).mean(-1) / OUTLIER**2) ** 2
     field = np.clip(_diffuse(residual, ring), -MAX_VARIATION, MAX_VARIATION)
@@ -64,21 +64,21 @@ def _diffuse(values: Float32, weights: Float32) -> Float32:
 
 
 def with_detail(generated: Float32, source: Float32, size: int) -> tuple[Float32, Float32]:
-    """``(paint [h w 3], cover [h w])`` such that ``picture · (1 − cover) + paint`` is ``generated``, yet sharp.
+    """``(color [h w 3], alpha [h w])`` such that ``picture · (1 − alpha) + color`` is ``generated``, yet sharp.
 
-    Where ``generated`` shows what ``source`` shows, ``cover`` is near 0: the picture stays, with its pores and its
-    grain, and only the smooth part of the difference is added. Where something new appears ``cover`` is 1.
+    Where ``generated`` shows what ``source`` shows, ``alpha`` is near 0: the picture stays, with its pores and its
+    grain, and only the smooth part of the difference is added. Where something new appears ``alpha`` is 1.
     ``size`` is the crop's size in pixels, for the width of the neighbourhood.
     """
     difference = generated - source
     gray = np.asarray(cv2.transform(difference, GRAY), np.float32)
     slow = smooth(difference, DETAIL_SIGMA * size)
     error = smooth(gray * gray, DETAIL_SIGMA * size) / np.float32(DETAIL_TOLERANCE**2)
-    cover = np.asarray(1 - 1 / (1 + error * error), np.float32)
-    paint = generated - slow
-    paint *= of_each_channel(cover)
-    paint += slow
-    return paint, cover
+    alpha = np.asarray(1 - 1 / (1 + error * error), np.float32)
+    color = generated - slow
+    color *= of_each_channel(alpha)
+    color += slow
+    return color, alpha
 
 
 def shrink(image: Float32, size: tuple[int, int]) -> Float32:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import PixelFormat, Siting
@@ -56,10 +54,6 @@ class RgbToPlanes:
         square[3, 3] = 1
         return square
 
-    def apply(self, rgb: npt.ArrayLike) -> Float32:
-        """Unrounded, unclipped code values ``[p h w]`` at full resolution for RGB ``[h w 3]`` in [0, 1]."""
-        return np.asarray(np.moveaxis(np.asarray(rgb, np.float32) @ self.linear.T + self.offset, -1, 0))
-
 
 @lru_cache(maxsize=32)
 def rgb_to_planes(fmt: PixelFormat, color: ColorInfo) -> RgbToPlanes:
@@ -88,30 +82,7 @@ def _ycbcr(kr: float, kb: float) -> Float64:
     return np.stack([luma, blue, red])
 
 
-def planes_from_rgb(
-    rgb: npt.ArrayLike, fmt: PixelFormat, color: ColorInfo, siting: Siting = "center"
-) -> tuple[Plane, ...]:
-    """A whole RGB picture ``[h w 3]`` in [0, 1] as rounded planes of ``fmt``; edges repeat where chroma needs it."""
-    full = rgb_to_planes(fmt, color).apply(rgb)
-    planes = [subsample(full[i], fmt.plane_shift(i), siting) for i in range(len(full))]
-    return tuple(to_codes(plane, fmt) for plane in planes)
-
-
 def to_codes(values: Float32, fmt: PixelFormat) -> Plane:
     """Values rounded to the nearest code of ``fmt``; those beyond its ends are clipped."""
     clipped = np.clip(values, 0, fmt.peak)
     return cast(Plane, np.rint(clipped, out=clipped).astype(fmt.dtype))
-
-
-def subsample(plane: Float32, shift: tuple[int, int], siting: Siting = "center") -> Float32:
-    """Average ``[h w]`` down by ``2**shift``: boxes for centred samples, [1 2 1] / 4 for left-sited columns."""
-    sx, sy = 1 << shift[0], 1 << shift[1]
-    height, width = plane.shape
-    padded = np.asarray(np.pad(plane, ((0, -height % sy), (0, -width % sx)), mode="edge"), np.float32)
-    if sx == 2 and siting == "left":
-        smooth = np.array([[0.25, 0.5, 0.25]], np.float32)
-        padded = np.asarray(cv2.filter2D(padded, -1, smooth, borderType=cv2.BORDER_REPLICATE), np.float32)
-        padded = padded[:, ::2]
-        sx = 1
-    rows, columns = padded.shape[0] // sy, padded.shape[1] // sx
-    return np.asarray(padded.reshape(rows, sy, columns, sx).mean((1, 3), dtype=np.float32))

@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.compositing.mask import FEATHER
-from lipsync_cli.compositing.numpy_backend import CompositingBackend, NumpyBackend, PainterOptions, Target
+from lipsync_cli.compositing.numpy_backend import NumpyBackend
+from lipsync_cli.compositing.protocol import BlendOptions, CompositingBackend, PlaneTarget
 from lipsync_cli.compositing.warp import PatchWindow, covering_window
-from lipsync_cli.core.geometry import compose_affine, transform_points
+from lipsync_cli.core.geometry import compose_affine
 from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region
 from lipsync_cli.core.pixel_formats import PixelFormat, pixel_format
-from lipsync_cli.core.types import Alignment, Float64, Frame, Patch, Plane, VideoInfo
+from lipsync_cli.core.types import Float64, Frame, Patch, Plane, VideoInfo
 
 
 class Compositor:
@@ -27,8 +27,8 @@ class Compositor:
 
     ``color_match`` removes smooth differences in colour between a patch and its surroundings; ``keep_detail``
     keeps the picture's own fine detail where the generator changed nothing; ``feather`` is the soft edge's width
-    in crop widths; ``region`` is what the generator writes; ``backend`` does the arithmetic, on the CPU unless it
-    is given. Stateless: a frame's result depends on that frame.
+    in crop widths; ``region`` is the part of a crop that may be generated; ``backend`` does the arithmetic, on the
+    CPU by default. Stateless: a frame's result depends on that frame.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Compositor:
         rgb_to_planes(pixel_format(info.pix_fmt), info.color)
         self._color = info.color
         self._siting = chroma_siting(info.codec)
-        self._options = PainterOptions(region, color_match, keep_detail, feather)
+        self._options = BlendOptions(region, color_match, keep_detail, feather)
         self._backend = backend or NumpyBackend()
 
     def blend(self, frame: Frame, patches: Sequence[Patch]) -> Frame:
-        """``frame`` with ``patches`` painted in order; the input is never changed.
+        """``frame`` with ``patches`` blended in, in order; the input is never changed.
 
         Samples outside every mask keep their bits, planes nobody touched are shared with the input, and without
         a visible patch the very same frame comes back. Otherwise ``rgb`` is dropped, since it no longer fits.
@@ -63,12 +63,12 @@ class Compositor:
         for patch in visible:
             _check(patch)
             targets = self._targets(planes, patch, fmt)
-            painted = self._backend.paint(patch, targets, fmt, convert, self._options)
-            for target, codes in zip(targets, painted, strict=True):
+            blended = self._backend.blend(patch, targets, fmt, convert, self._options)
+            for target, codes in zip(targets, blended, strict=True):
                 planes[target.plane] = _with_codes(planes[target.plane], target, codes)
         return replace(frame, planes=tuple(planes), rgb=None)
 
-    def _targets(self, planes: Sequence[Plane], patch: Patch, fmt: PixelFormat) -> list[Target]:
+    def _targets(self, planes: Sequence[Plane], patch: Patch, fmt: PixelFormat) -> list[PlaneTarget]:
         """The parts of ``planes`` that ``patch`` can reach."""
         rows, columns = self._options.region.window(patch.source.alignment.size)
         shape = rows.stop - rows.start, columns.stop - columns.start
@@ -82,20 +82,20 @@ class Compositor:
                 grids[fmt.plane_shift(index)] = to_crop, covering_window(to_crop, shape, _shape(plane))
             to_crop, window = grids[fmt.plane_shift(index)]
             if not window.empty:
-                targets.append(Target(index, plane[window.slices], window, to_crop))
+                targets.append(PlaneTarget(index, plane[window.slices], window, to_crop))
         return targets
 
 
 def _check(patch: Patch) -> None:
     size = patch.source.alignment.size
-    shape, drawn = (size, size, 3), tuple(patch.drawing.rgb.shape)
-    if drawn != shape or patch.source.rgb.shape != shape:
-        raise ValueError(f"a patch and its crop must be {size}×{size}×3, got {drawn} and {patch.source.rgb.shape}")
+    shape, given = (size, size, 3), tuple(patch.drawing.rgb.shape)
+    if given != shape or patch.source.rgb.shape != shape:
+        raise ValueError(f"a patch and its crop must be {size}×{size}×3, got {given} and {patch.source.rgb.shape}")
     if not np.isfinite(patch.source.alignment.matrix).all():
         raise ValueError("a patch must have a finite alignment")
 
 
-def _with_codes(plane: Plane, target: Target, codes: Plane) -> Plane:
+def _with_codes(plane: Plane, target: PlaneTarget, codes: Plane) -> Plane:
     """A copy of ``plane`` with ``codes`` in the target's window, or ``plane`` itself if they are there already."""
     if np.array_equal(target.codes, codes):
         return plane
@@ -106,23 +106,3 @@ def _with_codes(plane: Plane, target: Target, codes: Plane) -> Plane:
 
 def _shape(array: npt.NDArray[np.generic]) -> tuple[int, int]:
     return array.shape[0], array.shape[1]
-
-
-def touched_region(
-    info: VideoInfo, alignment: Alignment, region: Region = LOWER_FACE_REGION
-) -> npt.NDArray[np.bool_]:
-    """Storage pixels ``[height width]`` that blending a patch there may change; all others keep their bits.
-
-    An upper bound: the mask is smaller where the face is. A pixel counts as changed when its chroma sample may be.
-    """
-    # Area sampling reaches half a sample beyond the border, and a chroma sample stands for its whole block, so the
-    # region is widened by a block; also from just outside the picture.
-    bx, by = (1 << shift for shift in pixel_format(info.pix_fmt).shift)
-    inside = np.zeros((info.height + 2 * by, info.width + 2 * bx), np.uint8)
-    to_crop = compose_affine(alignment.matrix, np.array([[1.0, 0, -bx], [0, 1, -by]]))
-    window = covering_window(to_crop, (alignment.size, alignment.size), _shape(inside))
-    x, y = np.meshgrid(np.arange(window.x0, window.x1), np.arange(window.y0, window.y1))
-    points = (transform_points(to_crop, np.stack([x, y], -1)) + 0.5) / alignment.size
-    inside[window.slices] = region.radius(points[..., 0], points[..., 1]) < 1.0
-    wide = cv2.dilate(inside, np.ones((2 * by + 1, 2 * bx + 1), np.uint8))
-    return np.asarray(wide[by:-by, bx:-bx], np.bool_)

@@ -1,8 +1,8 @@
 """The soft mask through which a generated crop replaces the picture.
 
-It lies inside the region the generator writes and ends at the sides of the face. Below, it ends close under the
-lower of two chins, the picture's and the drawn one, so that both are covered and collars stay the picture's own.
-Where the drawn chin is not known the lower edge is fixed, low enough for a wide-open mouth.
+It lies inside the region that may be generated and ends at the sides of the face. Below, it ends close under the
+lower of two chins, the picture's and the generated one, so that both are covered and collars stay the picture's own.
+Where the generated chin is not known the lower edge is fixed, low enough for a wide-open mouth.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ def blend_mask(
     *,
     feather: float = FEATHER,
     region: Region = LOWER_FACE_REGION,
-    drawn_jaw: Float64 | None = None,
+    generated_jaw: Float64 | None = None,
 ) -> Float32:
     """Weights ``[size size]`` in [0, 1] from 68 landmarks ``[68 2]`` of the picture in crop pixels.
 
-    ``drawn_jaw`` ``[9 2]`` is where landmarks 4 … 12 are in what will be shown. Exactly 0 on and outside the border
-    of ``region``; 1 deeper than ``feather`` crop widths inside the outline. Raises ValueError for landmarks that
-    are not finite or a feather that is not positive.
+    ``generated_jaw`` ``[9 2]`` is where landmarks 4 … 12 are in what will be shown. Exactly 0 on and outside the
+    border of ``region``; 1 deeper than ``feather`` crop widths inside the outline. Raises ValueError for landmarks
+    that are not finite or a feather that is not positive.
     """
     mask = np.zeros((size, size), np.float32)
-    outline = face_outline(landmarks, size, feather=feather, region=region, drawn_jaw=drawn_jaw)
+    outline = face_outline(landmarks, size, feather=feather, region=region, generated_jaw=generated_jaw)
     mask[region.window(size)] = mask_within(outline, size, feather, region)
     return mask
 
@@ -87,7 +87,7 @@ def mask_within(outline: Outline, size: int, feather: float, region: Region) -> 
 
 
 def face_outline(
-    landmarks: npt.ArrayLike, size: int, *, feather: float, region: Region, drawn_jaw: Float64 | None
+    landmarks: npt.ArrayLike, size: int, *, feather: float, region: Region, generated_jaw: Float64 | None
 ) -> Outline:
     """The outline behind ``blend_mask``, whose arguments and errors these are."""
     points = (np.asarray(landmarks, np.float64) + 0.5) / size
@@ -98,9 +98,9 @@ def face_outline(
     rows, columns = region.window(size)
     x, y = unit_grid(size)[columns], unit_grid(size)[rows]
     left, right = _sides(points, region, y)
-    if drawn_jaw is None:
+    if generated_jaw is None:
         return Outline(x, y, left, right, None, np.ones(len(x)))
-    jaws = points[list(JAW)], (np.asarray(drawn_jaw, np.float64) + 0.5) / size
+    jaws = points[list(JAW)], (np.asarray(generated_jaw, np.float64) + 0.5) / size
     chin = _chin(jaws, x, LOWER_SHARE * feather)
     return Outline(x, y, left, right, chin, LOWER_SHARE * np.hypot(1.0, np.gradient(chin, x)))
 

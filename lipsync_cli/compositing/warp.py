@@ -24,6 +24,7 @@ class PatchWindow:
 
     @property
     def empty(self) -> bool:
+        """Whether it holds no sample."""
         return self.x1 <= self.x0 or self.y1 <= self.y0
 
     @property

@@ -1,14 +1,12 @@
-"""Generic iterator tools for the seams of the pipeline. A stage is a function from iterator to iterator."""
+"""Iterators that work ahead of whoever reads them, in threads: what goes between the steps of the pipeline."""
 
 from __future__ import annotations
 
 import os
-import platform
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,17 +17,6 @@ def cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def cpu_name() -> str:
-    """What the processor calls itself, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 class _End:
@@ -153,24 +140,3 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], workers: int, dep
     ):
         for future in ahead:
             yield future.result()
-
-
-def rechunk(items: Iterable[T], first: int, rest: int | None = None) -> Generator[list[T], None, None]:
-    """Groups of consecutive items: ``first`` of them, then ``rest`` (default: as many) each time.
-
-    Only the last group may be shorter. Held: one group. Closes the source when closed.
-    """
-    size = first
-    if first < 1 or (rest is not None and rest < 1):
-        raise ValueError(f"group sizes must be at least 1, got {first} and {rest}")
-    group: list[T] = []
-    try:
-        for item in items:
-            group.append(item)
-            if len(group) == size:
-                yield group
-                group, size = [], rest or first
-        if group:
-            yield group
-    finally:
-        _close(items)

@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 
 from lipsync_cli.core.errors import OutputError
-from lipsync_cli.core.types import UInt8
+from lipsync_cli.core.types import Box, UInt8
 
 Picture = UInt8 | Callable[[], UInt8]
-Box = tuple[float, float, float, float]
 
 GAP_PX = 4
 LABEL_PX = 22
@@ -33,7 +32,7 @@ class _Column:
 class ContactSheet:
     """Up to ``columns`` moments of a dub, spread evenly over a length that need not be known beforehand.
 
-    Frames are offered one by one and every ``stride``-th is kept, scaled down; at four times the columns
+    Frames are offered one by one and every ``stride``-th is taken, scaled down; at four times the columns
     every other one is dropped and the stride doubles. At most ``4 · columns`` small pictures are held.
     """
 
@@ -41,47 +40,47 @@ class ContactSheet:
         if columns < 1 or height < 16:
             raise ValueError(f"a sheet needs columns ≥ 1 and height ≥ 16, got {columns} and {height}")
         self._columns, self._height = columns, height
-        self._kept: list[_Column] = []
-        self._offered, self._stride = 0, 1
+        self._moments: list[_Column] = []
+        self._count, self._stride = 0, 1
 
     def add(self, time: Fraction, source: Picture, result: Picture, *, zoom: Box | None = None) -> None:
-        """Offer a frame: RGB uint8 ``[h w 3]``, or functions that make it, called only if the frame is kept.
+        """Offer a frame: RGB uint8 ``[h w 3]``, or functions that make it, called only if the frame is taken.
 
         ``zoom`` is a box x0, y0, x1, y1 in the pictures' pixels, usually the mouth, that gets rows of its own.
         """
-        index, self._offered = self._offered, self._offered + 1
+        index, self._count = self._count, self._count + 1
         if index % self._stride:
             return
         full = [picture() if callable(picture) else picture for picture in (source, result)]
         rows = [scale_to(picture, self._height) for picture in full]
         if zoom is not None:
             rows += [_zoomed(picture, zoom, rows[0].shape[:2]) for picture in full]
-        self._kept.append(_Column(time, tuple(rows)))
-        if len(self._kept) == 4 * self._columns:
-            self._kept = self._kept[::2]
+        self._moments.append(_Column(time, tuple(rows)))
+        if len(self._moments) == 4 * self._columns:
+            self._moments = self._moments[::2]
             self._stride *= 2
 
     @property
     def times(self) -> tuple[Fraction, ...]:
         """Times of the moments that would be drawn now."""
-        return tuple(column.time for column in self._chosen())
+        return tuple(column.time for column in self._spread())
 
     def render(self) -> UInt8:
         """The sheet as RGB uint8 ``[h w 3]``: times, sources, results, then the zoomed rows if any."""
-        chosen = self._chosen()
-        if not chosen:
+        columns = self._spread()
+        if not columns:
             return label("no frames", 160)
-        return _side_by_side([_stacked(column) for column in chosen])
+        return _side_by_side([_stacked(column) for column in columns])
 
     def save(self, path: Path) -> None:
         """Write the sheet as PNG."""
         save_png(path, self.render())
 
-    def _chosen(self) -> list[_Column]:
-        if len(self._kept) <= self._columns:
-            return self._kept
-        picks = np.linspace(0, len(self._kept) - 1, self._columns).round().astype(int)
-        return [self._kept[i] for i in picks]
+    def _spread(self) -> list[_Column]:
+        if len(self._moments) <= self._columns:
+            return self._moments
+        picks = np.linspace(0, len(self._moments) - 1, self._columns).round().astype(int)
+        return [self._moments[i] for i in picks]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ A message says what happened with the value concerned, then what was expected; `
 
 from __future__ import annotations
 
-EXIT_OK = 0
 EXIT_BUG = 1
 EXIT_USAGE = 2
 EXIT_INPUT = 3

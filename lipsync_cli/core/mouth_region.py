@@ -40,9 +40,7 @@ class Region:
 
 LOWER_FACE_REGION = Region(centre=(0.5, 0.665), half_size=(0.40, 0.305), exponent=2.5)
 LATENTSYNC_REGION = Region(centre=(0.5, 0.745), half_size=(0.42, 0.24), exponent=2.5)
-"""About the same part of a face, seen through that template's wider window."""
-REGIONS = {"lower-face": LOWER_FACE_REGION, "latentsync": LATENTSYNC_REGION}
-"""By the name of the alignment template."""
+"""About the same part of a face in the wider window of LatentSync's crop template."""
 
 
 def generation_region(size: int, region: Region = LOWER_FACE_REGION) -> Mask:

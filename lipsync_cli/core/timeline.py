@@ -1,4 +1,4 @@
-"""Pure rational time arithmetic: human times, exact rates, frame times and the length policy.
+"""Pure rational time arithmetic: human times, exact rates and the length policy.
 
 Everything is a ``Fraction`` of seconds. Floats appear only in texts for people.
 """
@@ -6,7 +6,6 @@ Everything is a ``Fraction`` of seconds. Floats appear only in texts for people.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -74,48 +73,6 @@ def exact_rate(rate: Fraction | float | str) -> Fraction:
             return exact
     # 23.976 is often written with two digits, which is further off than a stream's own rounding.
     return Fraction(24000, 1001) if value == Fraction(2398, 100) else value
-
-
-def frame_duration(rate: Fraction) -> Fraction:
-    """Seconds one frame lasts at ``rate`` frames per second."""
-    return 1 / rate
-
-
-def frame_times(count: int, rate: Fraction, start: Fraction = Fraction(0)) -> list[Fraction]:
-    """Start times in seconds of ``count`` frames at a constant ``rate``."""
-    return [start + Fraction(i) / rate for i in range(count)]
-
-
-def frames_before(duration: Fraction, rate: Fraction) -> int:
-    """How many frames at constant ``rate`` start before ``duration`` seconds, the first being at 0."""
-    return max(0, -((-duration * rate) // 1))
-
-
-def nearest_frames(times: Sequence[Fraction], wanted: Iterable[Fraction]) -> Iterator[int]:
-    """For each wanted time the index of the frame on screen then: the last of ``times`` that is not later.
-
-    Both must increase; before the first frame the first one counts.
-    """
-    if not times:
-        raise ValueError("there must be at least one frame")
-    index = 0
-    for time in wanted:
-        while index + 1 < len(times) and times[index + 1] <= time:
-            index += 1
-        yield index
-
-
-def bounce_index(position: int, count: int) -> int:
-    """Which of ``count`` frames is shown at ``position`` when playing forward and backward for ever.
-
-    The turning frames are not repeated: 0 1 2 3 2 1 0 1 … for four frames.
-    """
-    if count <= 0 or position < 0:
-        raise ValueError(f"needs a position of at least 0 and at least one frame, got {position} of {count}")
-    if count == 1:
-        return 0
-    phase = position % (2 * (count - 1))
-    return min(phase, 2 * (count - 1) - phase)
 
 
 def parse_time(text: str) -> Fraction:

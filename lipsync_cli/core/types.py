@@ -20,10 +20,14 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lipsync_cli.core.crop_templates import CropTemplate
+
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
 
 MEL_RATE = 100
 """Log-mel rows per second of speech, everywhere."""
@@ -155,7 +159,7 @@ class MediaInfo:
 
 
 class RgbView(Protocol):
-    """RGB made where somebody looks, of a picture of ``width`` × ``height`` pixels. Arrays are contiguous."""
+    """RGB of a picture of ``width`` × ``height`` pixels, made only where it is read. Arrays are contiguous."""
 
     width: int
     height: int
@@ -238,7 +242,7 @@ class Face:
     """
 
     track_id: int
-    box: tuple[float, float, float, float]
+    box: Box
     landmarks: Float64
     score: float
     yaw: float
@@ -250,6 +254,7 @@ class Face:
 
     @property
     def width_px(self) -> float:
+        """Width of the box in display pixels."""
         return self.box[2] - self.box[0]
 
 
@@ -289,7 +294,7 @@ class Crop:
 class GeneratedCrop:
     """What a generator made of a crop: RGB float32 ``[s s 3]`` in [0, 1].
 
-    ``rgb`` is an array; only a generator that was asked to (``generate.protocol.DrawsOnDevice``) leaves it in its
+    ``rgb`` is an array; only a model that was asked to (``LipSyncModel.leave_on_device``) leaves it in its
     device's memory, finished, as a torch tensor. ``jaw`` ``[9 2]`` is where landmarks 4 … 12 were drawn, in crop
     pixels; None if the generator does not know.
     """
@@ -318,19 +323,20 @@ class Patch:
 class ModelSpec:
     """What a generator needs and holds; the pipeline's buffers and its latency follow from it.
 
-    ``template`` names an AlignmentTemplate; ``first_chunk_frames`` and ``chunk_frames`` say how many crops a
-    ``step`` takes; ``reference_frames`` are seen by ``begin``; audio is read from ``audio_before_s`` before the
-    first to ``audio_after_s`` after the last frame of a chunk, as ``audio`` wants it.
+    ``template`` says how faces are cut out, or is the name of one of ``core.crop_templates``;
+    ``first_chunk_frames`` and ``chunk_frames`` say how many crops a ``step`` takes; ``reference_frames`` are seen by
+    ``begin``; audio is read from ``audio_before_s`` before the first to ``audio_after_s`` after the last frame of a
+    chunk, as ``audio`` wants it.
 
     A model with a frame ``rate`` of its own has chunks that are counted on its clock, which starts with the
     segment: a chunk then takes the crops that fall into its time, however many those are. Without one the video's
     frames are counted. ``reference_frames`` 0 means that ``begin`` needs none. ``whole_audio`` asks for all of the
     track with every chunk, which rules out streaming. The drawings of a generator that looks ahead at pictures come
-    up to ``lag_frames`` after their crops; see ``generate.protocol.Lagging``.
+    up to ``lag_frames`` after their crops.
     """
 
     name: str
-    template: str
+    template: CropTemplate | str
     crop_size: int
     first_chunk_frames: int
     chunk_frames: int

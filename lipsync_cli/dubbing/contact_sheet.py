@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lipsync_cli.core.contact_sheets import Box, ContactSheet
+from lipsync_cli.core.contact_sheets import ContactSheet
 from lipsync_cli.core.geometry import invert_affine, transform_points
-from lipsync_cli.core.types import Frame, UInt8, VideoInfo
+from lipsync_cli.core.types import Box, Frame, UInt8, VideoInfo
 from lipsync_cli.dubbing.segments import Slot
 from lipsync_cli.media.frame_rgb import frame_rgb
 

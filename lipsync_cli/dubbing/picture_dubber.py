@@ -7,23 +7,22 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.compositing.backend import choose_backend
+from lipsync_cli.compositing.backend import choose_backend, composites_on_device
 from lipsync_cli.compositing.compositor import Compositor
 from lipsync_cli.core.concurrency import cores, in_background
-from lipsync_cli.core.mouth_region import REGIONS
+from lipsync_cli.core.crop_templates import crop_template
 from lipsync_cli.core.types import Crop, Face, Frame, ModelSpec, VideoInfo
 from lipsync_cli.dubbing.model import LoadedModel
 from lipsync_cli.dubbing.plan import PicturePlan
 from lipsync_cli.dubbing.profiling import StageClock
 from lipsync_cli.dubbing.segment_dubber import SegmentDubber
 from lipsync_cli.dubbing.segments import Slot
-from lipsync_cli.engines.threads import torch_threads
-from lipsync_cli.faces.alignment import TEMPLATES
+from lipsync_cli.engines.devices import torch_threads
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector
+from lipsync_cli.faces.detectors.registry import create_reader, find_detector
 from lipsync_cli.faces.selection import select
 from lipsync_cli.faces.tracking.tracker import Tracker
-from lipsync_cli.faces.worker import WORKER_DETECTORS, FaceWorker, worth_it
+from lipsync_cli.faces.worker import FaceWorker, worth_it
 from lipsync_cli.media.pixels import decoded_format
 
 TRACKED_AHEAD = SPOKEN_AHEAD = 4
@@ -39,7 +38,7 @@ class FaceCropper:
 
     def cut(self, frame: Frame, face: Face) -> Crop:
         """The aligned crop of one face."""
-        return cut_crop(frame, face, self.stream, TEMPLATES[self.spec.template], self.spec.crop_size)
+        return cut_crop(frame, face, self.stream, crop_template(self.spec.template), self.spec.crop_size)
 
 
 class PictureDubber:
@@ -51,8 +50,9 @@ class PictureDubber:
 
     def __init__(self, plan: PicturePlan, stream: VideoInfo) -> None:
         self._plan, self._stream = plan, stream
-        in_process = plan.settings.detector in WORKER_DETECTORS and worth_it()
-        self._worker = FaceWorker(plan.settings.detector, plan.settings.landmark_samples) if in_process else None
+        detector = plan.settings.detector
+        apart = find_detector(detector).in_worker_process and worth_it()
+        self._worker = FaceWorker(detector, plan.settings.landmark_samples) if apart else None
 
     def __enter__(self) -> Self:
         if self._worker is not None:
@@ -71,26 +71,28 @@ class PictureDubber:
         Faces are followed, and crops generated, in threads a few frames ahead; close the iterator to end them.
         """
         tracker = self._tracker(model.device)
+        model.generator.leave_on_device = composites_on_device(self._plan.settings.compositor, model.device)
         cropper = FaceCropper(self._stream, model.generator.spec)
         dubber = SegmentDubber(
             model.generator, speech, cropper.cut, self._compositor(model).blend, self._plan.segments, clock
         )
         # The choice reads what the tracker knows, so both run in one thread: the result must not depend on timing.
         chosen = select(clock.wrap("track", tracker.run(frames)), self._plan.face, tracker)
-        with torch_threads(model.threads), in_background(chosen, TRACKED_AHEAD, name="track") as tracked:
+        with torch_threads(model.generator.threads), in_background(chosen, TRACKED_AHEAD, name="track") as tracked:
             yield from dubber.run(tracked, ahead=SPOKEN_AHEAD, workers=max(1, min(MOST_COMPOSERS, cores() // 2)))
 
     def _tracker(self, device: str) -> Tracker:
-        options = self._plan.tracking
+        settings = self._plan.settings
         if self._worker is not None:
-            return Tracker(self._stream, self._worker, options, predictor=self._worker)
-        return Tracker(self._stream, create_detector(self._plan.settings.detector, device=device), options)
+            return Tracker(self._stream, self._worker.reader, self._plan.tracking)
+        reader = create_reader(settings.detector, device=device, samples=settings.landmark_samples)
+        return Tracker(self._stream, reader, self._plan.tracking)
 
     def _compositor(self, model: LoadedModel) -> Compositor:
         settings, stream = self._plan.settings, self._stream
         return Compositor(
             replace(stream, pix_fmt=decoded_format(stream)),
-            region=REGIONS[model.generator.spec.template],
+            region=crop_template(model.generator.spec.template).region,
             color_match=settings.color_match,
-            backend=choose_backend(settings.compositor, model.device, model.generator),
+            backend=choose_backend(settings.compositor, model.device),
         )

@@ -60,7 +60,7 @@ def dub(
         decoded = stack.enter_context(in_background(clock.wrap("decode", source), DECODED_AHEAD, name="decode"))
         sound = stack.enter_context(open_sound(plan))
         speech = SpeechTrack(iter(sound), keep_all=model.generator.spec.whole_audio)
-        sink = stack.enter_context(open_sink(plan))
+        sink = stack.enter_context(open_sink(plan, model.generator.spec))
         dubbed = stack.enter_context(closing(picture.run(decoded, model, speech, clock)))
         for slot, frame in dubbed:
             statistics.add(slot, 1 / plan.stream.rate)

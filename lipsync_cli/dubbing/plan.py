@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from lipsync_cli import hub
 from lipsync_cli.core.timeline import LengthPlan, plan_length
 from lipsync_cli.core.types import MediaInfo, VideoInfo
 from lipsync_cli.dubbing.request import DubRequest
 from lipsync_cli.dubbing.segments import SegmentOptions
-from lipsync_cli.engines.mini.adapter import Adapter, read_adapter
+from lipsync_cli.engines.loading import check_model
 from lipsync_cli.faces.options import TrackOptions, track_options
 from lipsync_cli.faces.selection import FaceChoice, parse_face_choice
 from lipsync_cli.media.audio import duration_of
@@ -19,16 +20,21 @@ from lipsync_cli.media.containers import Container, container_for
 from lipsync_cli.media.encode import EncodeOptions
 from lipsync_cli.media.output import STDOUT, check_output
 from lipsync_cli.media.probe import probe, require_audio, require_video
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
+
+NO_OPTIONS = OptionLayers()
 
 
 @dataclass(frozen=True, slots=True)
 class PicturePlan:
-    """How frames become dubbed frames, wherever they come from: ``settings`` with every choice in them parsed."""
+    """How frames become dubbed frames, wherever they come from: ``settings`` with every choice in them parsed.
+
+    ``options`` are those of the model's engine, by name.
+    """
 
     settings: DubSettings
     card: hub.ModelCard
-    adapter: Adapter | None
+    options: dict[str, Any]
     face: FaceChoice
     tracking: TrackOptions
     segments: SegmentOptions
@@ -80,7 +86,7 @@ def plan(request: DubRequest, *, check_place: bool = True) -> DubPlan:
         container = check_output(target, inputs, overwrite=request.overwrite, container=request.container)
     else:
         container = container_for(target, request.container)
-    picture = plan_picture(request.settings)
+    picture = plan_picture(request.settings, request.options)
     video, audio = probe(request.video, measure="video"), probe(request.audio, measure="audio")
     stream = require_video(video)
     require_audio(audio)
@@ -96,13 +102,18 @@ def plan(request: DubRequest, *, check_place: bool = True) -> DubPlan:
     )
 
 
-def plan_picture(settings: DubSettings) -> PicturePlan:
-    """Parse what ``settings`` say of the picture and read the model's card; raises UsageError and ModelError."""
+def plan_picture(settings: DubSettings, layers: OptionLayers = NO_OPTIONS) -> PicturePlan:
+    """Parse what ``settings`` say of the picture, read the model's card and check its engine's options.
+
+    Raises UsageError and ModelError.
+    """
     card = hub.load_card(settings.model)
+    options, origins = layers.for_kind(card.kind)
+    check_model(card, options, origins, dtype=settings.dtype)
     return PicturePlan(
         settings=settings,
         card=card,
-        adapter=None if settings.adapter is None else read_adapter(Path(settings.adapter), card),
+        options=options,
         face=parse_face_choice(settings.face),
         tracking=track_options(settings),
         segments=SegmentOptions(

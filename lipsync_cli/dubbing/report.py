@@ -115,6 +115,7 @@ class DubReport:
     latency: tuple[LatencyEntry, ...] = ()
     peak_rss_mb: float | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     schema: int = SCHEMA

@@ -12,7 +12,6 @@ from lipsync_cli.dubbing.plan import DubPlan
 from lipsync_cli.dubbing.profiling import StageClock, peak_rss_mb
 from lipsync_cli.dubbing.report import AdapterEntry, DubReport, FileEntry, ModelEntry
 from lipsync_cli.dubbing.statistics import FrameStatistics
-from lipsync_cli.engines.mini.adapter import Adapter
 from lipsync_cli.media.mux import FrameSink
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import FrameSource
@@ -45,7 +44,8 @@ def make_report(
         dtype=spec.details.get("dtype", settings.dtype),
         seed=settings.seed,
         threads=spec.details.get("threads", settings.threads),
-        adapter=_adapter_entry(plan.picture.adapter),
+        adapter=AdapterEntry(**adapter) if (adapter := spec.details.get("adapter")) else None,
+        options=plan.picture.options,
         passed_through=statistics.passed_through(),
         spans=tuple(statistics.spans),
         tracks=statistics.tracks(),
@@ -61,13 +61,6 @@ def make_report(
             *_frame_notes(statistics, source.delivered, sink),
         ),
     )
-
-
-def _adapter_entry(adapter: Adapter | None) -> AdapterEntry | None:
-    if adapter is None:
-        return None
-    info = adapter.info
-    return AdapterEntry(str(adapter.path), adapter.sha256, info.source, info.frames, info.steps)
 
 
 def file_entry(info: MediaInfo) -> FileEntry:

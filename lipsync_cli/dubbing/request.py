@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class DubRequest:
 
     ``output`` None means stdout. ``container`` names what is written (None: by the output's name). ``provenance``
     says for each setting which layer decided it. ``start`` and ``end`` are seconds of both inputs; ``keep`` carries
-    the video's other streams over; ``sheet`` asks for a contact sheet. ``tags`` are added to the output's metadata.
+    the video's other streams over; ``sheet`` asks for a contact sheet. ``tags`` are added to the output's metadata,
+    ``options`` are those of engines.
     """
 
     video: Path
@@ -32,6 +33,7 @@ class DubRequest:
     end: Fraction | None = None
     sheet: Path | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    options: OptionLayers = field(default_factory=OptionLayers)
 
     def __post_init__(self) -> None:
         if self.start is not None and self.start < 0:

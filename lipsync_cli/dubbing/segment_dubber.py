@@ -17,7 +17,7 @@ from lipsync_cli.core.concurrency import in_threads
 from lipsync_cli.core.types import Crop, Face, FaceState, Frame, Patch, TrackedFrame
 from lipsync_cli.dubbing.profiling import StageClock
 from lipsync_cli.dubbing.segments import Segment, SegmentOptions, Slot
-from lipsync_cli.engines.protocol import Generator as LipSyncModel
+from lipsync_cli.engines.protocol import LipSyncModel
 
 MAX_GAP_S = Fraction(1, 2)
 

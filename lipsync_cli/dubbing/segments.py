@@ -26,7 +26,7 @@ from lipsync_cli.dubbing.chunk_grid import (
     frames_to_begin,
     lag_frames,
 )
-from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, Generator, Lagging, MelSpan, WaveSpan
+from lipsync_cli.engines.protocol import NO_MEL, NO_WAVE, CropChunk, LipSyncModel, MelSpan, WaveSpan
 
 DUBBED, UNCHANGED = "dubbed", "unchanged"
 """What became of a frame with a face to dub: the model changed it, or left it as it was."""
@@ -88,7 +88,7 @@ class Segment:
     def __init__(
         self,
         track: int,
-        generator: Generator[Any],
+        generator: LipSyncModel[Any],
         speech: SpeechTrack,
         options: SegmentOptions,
         *,
@@ -131,8 +131,7 @@ class Segment:
         if not self._begun:
             self._begin()
         self._run(last=True)
-        if isinstance(self._generator, Lagging):
-            self._hand_over(self._generator.finish(self._state))
+        self._hand_over(self._generator.finish(self._state))
         self._require_none_owed()
         for index, item in enumerate(self._unsealed):
             remaining = len(self._unsealed) - index
@@ -188,7 +187,7 @@ class Segment:
         )
         self._owed.extend(items)
         self._hand_over(self._generator.step(self._state, chunk))
-        if not isinstance(self._generator, Lagging):
+        if not self._generator.spec.lag_frames:
             self._require_none_owed()
         self._previous = items[-1].time
 
@@ -243,7 +242,7 @@ class Segment:
         item.slot.pending -= 1
 
 
-def hold_frames(generator: Generator[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:
+def hold_frames(generator: LipSyncModel[Any], options: SegmentOptions, rate: Fraction = Fraction(25)) -> int:
     """The most frames the queue holds for a video of ``rate``: references' wait, a chunk, the lag and the fade."""
     first, later = frames_per_chunk(generator.spec, rate)
     wait = max(frames_to_begin(generator.spec, options.reference_frames), first)

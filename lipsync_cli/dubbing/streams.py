@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lipsync_cli import __version__
+from lipsync_cli.core.types import ModelSpec
 from lipsync_cli.dubbing.plan import DubPlan
 from lipsync_cli.media.audio import SpeechSource, open_speech
 from lipsync_cli.media.mux import FrameSink
@@ -28,7 +31,7 @@ def open_sound(plan: DubPlan) -> SpeechSource:
     return open_speech(plan.audio, start=plan.request.start, end=plan.request.end)
 
 
-def open_sink(plan: DubPlan) -> FrameSink:
+def open_sink(plan: DubPlan, spec: ModelSpec) -> FrameSink:
     """Where frames and sound go."""
     request, length = plan.request, plan.length
     cut = length.duration if length.cut_audio or request.end is not None else None
@@ -38,14 +41,16 @@ def open_sink(plan: DubPlan) -> FrameSink:
         dub=DubTrack(plan.audio, start=plan.start, duration=cut),
         source=SourceTracks(plan.video, start=plan.start, duration=length.duration) if request.keep else None,
         options=plan.encoding,
-        tags=_tags(plan) | request.tags,
+        tags=_tags(plan, spec) | request.tags,
         container=plan.container,
     )
 
 
-def _tags(plan: DubPlan) -> dict[str, str]:
+def _tags(plan: DubPlan, spec: ModelSpec) -> dict[str, str]:
     """What the result says of how it was made."""
-    card, adapter = plan.picture.card, plan.picture.adapter
+    card, adapter = plan.picture.card, spec.details.get("adapter")
     model = f"{card.name} {card.version} {card.sha256[:12]}".strip()
     tags = {"lipsync": __version__, "lipsync_model": model, "lipsync_preset": plan.request.preset}
-    return tags if adapter is None else tags | {"lipsync_adapter": adapter.fingerprint}
+    if adapter is not None:
+        tags["lipsync_adapter"] = f"{Path(adapter['file']).name} {adapter['sha256'][:12]}"
+    return tags

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 
 from lipsync_cli import hub
-from lipsync_cli.core.errors import ModelError, OutputError
+from lipsync_cli.core.errors import ModelError, OutputError, UsageError
+from lipsync_cli.engines.registry import engine_of
+from lipsync_cli.engines.weight_roles import load_role
 from lipsync_cli.hub.files import digest
+
+_CONVERTIBLE = "Give --model the model whose network the checkpoint is for, such as latentsync-1.6."
 
 
 def convert(card: hub.ModelCard, checkpoint: Path, folder: Path, *, role: str = "") -> hub.Weights:
@@ -21,9 +23,13 @@ def convert(card: hub.ModelCard, checkpoint: Path, folder: Path, *, role: str = 
     The checkpoint may be a torch or a safetensors file, flat or wrapped; its keys and shapes must be exactly those
     of the card's network. The tensors keep their type. Raises ModelError for one that does not fit.
     """
-    denoiser, load = _networks_of(card)
-    role = role or denoiser
-    tensors = {key: value.contiguous() for key, value in load(role, checkpoint).state_dict().items()}
+    engine = engine_of(card)
+    roles = engine.roles(engine.read(card))
+    role = role or engine.denoiser
+    if not roles:
+        raise UsageError(f"Model {card.name} is not made of checkpoints.", hint=_CONVERTIBLE)
+    network = load_role(roles, role, checkpoint)
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     target = folder / f"{role}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,23 +49,6 @@ def convert(card: hub.ModelCard, checkpoint: Path, folder: Path, *, role: str = 
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}.") from error
     return weights
-
-
-def _networks_of(card: hub.ModelCard) -> tuple[str, Callable[[str, Path], Any]]:
-    """The role of the denoiser of ``card``'s model, and what loads the network of a role from a file."""
-    if card.kind == "latentsync":
-        from lipsync_cli.engines.latentsync import config as latentsync
-        from lipsync_cli.engines.latentsync.load import load_role as load_latentsync
-
-        hub.require_version(card, kind=latentsync.KIND, version=latentsync.VERSION)
-        sizes = latentsync.read_config(card.generator, model=card.name)
-        return "unet", lambda role, path: load_latentsync(role, sizes, path)
-    from lipsync_cli.engines.lip_forcing.config import KIND, VERSION, read_config
-    from lipsync_cli.engines.lip_forcing.weight_roles import load_role
-
-    hub.require_version(card, kind=KIND, version=VERSION)
-    config = read_config(card.generator, model=card.name)
-    return "transformer", lambda role, path: load_role(role, config, path)
 
 
 def _carried_over(card: hub.ModelCard, weights: hub.Weights, folder: Path) -> hub.Weights:

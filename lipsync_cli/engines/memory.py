@@ -1,4 +1,4 @@
-"""Whether a machine has room for Lip Forcing, found out before anything is allocated."""
+"""Whether a machine has memory for a model, found out before anything is allocated."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 
 from lipsync_cli.core.errors import EnvironmentProblem
-from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
-from lipsync_cli.engines.lip_forcing.cost import memory_bytes
 
+COUNT_IT = "Use a larger device or a smaller model; lipsync models cost counts what a model needs."
 MEMINFO = Path("/proc/meminfo")
 CGROUPS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
@@ -18,30 +17,21 @@ CGROUPS = (
 )
 
 
-def require_room(
-    config: LipForcingConfig, *, name: str, device: torch.device, dtype: torch.dtype, devices: int = 1
+def require_memory(
+    needed: float, *, name: str, what: str, device: torch.device, dtype: torch.dtype, hint: str = COUNT_IT
 ) -> None:
-    """EnvironmentProblem when ``device`` has less free memory than weights, keys and values take.
+    """EnvironmentProblem when ``device`` has less free memory than ``needed`` bytes, which ``what`` takes.
 
-    That is the least a model needs; what it computes with comes on top. ``devices`` share the keys and values.
+    That is the least a model needs; what it computes with comes on top.
     """
     free = free_bytes(device)
-    needed = needed_bytes(config, dtype, devices=devices)
-    if device.type == "cpu":
-        needed *= devices
     if free is None or needed <= free:
         return
     raise EnvironmentProblem(
-        f"Model {name} needs {needed / 1e9:.1f} GB of memory for weights, keys and values in "
+        f"Model {name} needs {needed / 1e9:.1f} GB of memory for {what} in "
         f"{str(dtype).removeprefix('torch.')}, and {device.type} has {free / 1e9:.1f} GB free.",
-        hint="Use a larger device or a smaller model; lipsync models cost counts what a model needs.",
+        hint=hint,
     )
-
-
-def needed_bytes(config: LipForcingConfig, dtype: torch.dtype, *, devices: int = 1) -> float:
-    """Bytes of weights, keys and values on each of ``devices``, in arithmetic of ``dtype``."""
-    held = memory_bytes(config, bytes_per_weight=dtype.itemsize)
-    return sum(held.values()) - held["keys and values"] * (1 - 1 / devices)
 
 
 def free_bytes(device: torch.device) -> int | None:

@@ -1,4 +1,4 @@
-"""The null generator: asks for crops like any other and leaves every one of them alone."""
+"""The null engine: asks for crops like any other and leaves every one of them alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from lipsync_cli.core.types import Crop, GeneratedCrop, ModelSpec
-from lipsync_cli.engines.protocol import CropChunk
+from lipsync_cli.engines.engine import Engine, EngineConfig, EngineOptions, Placement
+from lipsync_cli.engines.protocol import CropChunk, LipSyncModel
+from lipsync_cli.hub import ModelCard
 
 
-class Passthrough:
+class Passthrough(LipSyncModel[None]):
     """Implements the whole protocol and changes nothing; for tests, and to see what the rest of the chain does."""
 
     def __init__(self, *, crop_size: int = 192, first_chunk_frames: int = 4, chunk_frames: int = 4) -> None:
@@ -34,3 +36,15 @@ class Passthrough:
     def step(self, state: None, chunk: CropChunk) -> list[GeneratedCrop | None]:
         """None for every crop."""
         return [None] * len(chunk.crops)
+
+
+class PassthroughEngine(Engine[EngineConfig, EngineOptions]):
+    """No networks, no options, and no torch."""
+
+    kind = "passthrough"
+    title = "Passthrough"
+
+    def build(
+        self, card: ModelCard, config: EngineConfig, options: EngineOptions, placement: Placement
+    ) -> Passthrough:
+        return Passthrough()

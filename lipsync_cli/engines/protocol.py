@@ -1,22 +1,20 @@
-"""What every generator is: frames in, as many frames out, with all per-stream state owned by the caller."""
+"""What every model is: crops in, as many crops out, with all per-segment state owned by the caller."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from lipsync_cli.core.types import Crop, Float32, GeneratedCrop, ModelSpec
 
-if TYPE_CHECKING:
-    import torch
-
 S = TypeVar("S")
-S_contra = TypeVar("S_contra", contravariant=True)
+Watch = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,71 +63,50 @@ class CropChunk:
             )
 
 
-@runtime_checkable
-class Generator(Protocol[S]):
+class LipSyncModel(ABC, Generic[S]):
     """Writes the lower face of aligned crops so that it speaks the dub.
 
-    Weights live in the generator, per-segment state in ``S``. A segment is a run of frames of one face without
-    a cut or a gap; ``begin`` starts one and nothing survives its end. The result of a segment depends only on
-    its crops, its audio, its references and the seed, never on how calls were batched in time.
+    Weights live in the model, per-segment state in ``S``. A segment is a run of frames of one face without a cut or
+    a gap; ``begin`` starts one and nothing survives its end. The result of a segment depends only on its crops, its
+    audio, its references and the seed, never on how calls were batched in time.
+
+    With ``leave_on_device`` set, ``GeneratedCrop.rgb`` is a tensor where the model computes, with values that are
+    final when it is handed out, so that it may be read from any stream. A model that always gives arrays ignores it.
     """
+
+    leave_on_device: bool = False
+    threads: int | None = None
+    """Threads that torch should use while the model runs; None leaves them as they are."""
 
     @property
+    @abstractmethod
     def spec(self) -> ModelSpec:
         """Geometry, chunking and audio needs."""
-        ...
 
+    @abstractmethod
     def begin(self, references: Sequence[Crop], start: Fraction, *, seed: int) -> S:
         """State of a segment whose first frame is at ``start`` seconds of the dub track."""
-        ...
 
+    @abstractmethod
     def step(self, state: S, chunk: CropChunk) -> list[GeneratedCrop | None]:
-        """A drawing for each crop, or None to leave it alone; advances ``state`` in place.
+        """A generated crop for each crop, or None to leave it alone; advances ``state`` in place.
 
         Only the last chunk of a segment may be shorter than ``spec.chunk_frames``, or, with ``spec.rate``, end
-        before the chunk's time does.
+        before the chunk's time does. A model that looks ahead at pictures (``spec.lag_frames``) gives what is ready,
+        in the order of the crops: at first fewer than the chunk has, later those of earlier chunks.
         """
-        ...
 
+    def finish(self, state: S) -> list[GeneratedCrop | None]:
+        """Everything that is still owed; the segment has ended."""
+        return []
 
-@runtime_checkable
-class Lagging(Protocol[S_contra]):
-    """A generator that looks ahead at pictures, so that drawings come later than their crops.
-
-    ``step`` then gives the drawings that are ready, in the order of the crops: at first fewer than the chunk has,
-    later those of earlier chunks.
-    """
-
-    def finish(self, state: S_contra) -> list[GeneratedCrop | None]:
-        """Every drawing that is still owed; the segment has ended."""
-        ...
-
-
-@runtime_checkable
-class Measurable(Protocol):
-    """A generator that tells what its time goes to.
-
-    ``watch`` may be set; it is entered with the name of each stage within ``step``, in the order they run.
-    """
-
-    watch: Callable[[str], AbstractContextManager[object]]
-
-    def flops_per_frame(self) -> float:
-        """Operations behind a picture of the steady state."""
-        ...
+    def watch(self, stage: str) -> AbstractContextManager[object]:
+        """Entered around each stage within ``step``; replaced by whoever measures."""
+        return nullcontext()
 
     def wait(self) -> None:
         """Return when the device has done all it was given."""
-        ...
 
-
-@runtime_checkable
-class DrawsOnDevice(Protocol):
-    """A generator that can leave its drawings where it drew them, for a compositor on the same ``device``.
-
-    With ``leave_drawings`` set, ``GeneratedCrop.rgb`` is a tensor there whose values are final when ``step``
-    returns, so it may be read from any stream.
-    """
-
-    device: torch.device
-    leave_drawings: bool
+    def flops_per_frame(self) -> float | None:
+        """Operations behind a picture of the steady state; None where nobody has counted them."""
+        return None

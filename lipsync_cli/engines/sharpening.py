@@ -42,10 +42,3 @@ def sharpened_images(images: Tensor, amount: float, sigma: float) -> Tensor:
 
 def _side(sigma: float) -> int:
     return 2 * round(4 * sigma) + 1
-
-
-def finished(pictures: Tensor) -> Tensor:
-    """``pictures`` once their values are there, so that other threads may read them in streams of their own."""
-    if pictures.is_cuda:
-        torch.cuda.current_stream(pictures.device).synchronize()
-    return pictures

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from lipsync_cli.core.concurrency import in_background
+from lipsync_cli.core.crop_templates import LOWER_FACE
+from lipsync_cli.core.geometry import warp_to_crop
 from lipsync_cli.core.landmarks68 import mouth_aperture
-from lipsync_cli.core.types import Crop, Face, FaceState, Float64, Frame, MediaInfo, TrackedFrame, UInt8, VideoInfo
-from lipsync_cli.faces.alignment import LOWER_FACE
+from lipsync_cli.core.types import Crop, Face, FaceState, Float64, MediaInfo, TrackedFrame, UInt8, VideoInfo
 from lipsync_cli.faces.crop import cut_crop
-from lipsync_cli.faces.detection import create_detector, pixels
+from lipsync_cli.faces.detection import pixels
+from lipsync_cli.faces.detectors.registry import create_reader
 from lipsync_cli.faces.options import QualityOptions, TrackOptions
 from lipsync_cli.faces.selection import parse_face_choice, select
 from lipsync_cli.faces.tracking.tracker import Tracker
@@ -49,7 +51,7 @@ class ClipReader:
 
     info: MediaInfo
     video: VideoInfo
-    readings: Iterator[MeasuredFrame]
+    frames: Iterator[MeasuredFrame]
 
     @property
     def to_display(self) -> Float64:
@@ -65,9 +67,9 @@ def read_clip(path: Path, *, face: str = "largest", detector: str = "dlib") -> I
     origin = sound_origin(path)
     options = TrackOptions(quality=QualityOptions(covered=False, max_yaw=0.8))
     with open_frames(info) as source, in_background(source, _DECODED_AHEAD, name="decode") as decoded:
-        tracker = Tracker(video, create_detector(detector), options)
+        tracker = Tracker(video, create_reader(detector), options)
         chosen = select(tracker.run(decoded), parse_face_choice(face), tracker)
-        yield ClipReader(info, video, _readings(chosen, video, origin))
+        yield ClipReader(info, video, _measured(chosen, video, origin))
 
 
 def sound_origin(path: Path) -> Fraction:
@@ -81,15 +83,16 @@ def first_frame_time(path: Path) -> Fraction:
     return require_video(probe(path)).start - sound_origin(path)
 
 
-def _readings(tracked: Iterator[TrackedFrame], video: VideoInfo, origin: Fraction) -> Iterator[MeasuredFrame]:
+def _measured(tracked: Iterator[TrackedFrame], video: VideoInfo, origin: Fraction) -> Iterator[MeasuredFrame]:
     for item in tracked:
         face = next((face for face in item.faces if face.state is FaceState.OK), None)
         crop = None if face is None else cut_crop(item.frame, face, video, LOWER_FACE, CROP_SIZE)
-        yield _reading(item.frame, origin, face, crop)
+        yield MeasuredFrame(item.frame.index, item.frame.file_time - origin, pixels(item.frame), face, crop)
 
 
-def _reading(frame: Frame, origin: Fraction, face: Face | None, crop: Crop | None) -> MeasuredFrame:
-    return MeasuredFrame(frame.index, frame.file_time - origin, pixels(frame), face, crop)
+def recut(rgb: UInt8, crop: Crop) -> UInt8:
+    """The part of another frame ``[h w 3]`` where ``crop`` lies, as large."""
+    return cast(UInt8, warp_to_crop(rgb, crop.alignment.matrix, crop.alignment.size))
 
 
 def on_grid(timed: Iterator[tuple[Fraction, T]], rate: int = GRID_RATE) -> Iterator[T]:

@@ -1,25 +1,26 @@
-"""Who a track is: one embedding per track, computed when somebody asks, and persons that span shots."""
+"""Who a track is: one embedding per track, computed on demand, and persons that span shots."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.faces.landmark_predictor import model_file
+from lipsync_cli.faces.dlib_models import model_file
 
 SAME_PERSON = 0.55
-_CHIPS_PER_TRACK = 2
-_TRACKS_WITH_CHIPS = 32
+"""Embeddings nearer than this are of one person."""
+_SAMPLES_PER_TRACK = 2
+_TRACKS_WITH_SAMPLES = 32
 
 
 @runtime_checkable
 class FaceRecogniser(Protocol):
-    """Turns a look at a face into numbers that are close for the same person."""
+    """Turns a face into numbers that are close for the same person."""
 
     def embed(self, patch: UInt8, landmarks: Float64) -> Float64:
         """Embedding ``[d]`` of a uint8 RGB face patch ``[s s 3]`` with its 68 landmarks in patch pixels.
@@ -30,7 +31,10 @@ class FaceRecogniser(Protocol):
 
 
 class DlibRecogniser:
-    """dlib's ResNet, 128 numbers per face in 40 ms or so. Weights load at the first face, else ModelError."""
+    """dlib's ResNet: 128 numbers per face, in 40 ms or so.
+
+    Weights load at the first face; ModelError when they are missing.
+    """
 
     def embed(self, patch: UInt8, landmarks: Float64) -> Float64:
         """See FaceRecogniser."""
@@ -51,62 +55,67 @@ def _resnet() -> Any:
     return dlib.face_recognition_model_v1(model_file("dlib_face_recognition_resnet_model_v1.dat"))
 
 
-@dataclass(slots=True)
-class _Looks:
-    """The best looks at a track so far, best first."""
+@dataclass(frozen=True, slots=True)
+class _FaceSample:
+    """A face patch, its 68 landmarks in patch pixels, and how well it should tell who that is."""
 
-    best: list[tuple[float, UInt8, Float64]] = field(default_factory=list)
+    patch: UInt8
+    landmarks: Float64
+    merit: float
 
 
 class Identities(Mapping[int, Float64]):
-    """Embedding ``[d]`` of each track id that can still be told, computed and kept when first asked for.
+    """Embedding ``[d]`` of each track id, computed when first asked for and then held.
 
-    Holds two patches each for the last 32 tracks, one embedding per track that was asked for, one per person.
+    Holds two samples each for the last 32 tracks, one embedding per track that was asked for, one per person. Older
+    tracks that nobody asked for are no longer in it.
     """
 
     def __init__(self, recogniser: FaceRecogniser | None = None) -> None:
         self._recogniser = recogniser or DlibRecogniser()
-        self._looks: dict[int, _Looks] = {}
-        self._known: dict[int, Float64] = {}
+        self._samples: dict[int, list[_FaceSample]] = {}
+        self._embeddings: dict[int, Float64] = {}
         self._person_of: dict[int, int] = {}
         self._persons: list[Float64] = []
 
     def offer(self, track_id: int, patch: UInt8, landmarks: Float64, merit: float) -> None:
-        """Remember a look (patch and landmarks in it) at a track if it has more ``merit`` than an earlier one."""
-        if track_id in self._known:
+        """Hold a face (patch and landmarks in it) of a track if it has more ``merit`` than an earlier one."""
+        if track_id in self._embeddings:
             return
-        looks = self._looks.setdefault(track_id, _Looks())
-        if len(looks.best) == _CHIPS_PER_TRACK and merit <= looks.best[-1][0]:
+        best = self._samples.setdefault(track_id, [])
+        if len(best) == _SAMPLES_PER_TRACK and merit <= best[-1].merit:
             return
-        looks.best = sorted([*looks.best, (merit, patch, landmarks)], key=lambda look: -look[0])[:_CHIPS_PER_TRACK]
-        while len(self._looks) > _TRACKS_WITH_CHIPS:
-            del self._looks[next(iter(self._looks))]
+        best.append(_FaceSample(patch, landmarks, merit))
+        best.sort(key=lambda sample: -sample.merit)
+        del best[_SAMPLES_PER_TRACK:]
+        while len(self._samples) > _TRACKS_WITH_SAMPLES:
+            del self._samples[next(iter(self._samples))]
 
     def forget(self, track_id: int) -> None:
         """Drop a track that turned out not to be one."""
-        self._looks.pop(track_id, None)
-        self._known.pop(track_id, None)
+        self._samples.pop(track_id, None)
+        self._embeddings.pop(track_id, None)
         self._person_of.pop(track_id, None)
 
     def __getitem__(self, track_id: int) -> Float64:
-        if track_id not in self._known:
-            looks = self._looks.pop(track_id)
-            embeddings = [self._recogniser.embed(patch, landmarks) for _, patch, landmarks in looks.best]
-            self._known[track_id] = np.mean(embeddings, axis=0)
-        return self._known[track_id]
+        if track_id not in self._embeddings:
+            samples = self._samples.pop(track_id)
+            embeddings = [self._recogniser.embed(sample.patch, sample.landmarks) for sample in samples]
+            self._embeddings[track_id] = np.mean(embeddings, axis=0)
+        return self._embeddings[track_id]
 
     def __contains__(self, track_id: object) -> bool:
-        """Whether a track can be told, without telling it."""
-        return track_id in self._known or track_id in self._looks
+        """Whether a track has an embedding or samples for one; computes nothing."""
+        return track_id in self._embeddings or track_id in self._samples
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._known.keys() | self._looks.keys()))
+        return iter(sorted(self._embeddings.keys() | self._samples.keys()))
 
     def __len__(self) -> int:
-        return len(self._known.keys() | self._looks.keys())
+        return len(self._embeddings.keys() | self._samples.keys())
 
     def distance(self, track_id: int, embedding: Float64) -> float:
-        """How far a track is from an ``embedding``; infinite for a track that is not known (any more)."""
+        """How far a track is from an ``embedding``; infinite for a track that is not in here (any more)."""
         return float(np.linalg.norm(self[track_id] - embedding)) if track_id in self else float("inf")
 
     def embed(self, patch: UInt8, landmarks: Float64) -> Float64:
@@ -116,7 +125,7 @@ class Identities(Mapping[int, Float64]):
     def person(self, track_id: int) -> int | None:
         """Number of the person a track shows: equal for tracks whose embeddings are less than 0.55 apart.
 
-        Persons count from 0 in the order they are asked for. None while a track has given no usable look.
+        Persons count from 0 in the order they are asked for. None while a track has given no sample.
         """
         if track_id not in self._person_of:
             if track_id not in self:

@@ -17,7 +17,7 @@ class Numbering:
         self.persons: list[int] = []
 
     def meet(self, item: TrackedFrame) -> list[tuple[Face, int]]:
-        """The frame's faces with their numbers, from left to right, without those that cannot be told (yet)."""
+        """The frame's faces with their numbers, from left to right, without those that have no embedding (yet)."""
         found = []
         for face in sorted(item.faces, key=centre_x):
             person = self._identities.person(face.track_id)

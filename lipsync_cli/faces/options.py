@@ -12,8 +12,8 @@ class QualityOptions:
     """Limits to what is dubbed.
 
     ``min_face_px`` is the least box width in display pixels; ``max_yaw`` is in quarter turns (0.55 is about 50°);
-    a state must last ``hold_frames`` to be believed; ``covered`` looks for hands and microphones in front of the
-    mouth.
+    a state must last ``hold_frames`` to be believed; with ``covered``, frames with something in front of the
+    mouth are left out.
     """
 
     min_face_px: float = 48.0
@@ -32,11 +32,11 @@ class TrackOptions:
 
     ``lookahead_frames`` are awaited before a frame is handed on. Every ``detect_every`` frames (and at once when
     something is doubtful) faces are detected, on a picture whose longer side is ``detect_size`` px. While nothing
-    changes away from the known faces and each is seen where it should be, that is a look at each of them, and the
-    whole picture is searched every fifth time. So a newcomer is found within ``detect_every`` frames, or within
-    five times as many where it comes in front of somebody known or changes next to nothing. A face not seen for up
+    changes away from the known faces, the detector is only shown the patch of each, and the whole picture is searched
+    every fifth time or when it does not find one. So a newcomer is found within ``detect_every`` frames, or within
+    five times as many where it comes in front of somebody known or changes next to nothing. A face not found for up
     to ``bridge_s`` seconds keeps its track; one that no detector confirms is given up after ``unconfirmed_s``.
-    Beyond ``max_faces`` newcomers are ignored. ``landmark_samples`` trades speed for calm. A face that nothing
+    Beyond ``max_faces`` newcomers are ignored. A face that nothing
     hinders is read in every ``read_every``-th frame, within the look-ahead, and lies straight between in the rest.
     """
 
@@ -46,7 +46,6 @@ class TrackOptions:
     bridge_s: float = 0.4
     unconfirmed_s: float = 2.0
     max_faces: int = 8
-    landmark_samples: int = 4
     read_every: int = 1
     quality: QualityOptions = field(default_factory=QualityOptions)
 
@@ -63,7 +62,6 @@ def track_options(settings: DubSettings) -> TrackOptions:
         lookahead_frames=settings.lookahead_frames,
         detect_every=settings.detect_every,
         detect_size=settings.detect_size,
-        landmark_samples=settings.landmark_samples,
         read_every=min(settings.read_every, settings.lookahead_frames + 1),
         quality=QualityOptions(
             min_face_px=settings.min_face_px, max_yaw=settings.max_yaw, covered=settings.spare_covered

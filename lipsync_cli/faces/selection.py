@@ -12,7 +12,7 @@ import numpy as np
 
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import FaceState, Float64, TrackedFrame, UInt8
-from lipsync_cli.faces.selection_policies import ByNumber, ByRank, ByReference, Chooser
+from lipsync_cli.faces.selection_policies import ByNumber, ByRank, ByReference, SelectionPolicy
 from lipsync_cli.faces.tracking.tracker import Tracker
 
 Kind = Literal["largest", "all", "left", "right", "index", "reference"]
@@ -54,21 +54,21 @@ def select(tracked: Iterator[TrackedFrame], choice: FaceChoice, tracker: Tracker
 
     ``all`` marks nobody. ``largest``, ``left`` and ``right`` are decided when a shot shows its first face and then
     kept: another face takes over only when it has been clearly better, or the only one, for a second; ``largest``
-    prefers the person chosen in the shot before. A number or a picture chooses a person wherever seen; when that
+    prefers the person chosen in the shot before. A number or a picture chooses a person wherever it is; when that
     person never came, NoFaceError is raised at the end. InputError for a picture without a face in it.
     """
     if choice.kind == "all":
         yield from tracked
         return
-    chooser = _chooser(choice, tracker)
+    policy = _policy(choice, tracker)
     for item in tracked:
-        chosen = chooser.choose(item)
+        chosen = policy.choose(item)
         faces = (f if f.track_id == chosen else replace(f, state=FaceState.NOT_CHOSEN) for f in item.faces)
         yield TrackedFrame(item.frame, item.shot, tuple(faces))
-    chooser.finish()
+    policy.finish()
 
 
-def _chooser(choice: FaceChoice, tracker: Tracker) -> Chooser:
+def _policy(choice: FaceChoice, tracker: Tracker) -> SelectionPolicy:
     if choice.kind == "index":
         return ByNumber(choice.index, tracker.identities)
     if choice.reference is not None:

@@ -1,4 +1,4 @@
-"""How one face is kept chosen from frame to frame. Each chooser names one track per frame."""
+"""Policies that choose one track per frame, and stay with it from frame to frame."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LARGER, _FURTHER_OUT = 1.6, 0.5
 # The person chosen before is chosen again in a new shot unless this much smaller than the largest.
 _LOYALTY = 0.4
 # A reference picture may be years and a camera apart from the video, so it is allowed a little more than 0.55.
-_LIKE_REFERENCE = 0.6
+_SAME_AS_REFERENCE = 0.6
 
 
-class Chooser(Protocol):
+class SelectionPolicy(Protocol):
     """Decides frame by frame; holds no frames."""
 
     def choose(self, item: TrackedFrame) -> int | None:
@@ -33,7 +33,10 @@ class Chooser(Protocol):
 
 
 class ByRank:
-    """The largest, leftmost or rightmost face of a shot, without flipping between similar ones."""
+    """The largest, leftmost or rightmost face of a shot, without flipping between similar ones.
+
+    Who was chosen when a shot began gives way to another face only after ``_TAKEOVER_S``.
+    """
 
     def __init__(self, rank: Rank, identities: Identities) -> None:
         self._rank, self._identities = rank, identities
@@ -43,17 +46,17 @@ class ByRank:
         self._rival_since: float | None = None
 
     def choose(self, item: TrackedFrame) -> int | None:
-        """See Chooser."""
+        """See SelectionPolicy."""
         if item.shot != self._shot:
             self._shot, self._chosen, self._rival_since = item.shot, None, None
         present = [face for face in item.faces if face.state != FaceState.MISSING]
         if not present:
             return self._chosen
         if self._chosen is None:
-            return self._take(self._opening(present))
+            return self._switch_to(self._first_choice(present))
         current = next((face for face in item.faces if face.track_id == self._chosen), None)
         if current is None and (again := self._same_person(present)):
-            return self._take(again)
+            return self._switch_to(again)
         best = self._best(present)
         if current is not None and not self._clearly_better(best, current):
             self._rival_since = None
@@ -61,20 +64,20 @@ class ByRank:
         return self._challenge(best, float(item.frame.time))
 
     def finish(self) -> None:
-        """See Chooser."""
+        """See SelectionPolicy."""
 
     def _challenge(self, rival: Face, time: float) -> int | None:
         """Let ``rival`` take over once there has been one for long enough."""
         if self._rival_since is None:
             self._rival_since = time
-        return self._take(rival) if time - self._rival_since >= _TAKEOVER_S else self._chosen
+        return self._switch_to(rival) if time - self._rival_since >= _TAKEOVER_S else self._chosen
 
-    def _take(self, face: Face) -> int:
+    def _switch_to(self, face: Face) -> int:
         self._chosen = self._last = face.track_id
         self._rival_since = None
         return face.track_id
 
-    def _opening(self, present: Sequence[Face]) -> Face:
+    def _first_choice(self, present: Sequence[Face]) -> Face:
         """The face to begin a shot with."""
         best = self._best(present)
         if self._rank != "largest" or len(present) == 1:
@@ -82,7 +85,7 @@ class ByRank:
         return self._same_person([face for face in present if face.width_px >= _LOYALTY * best.width_px]) or best
 
     def _same_person(self, present: Sequence[Face]) -> Face | None:
-        """The face that shows the person of the track chosen last, if that can be told."""
+        """The face that shows the person of the track chosen last, as far as both have embeddings."""
         person = self._identities.person(self._last) if self._last is not None else None
         if person is None:
             return None
@@ -107,19 +110,19 @@ class ByNumber:
         self._number, self._numbering = number, Numbering(identities)
 
     def choose(self, item: TrackedFrame) -> int | None:
-        """See Chooser."""
+        """See SelectionPolicy."""
         numbered = [face.track_id for face, number in self._numbering.meet(item) if number == self._number]
         return numbered[-1] if numbered else None
 
     def finish(self) -> None:
-        """See Chooser."""
+        """See SelectionPolicy."""
         count = len(self._numbering.persons)
         if self._number >= count:
-            seen = {0: "no face was seen", 1: "only face 0 was seen"}.get(
+            found = {0: "no face was seen", 1: "only face 0 was seen"}.get(
                 count, f"only faces 0 to {count - 1} were seen"
             )
             raise NoFaceError(
-                f"Face {self._number} was asked for, but {seen}.", hint="Look at them with: lipsync inspect"
+                f"Face {self._number} was asked for, but {found}.", hint="Look at them with: lipsync inspect"
             )
 
 
@@ -132,18 +135,18 @@ class ByReference:
         self._closest = float("inf")
 
     def choose(self, item: TrackedFrame) -> int | None:
-        """See Chooser."""
+        """See SelectionPolicy."""
         apart = {face.track_id: self._distance(face.track_id) for face in item.faces}
         self._apart = {track_id: distance for track_id, distance in apart.items() if distance < float("inf")}
         if not self._apart:
             return None
         nearest = min(self._apart, key=lambda track_id: (self._apart[track_id], track_id))
         self._closest = min(self._closest, self._apart[nearest])
-        return nearest if self._apart[nearest] < _LIKE_REFERENCE else None
+        return nearest if self._apart[nearest] < _SAME_AS_REFERENCE else None
 
     def finish(self) -> None:
-        """See Chooser."""
-        if self._closest >= _LIKE_REFERENCE:
+        """See SelectionPolicy."""
+        if self._closest >= _SAME_AS_REFERENCE:
             near = (
                 ""
                 if self._closest == float("inf")
@@ -152,5 +155,5 @@ class ByReference:
             raise NoFaceError(f"Nobody in the video looks like {self._name}{near}.", hint="Try --face largest.")
 
     def _distance(self, track_id: int) -> float:
-        known = self._apart.get(track_id)
-        return self._identities.distance(track_id, self._embedding) if known is None else known
+        computed = self._apart.get(track_id)
+        return self._identities.distance(track_id, self._embedding) if computed is None else computed

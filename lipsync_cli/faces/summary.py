@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lipsync_cli.core.types import Face, FaceState, Float64, Frame, TrackedFrame, UInt8
+from lipsync_cli.core.types import Box, Face, FaceState, Float64, Frame, TrackedFrame, UInt8
+from lipsync_cli.faces.face_patch import cut_patch, pose_of_box
 from lipsync_cli.faces.identity import Identities
-from lipsync_cli.faces.landmark_predictor import cut_patch, pose_of_box
 from lipsync_cli.faces.tracking.tracker import Tracker
 
 
@@ -27,9 +27,9 @@ class StateSpan:
 class TrackSummary:
     """One face in one shot.
 
-    ``person`` is equal for tracks of the same person (None: could not be told); ``box`` and ``thumbnail`` (RGB
+    ``person`` is equal for tracks of the same person (None: there is no embedding); ``box`` and ``thumbnail`` (RGB
     uint8 ``[160 160 3]``) are from its best frame at ``best_time``; ``width_px`` is the median box width;
-    ``yaw`` its least and greatest; ``embedding`` ``[128]`` is None for a face never seen well.
+    ``yaw`` its least and greatest; ``embedding`` ``[128]`` is None for a face that never gave a sample.
     """
 
     track_id: int
@@ -39,20 +39,23 @@ class TrackSummary:
     width_px: float
     yaw: tuple[float, float]
     best_time: float
-    box: tuple[float, float, float, float]
+    box: Box
     thumbnail: UInt8
     embedding: Float64 | None
 
     @property
     def first(self) -> float:
+        """Time of its first frame in seconds."""
         return self.spans[0].first
 
     @property
     def last(self) -> float:
+        """Time of its last frame in seconds."""
         return self.spans[-1].last
 
     @property
     def frames(self) -> int:
+        """How many frames it spans, those in which it was missing included."""
         return sum(span.frames for span in self.spans)
 
     def share(self, state: FaceState) -> float:
@@ -62,7 +65,7 @@ class TrackSummary:
 
 @dataclass(frozen=True, slots=True)
 class ShotSummary:
-    """One shot; ``without_face`` counts its frames in which no face was seen."""
+    """One shot; ``without_face`` counts its frames without any face."""
 
     shot: int
     first: float
@@ -74,28 +77,28 @@ class ShotSummary:
 
 def summarise(tracked: Iterator[TrackedFrame], tracker: Tracker) -> Iterator[ShotSummary]:
     """One summary per shot, as each ends. Holds one thumbnail per face of the shot and no frames."""
-    shot: _Shot | None = None
+    shot: _ShotRecord | None = None
     for item in tracked:
         if shot is not None and item.shot != shot.number:
             yield shot.close(tracker.identities)
             shot = None
         if shot is None:
-            shot = _Shot(item.shot, float(item.frame.time))
+            shot = _ShotRecord(item.shot, float(item.frame.time))
         shot.add(item, tracker)
     if shot is not None:
         yield shot.close(tracker.identities)
 
 
 @dataclass(slots=True)
-class _Seen:
-    """A track while its shot lasts."""
+class _TrackRecord:
+    """What is noted of a track while its shot lasts."""
 
     spans: list[StateSpan] = field(default_factory=list)
     widths: list[float] = field(default_factory=list)
     yaws: list[float] = field(default_factory=list)
     merit: float = -1.0
     best_time: float = 0.0
-    box: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    box: Box = (0.0, 0.0, 0.0, 0.0)
     thumbnail: UInt8 = field(default_factory=lambda: np.zeros((0, 0, 3), np.uint8))
 
     def add(self, face: Face, frame: Frame, to_display: Float64) -> None:
@@ -131,23 +134,24 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class _Shot:
-    """A shot while it lasts."""
+class _ShotRecord:
+    """What is noted of a shot while it lasts."""
 
     number: int
     first: float
     last: float = 0.0
     frames: int = 0
     without_face: int = 0
-    seen: dict[int, _Seen] = field(default_factory=dict)
+    tracks: dict[int, _TrackRecord] = field(default_factory=dict)
 
     def add(self, item: TrackedFrame, tracker: Tracker) -> None:
         self.last = float(item.frame.time)
         self.frames += 1
         self.without_face += all(face.state == FaceState.MISSING for face in item.faces)
         for face in item.faces:
-            self.seen.setdefault(face.track_id, _Seen()).add(face, item.frame, tracker.info.to_display)
+            record = self.tracks.setdefault(face.track_id, _TrackRecord())
+            record.add(face, item.frame, tracker.info.to_display)
 
     def close(self, identities: Identities) -> ShotSummary:
-        tracks = [seen.close(track_id, self.number, identities) for track_id, seen in sorted(self.seen.items())]
+        tracks = [record.close(track_id, self.number, identities) for track_id, record in sorted(self.tracks.items())]
         return ShotSummary(self.number, self.first, self.last, self.frames, self.without_face, tuple(tracks))

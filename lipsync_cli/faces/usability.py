@@ -17,7 +17,7 @@ _MOUTH_MARGIN, _CHIN_OUTSIDE = 0.03, 0.2
 _YAW_SLACK, _SIZE_SLACK = 0.06, 0.06
 
 
-def hindrance(
+def usability_of(
     landmarks: Float64,
     width_px: float,
     head: HeadPose,
@@ -26,10 +26,10 @@ def hindrance(
     *,
     before: FaceState = FaceState.OK,
 ) -> FaceState:
-    """What one frame says: TOO_SMALL, CUT_OFF, PROFILE or OK, in that order.
+    """The verdict of one frame: TOO_SMALL, CUT_OFF, PROFILE or OK, in that order.
 
     ``landmarks`` ``[68 2]`` and ``width_px`` (of the box) are in display pixels, ``display`` is the picture's width
-    and height. The limits loosen by a tenth for the state that held ``before``.
+    and height. The state that held ``before`` is left only beyond a margin, so that it does not flicker.
     """
     slack = _SIZE_SLACK if before == FaceState.TOO_SMALL else 0.0
     if width_px < options.min_face_px * (1 + slack):
@@ -50,23 +50,25 @@ def leaves_picture(landmarks: Float64, display: tuple[int, int], width_px: float
     return bool(inside[list(_MOUTH)].min() < _MOUTH_MARGIN or inside[list(_CHIN)].mean() < -_CHIN_OUTSIDE)
 
 
-def settle(shown: FaceState | None, past: Sequence[FaceState], coming: Sequence[FaceState], hold: int) -> FaceState:
-    """The state to show for the frame of ``coming[0]``, given what was ``shown`` before it.
+def debounced(
+    before: FaceState | None, past: Sequence[FaceState], coming: Sequence[FaceState], hold: int
+) -> FaceState:
+    """The state to show for the frame of ``coming[0]``, given the one that was shown ``before`` it.
 
     A change is believed when the frames around this one that agree with it, in ``past`` and ``coming``, number
-    at least ``hold``: at once where the look-ahead shows enough of them, later where it does not. What comes
+    at least ``hold``: at once where the look-ahead has enough of them, later where it does not. What comes
     first in a track is believed if nothing contradicts it.
     """
     now = coming[0]
-    if shown is None:
+    if before is None:
         counts = [list(coming[:hold]).count(state) for state in coming[:hold]]
         return coming[int(np.argmax(counts))]
-    if now == shown:
-        return shown
-    return now if _run(past[::-1], now) + _run(coming, now) >= hold else shown
+    if now == before:
+        return before
+    return now if _run_length(past[::-1], now) + _run_length(coming, now) >= hold else before
 
 
-def _run(states: Sequence[FaceState], state: FaceState) -> int:
+def _run_length(states: Sequence[FaceState], state: FaceState) -> int:
     """How many of ``states`` equal ``state`` before the first that does not."""
     for count, other in enumerate(states):
         if other != state:

@@ -1,8 +1,8 @@
-"""dlib in a process of its own, so that faces are found and read while the networks draw.
+"""Faces found and read in a process of its own, while the networks draw.
 
 dlib keeps Python's lock while it works, which is most of what tracking costs; in the same process the generator's
-threads would wait for it. ``python -m lipsync_cli.faces.worker`` serves one parent over its pipes, and ends with
-them.
+threads would wait for it. A detector asks for this with ``in_worker_process``. ``python -m lipsync_cli.faces.worker``
+serves one parent over its pipes, and ends with them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import numpy as np
 
 from lipsync_cli.core.concurrency import cores
 from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.faces.detection import Detection, create_detector
-from lipsync_cli.faces.landmark_predictor import PATCH_PX, DlibLandmarks
-
-WORKER_DETECTORS = ("dlib", "dlib-mmod")
+from lipsync_cli.faces.detection import Detection
+from lipsync_cli.faces.detectors.protocol import FaceReader
+from lipsync_cli.faces.detectors.registry import create_reader
+from lipsync_cli.faces.face_patch import PATCH_PX
 
 
 class FaceWorker:
-    """A FaceDetector and a LandmarkPredictor that work elsewhere; a context manager.
+    """A FaceDetector and a LandmarkPredictor that work in another process; a context manager.
 
-    Gives what ``create_detector(detector)`` and ``DlibLandmarks(samples)`` give and raises what they raise. Starts at
-    the first question, so that an unused one costs nothing, or when it is told to. Pictures and answers are copied
-    through pipes.
+    Gives what ``create_reader(detector, samples=samples)`` gives and raises what it raises. The process starts at the
+    first picture, so that an unused one costs nothing, or with ``start``. Pictures and answers are copied through
+    pipes.
     """
 
     def __init__(self, detector: str, samples: int) -> None:
@@ -59,6 +59,11 @@ class FaceWorker:
     def predict(self, patch: UInt8) -> Float64:
         """See LandmarkPredictor."""
         return cast(Float64, self._ask("predict", patch, {}))
+
+    @property
+    def reader(self) -> FaceReader:
+        """The two as a tracker takes them."""
+        return FaceReader(self, self)
 
     def close(self) -> None:
         """End the process. Safe to call twice."""
@@ -107,7 +112,8 @@ def _send(pipe: IO[bytes], message: object) -> None:
 
 
 def _methods(name: str, samples: int) -> dict[str, Callable[..., Any]]:
-    return {"detect": create_detector(name).detect, "predict": DlibLandmarks(samples).predict}
+    reader = create_reader(name, samples=samples)
+    return {"detect": reader.detector.detect, "predict": reader.predictor.predict}
 
 
 def _load(methods: dict[str, Callable[..., Any]]) -> None:
@@ -123,7 +129,7 @@ def main() -> None:
     with suppress(EOFError, BrokenPipeError):
         name, samples = pickle.load(requests)
         methods: dict[str, Callable[..., Any]] = {}
-        with suppress(Exception):  # whoever asks is told
+        with suppress(Exception):  # the next question meets it again, and sends it back
             methods = _methods(name, samples)
             _load(methods)
         while True:

@@ -2,7 +2,6 @@
 
 from lipsync_cli.hub.cards import (
     CARD_NAME,
-    PASSTHROUGH,
     REINSTALL,
     ModelCard,
     Weights,
@@ -27,7 +26,6 @@ from lipsync_cli.hub.weights import (
 
 __all__ = [
     "CARD_NAME",
-    "PASSTHROUGH",
     "REINSTALL",
     "USABLE",
     "FileCheck",

@@ -11,7 +11,10 @@ import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +24,8 @@ from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.resources import resource_folder
 
 CARD_NAME = "model.toml"
+MODELS_GROUP = "lipsync.models"
+"""Entry points by which other packages bring models along."""
 HF_URI = re.compile(r"hf:(?P<repository>[^/@]+/[^/@]+)@(?P<revision>[0-9a-f]{40})/(?P<path>.+)")
 REINSTALL = "Reinstall lipsync-cli, or restore the file from where the model came from."
 
@@ -98,23 +103,14 @@ class ModelCard(BaseModel):
         return hashlib.sha256(digests.encode()).hexdigest() if digests else ""
 
 
-PASSTHROUGH = ModelCard(
-    name="passthrough",
-    version=1,
-    kind="passthrough",
-    summary="Gives every face back as it was; for trying out everything around the model.",
-    licence="Apache-2.0",
-)
-
-
 def models_dir() -> Path:
     """The models of the installed package, or of the source tree it runs from."""
     return resource_folder("models")
 
 
 def model_names() -> list[str]:
-    """Names of the installed models, ``passthrough`` included."""
-    return sorted({path.parent.name for path in models_dir().glob(f"*/{CARD_NAME}")} | {PASSTHROUGH.name})
+    """Names of the installed models, those of other packages included."""
+    return sorted({path.parent.name for path in models_dir().glob(f"*/{CARD_NAME}")} | set(_brought_along()))
 
 
 def list_models() -> list[ModelCard]:
@@ -128,18 +124,41 @@ def load_card(name_or_path: str | Path) -> ModelCard:
     if isinstance(name_or_path, str) and Path(name_or_path).name == name_or_path and name_or_path not in (".", ".."):
         folder = models_dir() / name_or_path
         if not (folder / CARD_NAME).is_file():
-            return _without_folder(name_or_path)
+            return _from_other_package(name_or_path)
     return _read_card(folder if folder.name == CARD_NAME else folder / CARD_NAME)
 
 
-def _without_folder(name: str) -> ModelCard:
-    if name == PASSTHROUGH.name:
-        return PASSTHROUGH
+def _from_other_package(name: str) -> ModelCard:
+    point = _brought_along().get(name)
+    if point is not None:
+        return _brought_card(name, point)
     close = get_close_matches(name, model_names(), n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"Installed models: {', '.join(model_names())}."
     if (Path(name) / CARD_NAME).is_file():
         hint = f"To use the folder of that name write ./{name}."
     raise ModelError(f"There is no model called {name!r} in {models_dir()}.", hint=hint)
+
+
+def _brought_card(name: str, point: EntryPoint) -> ModelCard:
+    """A card that another package holds in Python, or the card in a folder of its own."""
+    try:
+        card = point.load()
+    except Exception as error:  # whatever goes wrong in somebody else's package
+        raise ModelError(f"The model {name!r} of {point.value} cannot be loaded: {error}") from error
+    if isinstance(card, str | Path):
+        card = _read_card(Path(card) / CARD_NAME)
+    if not isinstance(card, ModelCard) or card.name != name:
+        raise ModelError(
+            f"{point.value} is not the card of a model called {name!r}.",
+            hint="An entry point of lipsync.models names a ModelCard, or the folder of one, under its own name.",
+        )
+    return card
+
+
+@cache
+def _brought_along() -> Mapping[str, EntryPoint]:
+    """Models of other packages, by name; those that come with this one cannot be replaced."""
+    return {point.name: point for point in entry_points(group=MODELS_GROUP)}
 
 
 def _read_card(path: Path) -> ModelCard:

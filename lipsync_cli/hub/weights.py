@@ -35,9 +35,12 @@ class FileCheck:
     detail: str = ""
 
 
-def verify(card: ModelCard) -> list[FileCheck]:
-    """Compare every file of a model with its card, all bytes of it. Nothing is downloaded."""
-    return [_verify_file(card, weights) for weights in card.weights]
+def verify(card: ModelCard, *, afresh: bool = True) -> list[FileCheck]:
+    """Compare every file of a model with its card. Nothing is downloaded.
+
+    Unless ``afresh``, a large file that did not change since it was last read whole is not read again.
+    """
+    return [_verify_file(card, weights, afresh=afresh) for weights in card.weights]
 
 
 def pull(card: ModelCard, *, download: Downloader | None = None) -> Iterator[FileCheck]:

@@ -1,0 +1,1 @@
+"""Training: from talking clips to weights of the embedded model, the sync experts and the larger engines."""

@@ -18,7 +18,7 @@ from lipsync_cli.core.contact_sheets import save_png
 from lipsync_cli.engines.mini.adapter import AdapterInfo, write_adapter
 from lipsync_cli.media.probe import probe
 from lipsync_cli.training.adapt import run as adapt_run
-from lipsync_cli.training.adapt.adapt import AdaptRecipe
+from lipsync_cli.training.adapt.trainer import AdaptRecipe
 from tests.helpers.tiny_mini import make_folder
 
 

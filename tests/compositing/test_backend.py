@@ -1,4 +1,4 @@
-"""Who composes: what the setting means on which device, and what the generator is told."""
+"""Who composes: what the setting means on which device, and where the generator leaves its crops."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from lipsync_cli.compositing.backend import choose_backend, composites_on_device
 from lipsync_cli.compositing.numpy_backend import NumpyBackend
 from lipsync_cli.compositing.torch_backend.backend import TorchBackend
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.engines.mini.generator import LipForcingMini
-from lipsync_cli.engines.passthrough import Passthrough
-from lipsync_cli.engines.protocol import DrawsOnDevice
-from tests.helpers.tiny_mini import CONFIG, make_networks
 
 
 @pytest.mark.parametrize(
@@ -26,22 +22,17 @@ from tests.helpers.tiny_mini import CONFIG, make_networks
         ("device", "cuda", True),
     ],
 )
-def test_the_setting(compositor, device, there):
+def test_compositor_setting_says_where(compositor, device, there):
     assert composites_on_device(compositor, device) is there
 
 
-def test_a_device_without_the_arithmetic_is_refused_with_a_way_out():
+def test_compositor_setting_refuses_a_device_that_cannot():
     with pytest.raises(UsageError, match="mps") as caught:
         composites_on_device("device", "mps")
     assert "compositor=cpu" in str(caught.value.hint)
 
 
-def test_drawings_stay_exactly_where_they_are_wanted():
-    generator = LipForcingMini(make_networks(), CONFIG)
-    assert isinstance(generator, DrawsOnDevice) and not generator.leave_drawings
-    backend = choose_backend("device", "cpu", generator)
+def test_backend_choice_is_the_devices_exactly_where_that_is_wanted():
+    backend = choose_backend("device", "cpu")
     assert isinstance(backend, TorchBackend) and backend.device == torch.device("cpu")
-    assert generator.leave_drawings
-    assert isinstance(choose_backend("auto", "cpu", generator), NumpyBackend)
-    assert not generator.leave_drawings
-    assert isinstance(choose_backend("device", "cpu", Passthrough()), TorchBackend)
+    assert isinstance(choose_backend("auto", "cpu"), NumpyBackend)

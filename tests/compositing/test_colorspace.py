@@ -8,12 +8,12 @@ import av
 import numpy as np
 import pytest
 
-from lipsync_cli.compositing.colorspace import chroma_siting, planes_from_rgb, rgb_to_planes, subsample
+from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
 from lipsync_cli.core.types import ColorInfo, Plane
 from lipsync_cli.media.color import RgbConverter
-from tests.helpers.composite_scenes import smooth_rgb
+from tests.helpers.composite_scenes import codes_of, planes_from_rgb, smooth_rgb, subsample
 
 BT709, BT601, BT2020 = ColorInfo("bt709"), ColorInfo("bt601"), ColorInfo("bt2020")
 WHITE, BLACK, RED, GREEN, BLUE = (1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)
@@ -48,7 +48,9 @@ def code(name: str, color: ColorInfo, rgb: tuple[int, int, int]) -> list[int]:
         ("gbrp10le", ColorInfo("rgb"), GREEN, [1023, 0, 0]),
     ],
 )
-def test_known_code_values(name: str, color: ColorInfo, rgb: tuple[int, int, int], expected: list[int]) -> None:
+def test_code_values_are_the_known_ones(
+    name: str, color: ColorInfo, rgb: tuple[int, int, int], expected: list[int]
+) -> None:
     assert code(name, color, rgb) == expected
 
 
@@ -68,7 +70,7 @@ def swscale(rgb: np.ndarray, name: str, color: ColorInfo) -> list[Plane]:
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("name", ["yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le"])
-def test_agrees_with_swscale(name: str, full: bool, matrix: str) -> None:
+def test_code_values_agree_with_swscale(name: str, full: bool, matrix: str) -> None:
     rgb = np.rint(smooth_rgb(64, 48) * 255).astype(np.uint8)
     color = ColorInfo(matrix, full_range=full)
     fmt = pixel_format(name)
@@ -79,7 +81,7 @@ def test_agrees_with_swscale(name: str, full: bool, matrix: str) -> None:
         assert difference.mean() < 0.75
 
 
-def test_gray_agrees_with_swscale() -> None:
+def test_code_values_of_gray_agree_with_swscale() -> None:
     rgb = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
     frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="gray")
     (ours,) = planes_from_rgb(rgb / np.float32(255), pixel_format("gray"), ColorInfo("bt709", full_range=True))
@@ -87,7 +89,7 @@ def test_gray_agrees_with_swscale() -> None:
 
 
 @pytest.mark.parametrize(("siting", "position"), [("center", 0.5), ("left", 0.0)])
-def test_subsampled_values_belong_to_their_position(siting: str, position: float) -> None:
+def test_chroma_samples_belong_to_their_position(siting: str, position: float) -> None:
     ramp = np.tile(np.arange(32, dtype=np.float32), (8, 1))
     chroma = subsample(ramp, (1, 1), siting)  # type: ignore[arg-type]
     grid = pixel_format("yuv420p").to_luma(1, siting)  # type: ignore[arg-type]
@@ -110,7 +112,7 @@ def test_chroma_sits_where_the_decoders_rgb_view_has_it(
     stored = np.concatenate([plane.reshape(-1) for plane in (luma, blue, red)]).reshape(96, 64)
     frame = first_frame(stored, encoder, container, options)
     view = RgbConverter(BT709).convert(frame, "rgb24", full_range=True).to_ndarray()
-    seen = rgb_to_planes(pixel_format("yuv444p"), BT709).apply(view / 255)[2][32, 8:-8]
+    seen = codes_of(view / 255, pixel_format("yuv444p"), BT709)[2][32, 8:-8]
     siting = chroma_siting(frame_codec(encoder))
     expected = 64 + 4 * (np.arange(8, 56) - pixel_format("yuv420p").to_luma(2, siting)[0, 2]) / 2
     assert abs(float((seen - expected).mean())) < 0.3
@@ -134,7 +136,7 @@ def first_frame(stored: np.ndarray, encoder: str, container: str, options: dict[
 
 @pytest.mark.parametrize("name", sorted(PIXEL_FORMATS))
 @pytest.mark.parametrize("full", [False, True])
-def test_undoes_what_the_decoder_shows(name: str, full: bool) -> None:
+def test_code_values_undo_what_the_decoder_shows(name: str, full: bool) -> None:
     """Planes → the decoder's RGB view → planes, for every format that frames are delivered in."""
     fmt = pixel_format(name)
     color = (
@@ -159,6 +161,6 @@ def test_undoes_what_the_decoder_shows(name: str, full: bool) -> None:
         assert abs(difference.mean()) < (0.15 if fmt.depth == 8 else 0.8)
 
 
-def test_unknown_matrices_are_input_errors() -> None:
+def test_colour_matrix_that_is_unknown_is_an_input_error() -> None:
     with pytest.raises(InputError, match="ycgco"):
         rgb_to_planes(pixel_format("yuv420p"), ColorInfo("ycgco"))

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.core.concurrency import in_background, in_threads, rechunk
+from lipsync_cli.core.concurrency import in_background, in_threads
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 5))
-def test_items_pass_unchanged(items, depth):
+def test_in_background_passes_items_unchanged(items, depth):
     with in_background(items, depth) as passed:
         assert list(passed) == items
 
 
-def test_at_most_depth_items_run_ahead():
+def test_in_background_runs_at_most_depth_items_ahead():
     made = []
 
     def source():
@@ -31,7 +31,7 @@ def test_at_most_depth_items_run_ahead():
         assert len(made) <= 5
 
 
-def test_an_error_of_the_source_arrives_after_what_came_before_it():
+def test_in_background_raises_an_error_of_the_source_after_what_came_before_it():
     def source():
         yield 1
         raise ValueError("broken")
@@ -44,7 +44,7 @@ def test_an_error_of_the_source_arrives_after_what_came_before_it():
 
 
 @pytest.mark.parametrize("taken", [0, 1, 7])
-def test_leaving_early_closes_the_source_and_joins_the_thread(taken):
+def test_in_background_left_early_closes_the_source_and_joins_the_thread(taken):
     closed = threading.Event()
 
     def source():
@@ -62,14 +62,14 @@ def test_leaving_early_closes_the_source_and_joins_the_thread(taken):
     assert set(threading.enumerate()) <= before
 
 
-def test_an_error_of_the_consumer_ends_the_thread():
+def test_in_background_ends_with_an_error_of_the_consumer():
     with pytest.raises(RuntimeError), in_background(iter(range(10**9)), 2) as items:
         next(items)
         raise RuntimeError
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("lipsync")]
 
 
-def test_never_started_it_still_closes_its_source():
+def test_in_background_never_started_still_closes_its_source():
     closed = []
 
     class Source:
@@ -83,15 +83,8 @@ def test_never_started_it_still_closes_its_source():
     assert closed == [True]
 
 
-@given(st.lists(st.integers(), max_size=60), st.integers(1, 7), st.integers(1, 7))
-def test_rechunk_conserves_items(items, first, rest):
-    groups = list(rechunk(items, first, rest))
-    assert [item for group in groups for item in group] == items
-    assert all(len(group) == (rest if index else first) for index, group in enumerate(groups[:-1]))
-
-
 @given(st.lists(st.integers(0, 4), max_size=30), st.integers(1, 4), st.integers(1, 5))
-def test_threads_keep_the_order_whoever_is_first(delays, workers, depth):
+def test_in_threads_keeps_the_order_whoever_is_first(delays, workers, depth):
     def slow(item: tuple[int, int]) -> int:
         time.sleep(item[1] / 2000)
         return item[0]
@@ -99,7 +92,7 @@ def test_threads_keep_the_order_whoever_is_first(delays, workers, depth):
     assert list(in_threads(slow, enumerate(delays), workers, depth)) == list(range(len(delays)))
 
 
-def test_results_do_not_wait_for_items_that_have_not_come():
+def test_in_threads_does_not_wait_for_items_that_have_not_come():
     """A stream that pauses has given everything that went in before."""
     gate = threading.Event()
 
@@ -114,7 +107,7 @@ def test_results_do_not_wait_for_items_that_have_not_come():
     assert list(out) == [3]
 
 
-def test_threads_work_no_further_ahead_than_they_may_and_close_the_source():
+def test_in_threads_works_no_further_ahead_than_it_may_and_closes_the_source():
     begun, closed = [], []
 
     def items():
@@ -134,7 +127,7 @@ def test_threads_work_no_further_ahead_than_they_may_and_close_the_source():
     assert closed == [True]
 
 
-def test_an_error_in_a_thread_comes_in_its_turn():
+def test_in_threads_raises_an_error_in_its_turn():
     def function(item: int) -> int:
         if item == 2:
             raise ValueError("two")

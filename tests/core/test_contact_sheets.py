@@ -1,8 +1,7 @@
-"""Contact sheets and drawn heads."""
+"""Contact sheets: moments of a dub, and faces."""
 
 from __future__ import annotations
 
-import wave
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,13 +13,12 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.contact_sheets import ContactSheet, Thumbnail, face_sheet, save_png
 from lipsync_cli.core.errors import OutputError
-from lipsync_cli.synthetic import draw_head, write_voice
 
 GREY = np.full((40, 64, 3), 128, np.uint8)
 
 
 @given(frames=st.integers(0, 400), columns=st.integers(1, 9))
-def test_moments_are_bounded_ordered_and_spread(frames: int, columns: int) -> None:
+def test_contact_sheet_moments_are_bounded_ordered_and_spread(frames: int, columns: int) -> None:
     sheet = ContactSheet(columns, height=16)
     for i in range(frames):
         sheet.add(Fraction(i), GREY, GREY)
@@ -34,7 +32,7 @@ def test_moments_are_bounded_ordered_and_spread(frames: int, columns: int) -> No
         assert times[-1] >= frames // 2 - 1
 
 
-def test_pictures_that_are_not_kept_are_not_made() -> None:
+def test_contact_sheet_makes_only_pictures_that_it_takes() -> None:
     made = []
     sheet = ContactSheet(2, height=16)
     for i in range(1000):
@@ -42,7 +40,7 @@ def test_pictures_that_are_not_kept_are_not_made() -> None:
     assert len(made) < 60
 
 
-def test_rows_are_source_result_and_zooms(tmp_path: Path) -> None:
+def test_contact_sheet_rows_are_source_result_and_zooms(tmp_path: Path) -> None:
     red, blue = GREY * (1, 0, 0), GREY * (0, 0, 1)
     sheet = ContactSheet(2, height=40)
     sheet.add(Fraction(0), red.astype(np.uint8), blue.astype(np.uint8), zoom=(-5, 10, 20.5, 500))
@@ -54,43 +52,17 @@ def test_rows_are_source_result_and_zooms(tmp_path: Path) -> None:
     assert (column[-60:, 2] == 128).any()
 
 
-def test_an_empty_sheet_is_still_a_picture(tmp_path: Path) -> None:
+def test_contact_sheet_without_frames_is_still_a_picture(tmp_path: Path) -> None:
     ContactSheet().save(tmp_path / "sheet.png")
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
     assert face_sheet([]).shape[2] == 3
 
 
-def test_faces_go_into_rows() -> None:
+def test_face_sheet_puts_faces_into_rows() -> None:
     sheet = face_sheet([Thumbnail(GREY, ("one",))] * 5, columns=2, size=50)
     assert sheet.shape[0] == 3 * (50 + 22)
 
 
-def test_a_picture_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> None:
+def test_save_png_where_it_cannot_write_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         save_png(tmp_path / "nowhere" / "a.png", GREY)
-
-
-def test_the_drawn_head_opens_its_mouth_and_nothing_else() -> None:
-    closed, opened = draw_head(), draw_head(openness=0.1)
-    rows, columns = np.nonzero(np.abs(closed.astype(int) - opened).max(axis=2) > 8)
-    assert closed.shape == (360, 480, 3)
-    assert 190 < rows.min() < rows.max() < 270
-    assert 200 < columns.min() < columns.max() < 280
-
-
-def test_detectors_find_the_drawn_head() -> None:
-    import dlib
-
-    found = dlib.get_frontal_face_detector()(draw_head())
-    assert len(found) == 1
-    assert abs(found[0].center().x - 240) < 12
-
-
-def test_the_voice_is_mono_wav_with_pauses(tmp_path: Path) -> None:
-    write_voice(tmp_path / "voice.wav", 2.0)
-    with wave.open(str(tmp_path / "voice.wav")) as file:
-        assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (1, 16_000, 32_000)
-        samples = np.frombuffer(file.readframes(32_000), "<i2")
-    assert not samples[:4000].any()
-    assert not samples[-4000:].any()
-    assert 8000 < np.abs(samples).max() < 32_000

@@ -3,18 +3,14 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.timeline import (
     LengthPolicy,
-    bounce_index,
     exact_rate,
     format_time,
-    frame_times,
-    frames_before,
-    nearest_frames,
     parse_time,
     plan_length,
 )
@@ -23,7 +19,7 @@ seconds = st.fractions(min_value=0, max_value=10_000, max_denominator=100_000)
 
 
 @given(seconds, seconds, st.sampled_from(list(LengthPolicy)))
-def test_a_length_plan_fills_its_duration_exactly(video, audio, policy):
+def test_length_plan_fills_its_duration_exactly(video, audio, policy):
     plan = plan_length(policy, video, audio)
     assert audio + plan.pad_audio - plan.cut_audio == plan.duration
     assert not (plan.extend_picture and plan.cut_picture)
@@ -32,7 +28,7 @@ def test_a_length_plan_fills_its_duration_exactly(video, audio, policy):
     assert min(video, audio) <= plan.duration <= max(video, audio)
 
 
-def test_each_policy_takes_its_side():
+def test_length_policies_take_their_sides():
     lengths = {policy: plan_length(policy, Fraction(3), Fraction(5)).duration for policy in LengthPolicy}
     assert lengths == {"longest": 5, "video": 3, "audio": 5, "shortest": 3}
 
@@ -50,32 +46,8 @@ def test_each_policy_takes_its_side():
         (Fraction(1, 2), Fraction(1, 2)),
     ],
 )
-def test_rates_mean_the_exact_fraction(given_rate, exact):
+def test_exact_rate_is_the_fraction_that_is_meant(given_rate, exact):
     assert exact_rate(given_rate) == exact
-
-
-@given(st.integers(1, 5000), st.sampled_from([Fraction(30000, 1001), Fraction(25), Fraction(24000, 1001)]))
-def test_frame_times_and_counts_agree(count, rate):
-    times = frame_times(count, rate)
-    assert times[-1] == Fraction(count - 1) / rate
-    assert frames_before(times[-1], rate) == count - 1
-    assert frames_before(Fraction(count) / rate, rate) == count
-
-
-@given(st.integers(1, 40), st.integers(0, 300))
-def test_bouncing_moves_by_one_and_never_stays(count, position):
-    here, there = bounce_index(position, count), bounce_index(position + 1, count)
-    assert 0 <= here < count
-    assert abs(here - there) == (1 if count > 1 else 0)
-
-
-@settings(max_examples=30)
-@given(st.lists(seconds, min_size=1, max_size=10, unique=True), st.lists(seconds, max_size=10))
-def test_nearest_frames_are_monotone_and_not_in_the_future(times, wanted):
-    times, wanted = sorted(times), sorted(wanted)
-    found = list(nearest_frames(times, wanted))
-    assert found == sorted(found)
-    assert all(times[index] <= time or index == 0 for index, time in zip(found, wanted, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -91,16 +63,16 @@ def test_nearest_frames_are_monotone_and_not_in_the_future(times, wanted):
         ("3.", 3),
     ],
 )
-def test_human_times(text, value):
+def test_parse_time_reads_what_people_write(text, value):
     assert parse_time(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1:60", "1:60:00", "a", "1:2:3:4", "1e3", "nan"])
-def test_other_texts_are_no_times(text):
+def test_parse_time_refuses_other_texts(text):
     with pytest.raises(UsageError):
         parse_time(text)
 
 
 @given(st.integers(0, 10**8))
-def test_formatted_times_parse_back(millis):
+def test_format_time_can_be_parsed_back(millis):
     assert parse_time(format_time(Fraction(millis, 1000))) == Fraction(millis, 1000)

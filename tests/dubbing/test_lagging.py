@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from lipsync_cli.core.types import GeneratedCrop, TrackedFrame
 from lipsync_cli.dubbing.segments import hold_frames
-from lipsync_cli.engines.protocol import Lagging
 from tests.dubbing.test_segments import RATE, SIZE, Recorder, dubber, make_face, make_frame, options, run
 
 
@@ -55,7 +54,6 @@ def test_every_frame_gets_its_own_drawing_however_late(chunk, lag, fade, frames)
         return frame
 
     generator = Late(chunk + lag, chunk, lag=lag)
-    assert isinstance(generator, Lagging)
     tracked = (TrackedFrame(make_frame(i), 0, (make_face(0),)) for i in range(frames))
     opts = options(fade_frames=fade)
     out = dubber(generator, opts, blend=blend).run(tracked)

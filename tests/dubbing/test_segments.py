@@ -30,13 +30,14 @@ from lipsync_cli.dubbing.segment_dubber import SegmentDubber
 from lipsync_cli.dubbing.segments import SegmentOptions, hold_frames
 from lipsync_cli.dubbing.statistics import FrameStatistics
 from lipsync_cli.engines.passthrough import Passthrough
+from lipsync_cli.engines.protocol import LipSyncModel
 
 SIZE = 8
 RATE = Fraction(25)
 
 
 @dataclass
-class Recorder:
+class Recorder(LipSyncModel):
     """A generator that paints every crop white and remembers how it was called."""
 
     first: int = 4

@@ -35,7 +35,7 @@ def dub_to(
 ) -> DubReport:
     """Dub in this process with the embedded model; ``values`` are settings."""
     fast = {"detect_every": 5, "detect_size": 480, "reference_frames": 5, "encoder_preset": "ultrafast"}
-    chosen, provenance = resolve_settings(None, {**fast, "length": "video", **values}, environ={})
+    chosen, provenance, *_ = resolve_settings(None, {**fast, "length": "video", **values}, environ={})
     until = None if end is None else Fraction(end)
     return dub(plan(DubRequest(video, audio, output, chosen, "test", provenance, True, keep, end=until)))
 

@@ -40,14 +40,14 @@ def compare(
     """Dub ten frames both ways; at most one code value apart, in less than ``share`` of what the dub changed."""
     source = portrait_variant(tmp_path / "in.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p10le", seconds=0.4)
     seen: list[str] = []
-    paint = TorchBackend.paint
+    blend = TorchBackend.blend
 
     def watched(self: TorchBackend, patch: Patch, *rest: object) -> object:
         assert isinstance(patch.drawing.rgb, torch.Tensor)
         seen.append(patch.drawing.rgb.device.type)
-        return paint(self, patch, *rest)  # type: ignore[arg-type]
+        return blend(self, patch, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(TorchBackend, "paint", watched)
+    monkeypatch.setattr(TorchBackend, "blend", watched)
     dub(source, tmp_path / "cpu.mkv", device, "compositor=cpu", *settings)
     assert not seen
     report = dub(source, tmp_path / "device.mkv", device, "compositor=device", *settings)

@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.types import FaceState, Frame, TrackedFrame, VideoInfo
-from lipsync_cli.faces.alignment import LOWER_FACE
-from lipsync_cli.faces.detection import create_detector
-from lipsync_cli.faces.jitter import corner_jitter
-from lipsync_cli.faces.tracking.tracker import Tracker, TrackOptions
+from lipsync_cli.faces.detectors.registry import create_reader
+from lipsync_cli.faces.options import TrackOptions
+from lipsync_cli.faces.tracking.tracker import Tracker
+from tests.helpers.crop_jitter import corner_jitter
 from tests.helpers.paths import SAMPLES
 
 PORTRAIT = SAMPLES / "portrait.mp4"
@@ -53,7 +54,7 @@ def decode(path: Path, count: int) -> tuple[VideoInfo, list[Frame]]:
 
 
 def run(info: VideoInfo, frames: list[Frame]) -> list[TrackedFrame]:
-    return list(Tracker(info, create_detector("dlib"), TrackOptions()).run(iter(frames)))
+    return list(Tracker(info, create_reader("dlib"), TrackOptions()).run(iter(frames)))
 
 
 def noisy(still: Frame, count: int) -> Iterator[Frame]:
@@ -66,7 +67,7 @@ def noisy(still: Frame, count: int) -> Iterator[Frame]:
         yield Frame(i, i, Fraction(1, 25), (), "rgb24", rgb)
 
 
-def test_a_still_face_does_not_swim() -> None:
+def test_crops_of_a_still_face_do_not_swim() -> None:
     info, frames = decode(PORTRAIT, 1)
     tracked = run(info, list(noisy(frames[0], 24)))
     width = tracked[0].faces[0].width_px
@@ -74,7 +75,7 @@ def test_a_still_face_does_not_swim() -> None:
     assert calm < 0.3
 
 
-def test_the_portrait_is_tracked_throughout() -> None:
+def test_portrait_is_tracked_throughout() -> None:
     info, frames = decode(PORTRAIT, 50)
     tracked = run(info, frames)
     assert {item.shot for item in tracked} == {0}
@@ -100,7 +101,7 @@ def test_two_clips_in_a_row_are_two_shots_and_two_people(clips: Path) -> None:
     frames = [
         Frame(i, i, Fraction(1, 25), (), "rgb24", shown.rgb) for i, shown in enumerate([*first, *second, *first])
     ]
-    tracker = Tracker(info, create_detector("dlib"))
+    tracker = Tracker(info, create_reader("dlib"))
     tracked = list(tracker.run(iter(frames)))
     assert [item.shot for item in tracked] == [0] * 20 + [1] * 20 + [2] * 20
     assert [tracker.identities.person(track_id) for track_id in range(3)] == [0, 1, 0]
@@ -108,7 +109,7 @@ def test_two_clips_in_a_row_are_two_shots_and_two_people(clips: Path) -> None:
 
 @pytest.mark.clips
 @pytest.mark.slow
-def test_a_microphone_before_the_mouth_is_noticed(clips: Path) -> None:
+def test_microphone_before_the_mouth_is_noticed(clips: Path) -> None:
     info, frames = decode(clips / TALKING[1], 70)
     clear = run(info, frames)
     shown = []

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
-from lipsync_cli.compositing.colorspace import chroma_siting, planes_from_rgb
-from lipsync_cli.compositing.compositor import touched_region
-from lipsync_cli.core.geometry import compose_affine, warp_to_crop
-from lipsync_cli.core.pixel_formats import pixel_format
+from lipsync_cli.compositing.colorspace import chroma_siting, rgb_to_planes, to_codes
+from lipsync_cli.compositing.warp import covering_window
+from lipsync_cli.core.geometry import compose_affine, transform_points, warp_to_crop
+from lipsync_cli.core.mouth_region import LOWER_FACE_REGION, Region
+from lipsync_cli.core.pixel_formats import PixelFormat, Siting, pixel_format
 from lipsync_cli.core.types import (
     Alignment,
     ColorInfo,
@@ -20,6 +23,7 @@ from lipsync_cli.core.types import (
     Frame,
     GeneratedCrop,
     Patch,
+    Plane,
     VideoInfo,
 )
 
@@ -76,6 +80,35 @@ def smooth_rgb(width: int, height: int) -> Float32:
     return (0.5 + 0.3 * np.stack(waves, -1)).astype(np.float32)
 
 
+def codes_of(rgb: npt.ArrayLike, fmt: PixelFormat, color: ColorInfo) -> Float32:
+    """Unrounded, unclipped code values ``[p h w]`` at full resolution for RGB ``[h w 3]`` in [0, 1]."""
+    convert = rgb_to_planes(fmt, color)
+    return np.asarray(np.moveaxis(np.asarray(rgb, np.float32) @ convert.linear.T + convert.offset, -1, 0))
+
+
+def planes_from_rgb(
+    rgb: npt.ArrayLike, fmt: PixelFormat, color: ColorInfo, siting: Siting = "center"
+) -> tuple[Plane, ...]:
+    """A whole RGB picture ``[h w 3]`` in [0, 1] as rounded planes of ``fmt``; edges repeat where chroma needs it."""
+    full = codes_of(rgb, fmt, color)
+    planes = [subsample(full[i], fmt.plane_shift(i), siting) for i in range(len(full))]
+    return tuple(to_codes(plane, fmt) for plane in planes)
+
+
+def subsample(plane: Float32, shift: tuple[int, int], siting: Siting = "center") -> Float32:
+    """Average ``[h w]`` down by ``2**shift``: boxes for centred samples, [1 2 1] / 4 for left-sited columns."""
+    sx, sy = 1 << shift[0], 1 << shift[1]
+    height, width = plane.shape
+    padded = np.asarray(np.pad(plane, ((0, -height % sy), (0, -width % sx)), mode="edge"), np.float32)
+    if sx == 2 and siting == "left":
+        smooth = np.array([[0.25, 0.5, 0.25]], np.float32)
+        padded = np.asarray(cv2.filter2D(padded, -1, smooth, borderType=cv2.BORDER_REPLICATE), np.float32)
+        padded = padded[:, ::2]
+        sx = 1
+    rows, columns = padded.shape[0] // sy, padded.shape[1] // sx
+    return np.asarray(padded.reshape(rows, sy, columns, sx).mean((1, 3), dtype=np.float32))
+
+
 def frame_of(info: VideoInfo, rgb: Float32, noise: int = 0, index: int = 0) -> Frame:
     """The picture as planes, with uniform noise of ±``noise`` code values."""
     fmt, rng = pixel_format(info.pix_fmt), np.random.default_rng(index)
@@ -123,3 +156,23 @@ def assert_untouched_outside(info: VideoInfo, before: Frame, after: Frame, place
         assert region[np.minimum(rows << sy, info.height - 1), np.minimum(columns << sx, info.width - 1)].all()
         changed += len(rows)
     return changed
+
+
+def touched_region(
+    info: VideoInfo, alignment: Alignment, region: Region = LOWER_FACE_REGION
+) -> npt.NDArray[np.bool_]:
+    """Storage pixels ``[height width]`` that blending a patch there may change; all others keep their bits.
+
+    An upper bound: the mask is smaller where the face is. A pixel counts as changed when its chroma sample may be.
+    """
+    # Area sampling reaches half a sample beyond the border, and a chroma sample stands for its whole block, so the
+    # region is widened by a block; also from just outside the picture.
+    bx, by = (1 << shift for shift in pixel_format(info.pix_fmt).shift)
+    inside = np.zeros((info.height + 2 * by, info.width + 2 * bx), np.uint8)
+    to_crop = compose_affine(alignment.matrix, np.array([[1.0, 0, -bx], [0, 1, -by]]))
+    window = covering_window(to_crop, (alignment.size, alignment.size), inside.shape)
+    x, y = np.meshgrid(np.arange(window.x0, window.x1), np.arange(window.y0, window.y1))
+    points = (transform_points(to_crop, np.stack([x, y], -1)) + 0.5) / alignment.size
+    inside[window.slices] = region.radius(points[..., 0], points[..., 1]) < 1.0
+    wide = cv2.dilate(inside, np.ones((2 * by + 1, 2 * bx + 1), np.uint8))
+    return np.asarray(wide[by:-by, bx:-bx], np.bool_)

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 
 from lipsync_cli.core.geometry import similarity_from_points, transform_points
+from lipsync_cli.core.landmarks68 import LEFT_EYE, NOSE_BASE, RIGHT_EYE
 from lipsync_cli.core.types import Frame, VideoInfo
-from lipsync_cli.faces.alignment import LEFT_EYE, NOSE_BASE, RIGHT_EYE
 from lipsync_cli.faces.detection import Detection
+from lipsync_cli.faces.detectors.protocol import FaceReader
 from lipsync_cli.faces.mean_face import MEAN_FACE
 
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
@@ -129,6 +130,11 @@ class DiscPredictor:
             return MEAN_FACE[:, :2] * 100 + 29.5
         nearest = [points[np.argmin(np.linalg.norm(points - middle, axis=1))] for points in centres]
         return transform_points(similarity_from_points(ANCHORS, np.stack(nearest)), MEAN_FACE[:, :2])
+
+
+def disc_reader() -> FaceReader:
+    """The two together."""
+    return FaceReader(DiscDetector(), DiscPredictor())
 
 
 class SkinRecogniser:

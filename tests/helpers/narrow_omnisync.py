@@ -49,8 +49,8 @@ def make_folder(folder: Path, table: dict = PIXELS) -> Path:
     files = {"transformer": networks.transformer.state_dict()}
     if table["codec"] == "wan":
         files["wan-vae"] = networks.codec.vae.state_dict()
-    if networks.ears is not None:
-        files["speech"] = {f"model.encoder.{key}": v for key, v in networks.ears.encoder.state_dict().items()}
+    if networks.speech is not None:
+        files["speech"] = {f"model.encoder.{key}": v for key, v in networks.speech.encoder.state_dict().items()}
     if networks.text is not None:
         files["text"] = {"context": networks.text}
     folder.mkdir(parents=True, exist_ok=True)

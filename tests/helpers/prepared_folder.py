@@ -13,7 +13,7 @@ from lipsync_cli.training.dataset.format import (
     SAMPLES_PER_FRAME,
     SOUND_MARGIN,
     ClipArrays,
-    Prepared,
+    ClipRecord,
     arrays_path,
     content_hash,
     video_path,
@@ -56,7 +56,7 @@ def write_prepared(
         write_arrays(arrays_path(folder, name), arrays)
         paths = video_path(folder, name), arrays_path(folder, name)
         records.append(
-            Prepared(
+            ClipRecord(
                 name, f"{number}.mp4", split, speaker, licence, frames, size, 0.0, 1.0,
                 bytes=sum(path.stat().st_size for path in paths), sha256=content_hash(*paths),
             )

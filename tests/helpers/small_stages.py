@@ -25,13 +25,12 @@ from lipsync_cli.training.common.loop import Pace, Stage
 from lipsync_cli.training.common.runtime import Runtime
 from lipsync_cli.training.dataset.format import MEL_MARGIN
 from lipsync_cli.training.dataset.loader import load_clips
-from lipsync_cli.training.mini import autoencoder, causal
-from lipsync_cli.training.mini.adversarial import SharpenRecipe, sharpen
-from lipsync_cli.training.mini.autoencoder import Autoencoder, AutoencoderRecipe
-from lipsync_cli.training.mini.causal import CausalRecipe
+from lipsync_cli.training.mini.adversarial import AdversarialRecipe, train_adversarial
+from lipsync_cli.training.mini.autoencoder import Autoencoder, AutoencoderRecipe, train_autoencoder
+from lipsync_cli.training.mini.causal import CausalRecipe, train_causal
 from lipsync_cli.training.mini.espeak import UNKNOWN
 from lipsync_cli.training.mini.latents import LatentClip
-from lipsync_cli.training.mini.phones import PhonesRecipe, SpokenRows, train_phones
+from lipsync_cli.training.mini.phones import LabelledMel, PhonesRecipe, train_phones
 from lipsync_cli.training.mini.points import PointsRecipe, train_points
 from lipsync_cli.training.mini.state_sync import StateSyncRecipe, train_state_sync
 from lipsync_cli.training.mini.student import StudentRecipe, train_student
@@ -39,17 +38,23 @@ from lipsync_cli.training.mini.teacher import TeacherRecipe, train_teacher
 from lipsync_cli.training.omnisync.data import EncodedClip
 from lipsync_cli.training.omnisync.pairing import PairClip
 from lipsync_cli.training.omnisync.stage import OmniSyncRecipe, train_transformer
-from lipsync_cli.training.sync import stable_stage as stable_sync
-from lipsync_cli.training.sync import stage as sync
+from lipsync_cli.training.stable_sync.stage import StableSyncRecipe, new_network, train_network
 from lipsync_cli.training.sync.data import cut_mouths
-from lipsync_cli.training.sync.stage import SyncRecipe
+from lipsync_cli.training.sync.stage import SyncRecipe, train_expert
 from tests.helpers.stable_clips import TINY, made_clips
 
+SMALL_SYNC = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)
 LATENT = 6
 SMALL = FlowConfig(LATENT, 16, 1, 2, chunk=4, window=8)
 WINDOWS = {"batch": 4, "frames": (16, 20), "warmup": 1}
 Weights = dict[str, torch.Tensor]
 Small = Callable[[Path, Path, Runtime], Weights]
+
+
+def tiny_phase(size: int, steps: int, **changes) -> AutoencoderRecipe:
+    """A joint phase of one sequence a step that saves at every second step."""
+    values = {"crop_size": size, "steps": steps, "sequences": 1, "targets": 2, "references": 2, "save_every": 2}
+    return AutoencoderRecipe(**(values | changes))
 
 
 def fresh() -> Autoencoder:
@@ -80,7 +85,7 @@ def states() -> list[LatentClip]:
 
 def small_autoencoder(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
     recipe = AutoencoderRecipe(crop_size=32, steps=3, sequences=2, targets=2, references=2, warmup=1)
-    return autoencoder.train(fresh(), load_clips(prepared, "train"), recipe, folder, runtime=runtime).state_dict()
+    return train_autoencoder(fresh(), load_clips(prepared, "train"), recipe, folder, runtime=runtime).state_dict()
 
 
 def small_points(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
@@ -88,24 +93,25 @@ def small_points(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
     return train_points(fresh().encoder, load_clips(prepared, "train"), recipe, folder, runtime=runtime).state_dict()
 
 
-def small_sharpen(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
-    recipe = SharpenRecipe(
+def small_adversarial(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
+    recipe = AdversarialRecipe(
         crop_size=64, network_size=32, steps=4, sequences=2, targets=2, references=2, critic_only=1, save_every=2,
         warmup=1,
     )  # fmt: skip
-    return sharpen(fresh(), load_clips(prepared, "train"), recipe, folder, runtime=runtime).renderer.state_dict()
+    clips = load_clips(prepared, "train")
+    return train_adversarial(fresh(), clips, recipe, folder, runtime=runtime).renderer.state_dict()
 
 
 def small_phones(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
     rng = np.random.default_rng(0)
-    spoken = []
+    speech = []
     for _ in range(5):
         classes = rng.integers(0, 6, 90)
         classes[rng.integers(0, 90, 30)] = UNKNOWN
-        spoken.append(SpokenRows(rng.normal(size=(90, 80)).astype(np.float32), classes))
+        speech.append(LabelledMel(rng.normal(size=(90, 80)).astype(np.float32), classes))
     torch.manual_seed(0)
     recipe = PhonesRecipe(steps=3, batch=4, frames=6)
-    return train_phones(AudioWindowEncoder(16), spoken, recipe, folder, runtime=runtime).state_dict()
+    return train_phones(AudioWindowEncoder(16), speech, recipe, folder, runtime=runtime).state_dict()
 
 
 def flow(kind: type[torch.nn.Module]) -> torch.nn.Module:
@@ -127,7 +133,7 @@ def small_teacher(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
 
 def small_causal(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
     recipe = CausalRecipe(steps=3, **WINDOWS)
-    return causal.train_causal(flow(CausalFlow), states(), recipe, folder, runtime=runtime).state_dict()
+    return train_causal(flow(CausalFlow), states(), recipe, folder, runtime=runtime).state_dict()
 
 
 def small_student(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
@@ -139,15 +145,14 @@ def small_student(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
 
 
 def small_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
-    config = SyncConfig(picture=(4, 4, 8, 8), sound=(4, 4, 8), features=16, embedding=24)
     recipe = SyncRecipe(steps=2, clips=4, frames=20, warmup=1)
     clips = cut_mouths(load_clips(prepared, "train"))
-    return sync.train(clips, recipe, folder, config=config, runtime=runtime).state_dict()
+    return train_expert(clips, recipe, folder, config=SMALL_SYNC, runtime=runtime).state_dict()
 
 
 def small_stable_sync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
-    recipe = stable_sync.StableSyncRecipe(steps=3, batch=8, at_once=3, learning_rate=1e-4)
-    return stable_sync.train(stable_sync.new_network(recipe, TINY), made_clips(), recipe, folder, runtime=runtime)[0]
+    recipe = StableSyncRecipe(steps=3, batch=8, at_once=3, learning_rate=1e-4)
+    return train_network(new_network(recipe, TINY), made_clips(), recipe, folder, runtime=runtime).state_dict()
 
 
 def small_omnisync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
@@ -172,8 +177,9 @@ def small_omnisync(prepared: Path, folder: Path, runtime: Runtime) -> Weights:
 
 
 STAGES: Mapping[str, Small] = {
-    "autoencoder": small_autoencoder, "points": small_points, "sharpen": small_sharpen, "phones": small_phones,
-    "state_sync": small_state_sync, "teacher": small_teacher, "causal": small_causal, "student": small_student,
+    "autoencoder": small_autoencoder, "points": small_points, "adversarial": small_adversarial,
+    "phones": small_phones, "state_sync": small_state_sync, "teacher": small_teacher,
+    "causal": small_causal, "student": small_student,
     "stable_sync": small_stable_sync, "omnisync": small_omnisync,
 }  # fmt: skip
 """Stages that do the same however many processes share a batch."""
@@ -204,7 +210,7 @@ def main(out: Path, prepared: Path) -> None:
     with started("cpu") as runtime:
         results = {name: small(prepared, out / name, runtime) for name, small in STAGES.items()}
         results["sync"] = small_sync(prepared, out / "sync", runtime)
-        for name in ("sharpen", "student"):
+        for name in ("adversarial", "student"):
             stopped_at_first_save(STAGES[name], prepared, out / f"{name}-parts", runtime)
             results[f"{name}-parts"] = STAGES[name](prepared, out / f"{name}-parts", runtime)
         # Only the main process's clock says that time is up.

@@ -6,7 +6,7 @@ import numpy as np
 
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig, TowerConfig
 from lipsync_cli.training.dataset.format import CLIP_MARGIN, SAMPLES_PER_FRAME
-from lipsync_cli.training.sync.stable_data import AlignedClip
+from lipsync_cli.training.stable_sync.data import AlignedClip
 
 TINY = StableSyncConfig(
     16,

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.geometry import transform_points, warp_to_crop
 from lipsync_cli.engines.mini.config import MiniConfig
 from lipsync_cli.engines.mini.generator import MiniNetworks
-from lipsync_cli.faces.alignment import LOWER_FACE
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.synthetic import LOWER_LIP, draw_head
-from lipsync_cli.training.adapt.footage import Footage, Sample
+from lipsync_cli.training.adapt.adaptation_set import AdaptationFrame, AdaptationSet
 
 SIZES = {"crop_size": 64, "latent": 6, "width": 16, "layers": 2, "heads": 2, "window": 8}
 CONFIG = MiniConfig.model_validate(SIZES)
@@ -47,9 +47,9 @@ def make_folder(folder: Path, seed: int = 0, **generator: float) -> Path:
     return folder
 
 
-def make_footage(frames: int = 60, size: int = 64, shots: int = 1) -> Footage:
+def make_adaptation_set(frames: int = 60, size: int = 64, shots: int = 1) -> AdaptationSet:
     """The drawn head speaking at 25 frames per second, in ``shots`` shots of equal length."""
-    samples = []
+    made = []
     for i in range(frames):
         openness = 0.1 * np.sin(np.pi * 3 * i / 25) ** 2
         picture = draw_head(240, 180, openness=float(openness))
@@ -57,7 +57,9 @@ def make_footage(frames: int = 60, size: int = 64, shots: int = 1) -> Footage:
         points = FACE * height + (0.5 * 240, 0.45 * 180)
         points += openness * height * np.isin(np.arange(68), LOWER_LIP)[:, None] * (0.0, 1.0)
         matrix = LOWER_FACE.matrix(LOWER_FACE.anchors(points), size)
-        samples.append(
-            Sample(warp_to_crop(picture, matrix, size), transform_points(matrix, points), i / 25, i * shots // frames)
+        made.append(
+            AdaptationFrame(
+                warp_to_crop(picture, matrix, size), transform_points(matrix, points), i / 25, i * shots // frames
+            )
         )
-    return Footage.of(samples, frames)
+    return AdaptationSet.of(made, frames)

@@ -10,7 +10,6 @@ import pytest
 
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.pixel_formats import PIXEL_FORMATS, pixel_format
-from lipsync_cli.core.timeline import bounce_index
 from lipsync_cli.core.types import ColorInfo
 from lipsync_cli.media import ping_pong as bounce
 from lipsync_cli.media.color import RgbConverter
@@ -18,6 +17,7 @@ from lipsync_cli.media.pixels import doubled_chroma, nearest_supported, packed_r
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
 from tests.helpers.synthetic import make_video, run_ffmpeg, time_stamps
+from tests.helpers.timing import bounce_index
 
 MOVING = (
     "plain.mp4", "turned90.mp4", "vfr.mp4", "ntsc.mkv", "ten.mp4", "odd.mkv", "mjpeg.avi", "bt709.mp4", "full.mp4",

@@ -15,7 +15,7 @@ from lipsync_cli.cli.paths import check_folder, check_input, resolve_output
 from lipsync_cli.cli.progress import progress
 from lipsync_cli.core.errors import OutputError, UsageError
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.settings import choose_preset, resolve_settings
+from lipsync_cli.settings import resolve_settings
 
 if TYPE_CHECKING:
     from lipsync_cli.dubbing.plan import DubPlan
@@ -44,6 +44,7 @@ def dub(
     crf: o.Crf = None,
     encoder_preset: o.EncoderPreset = None,
     sets: o.Sets = None,
+    options: o.EngineOption = None,
     start: o.Start = None,
     end: o.End = None,
     container: o.Container = None,
@@ -61,25 +62,23 @@ def dub(
     The result has the frames and times of VIDEO and the sound of AUDIO.
     Frames without a face that can be dubbed pass through untouched.
     """
-    chosen_preset = choose_preset(preset)
-    settings, provenance = resolve_settings(
-        chosen_preset,
+    resolved = resolve_settings(
+        preset,
         {
             "model": model,
-            "adapter": adapter,
             "face": face,
             "silence": silence,
             "length": length,
             "seed": seed,
             "device": device,
             "threads": threads,
-            "parity": parity,
             "detector": detector,
             "codec": codec,
             "crf": crf,
             "encoder_preset": encoder_preset,
         },
-        sets=o.parse_sets(sets or []),
+        sets=o.parse_sets(sets),
+        options=o.parse_options(options, adapter=adapter, parity=parity),
     )
     check_input(video, "a video or a picture")
     check_input(audio, "a file with sound")
@@ -87,9 +86,10 @@ def dub(
         video=video,
         audio=audio,
         output=resolve_output(video, output),
-        settings=settings,
-        preset=chosen_preset,
-        provenance=provenance,
+        settings=resolved.settings,
+        preset=resolved.preset,
+        provenance=resolved.provenance,
+        options=resolved.options,
         overwrite=overwrite,
         keep=keep,
         container=container,

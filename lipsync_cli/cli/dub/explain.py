@@ -20,6 +20,8 @@ def show_plan(plan: DubPlan, *, as_json: bool) -> None:
     request, explanation = plan.request, pipeline.explain(plan)
     files = {"video": str(request.video), "audio": str(request.audio), "output": str(plan.target)}
     values, origins = request.settings.model_dump(), request.provenance
+    chosen, option_origins = request.options.for_kind(plan.picture.card.kind)
+    options = {name: {"value": str(value), "from": option_origins[name]} for name, value in chosen.items()}
     if as_json:
         emit_json(
             {
@@ -27,6 +29,7 @@ def show_plan(plan: DubPlan, *, as_json: bool) -> None:
                 "preset": request.preset,
                 **files,
                 "settings": {name: {"value": value, "from": origins[name]} for name, value in values.items()},
+                "options": options,
                 "ledger": [asdict(entry) for entry in explanation.latency],
                 "stages": [{"stage": stage} for stage in explanation.stages],
             }
@@ -35,6 +38,9 @@ def show_plan(plan: DubPlan, *, as_json: bool) -> None:
     emit_lines(f"{name}: {value}" for name, value in files.items())
     emit_lines(["", f"Settings (preset {request.preset})"])
     emit_table(("setting", "value", "from"), [(name, display(values[name]), origins[name]) for name in values])
+    if options:
+        emit_lines(["", "Options of the model's engine"])
+        emit_table(("option", "value", "from"), [(n, o["value"], o["from"]) for n, o in options.items()])
     emit_lines(["", "Latency before the first frame"])
     waits = [(entry.stage, str(entry.frames), f"{entry.seconds:.3f}") for entry in explanation.latency]
     emit_table(("stage", "frames", "seconds"), waits)

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from lipsync_cli.cli import options as o
+from lipsync_cli.evaluation.suite.protocols import PROTOCOLS
 
 CLIP_PANEL, PROTOCOL_PANEL = "Scoring one clip", "Scoring many clips"
-PROTOCOLS = ("self", "cross", "original", "shifted", "foreign")
 
 
 def _clip_file(help: str) -> Any:

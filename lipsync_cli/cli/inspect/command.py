@@ -45,7 +45,7 @@ def inspect(
 
     The numbers of the faces are what lipsync dub takes as --face.
     """
-    settings, _ = resolve_settings(preset, {"detector": detector}, sets=o.parse_sets(sets or []))
+    settings = resolve_settings(preset, {"detector": detector}, sets=o.parse_sets(sets)).settings
     check_input(video, "a video")
     if picture is not None:
         check_folder(picture)

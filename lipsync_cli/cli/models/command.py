@@ -48,8 +48,8 @@ def list_models(as_json: o.Json = False) -> None:
     if as_json:
         emit_json({"schema": SCHEMA, "models": [card.model_dump(mode="json") for card in cards]})
         return
-    rows = [(c.name, str(c.version), c.licence, _total(c), c.summary) for c in cards]
-    emit_table(("name", "version", "licence", "size", "summary"), rows)
+    rows = [(c.name, _use(c), str(c.version), c.licence, _total(c), c.summary) for c in cards]
+    emit_table(("name", "dubs", "version", "licence", "size", "summary"), rows)
 
 
 @app.command("show")
@@ -61,6 +61,7 @@ def show_model(name: Name, as_json: o.Json = False) -> None:
         return
     emit_lines([f"{card.name} version {card.version} ({card.kind})", card.summary, f"licence: {card.licence}"])
     emit_lines(f"{key} = {value}" for key, value in card.generator.items())
+    _show_options(card)
     for weights in card.weights:
         emit_lines(["", f"{weights.role}: {weights.file} ({_size(weights.bytes)})"])
         emit_lines([f"sha256 {weights.sha256 or 'not known'}"])
@@ -121,6 +122,32 @@ def convert_checkpoint(checkpoint: Checkpoint, folder: Folder, model: Kind, role
 
 
 app.command("cost")(model_cost)
+
+
+def _use(card: hub.ModelCard) -> str:
+    """Whether a video can be dubbed with a model here and now."""
+    from lipsync_cli.engines.registry import engine_kinds
+
+    if card.kind not in engine_kinds():
+        return "no: measures"
+    states = [check.state for check in hub.verify(card, afresh=False)]
+    if all(state in hub.USABLE for state in states) and not card.unpublished:
+        return "yes"
+    return "no weights" if card.unpublished else "after pull"
+
+
+def _show_options(card: hub.ModelCard) -> None:
+    """What ``--option`` can change of a model."""
+    from lipsync_cli.engines.registry import engine_kinds, engine_of
+    from lipsync_cli.settings import field_bounds
+
+    fields = engine_of(card).Options.model_fields if card.kind in engine_kinds() else {}
+    if fields:
+        emit_lines([""])
+        emit_table(
+            ("--option", "accepts", "meaning"),
+            [(name, field_bounds(field), field.description or "") for name, field in fields.items()],
+        )
 
 
 def _total(card: hub.ModelCard) -> str:

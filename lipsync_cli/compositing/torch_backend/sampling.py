@@ -1,4 +1,4 @@
-"""Sampling crop-space layers at the sample positions of a picture's planes: ``composite.warp`` with torch."""
+"""Sampling crop-space layers at the sample positions of a picture's planes: ``compositing.warp`` with torch."""
 
 from __future__ import annotations
 

@@ -3,57 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lipsync_cli import hub
-from lipsync_cli.core.errors import EnvironmentProblem, ModelError
 from lipsync_cli.engines.latentsync.config import LatentSyncConfig
 from lipsync_cli.engines.latentsync.generator import LatentSyncNetworks
 from lipsync_cli.engines.latentsync.nn.frame_vae import FrameVae, create_vae, vae_tensors
 from lipsync_cli.engines.latentsync.nn.speech import SpeechEncoder
 from lipsync_cli.engines.latentsync.nn.unet import LatentSyncUNet, create_unet
 from lipsync_cli.engines.latentsync.nn.unet_keys import unet_tensors
-from lipsync_cli.engines.memory import free_bytes
-from lipsync_cli.nn.checkpoints import load_strictly
+from lipsync_cli.engines.weight_roles import WeightRole, load_role
 from lipsync_cli.nn.whisper import create_whisper, whisper_tensors
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
-    """``create`` builds the network of a file, ``rename`` turns the file's tensors into the network's."""
-
-    create: Callable[[], nn.Module]
-    rename: Callable[[dict[str, Tensor]], dict[str, Tensor]]
-
-
-def roles(config: LatentSyncConfig) -> dict[str, Role]:
-    """The files of a model."""
+def roles(config: LatentSyncConfig) -> dict[str, WeightRole]:
+    """The networks of a model, by role."""
     return {
-        "unet": Role(partial(create_unet, config.unet()), partial(unet_tensors, motion=config.motion)),
-        "vae": Role(partial(create_vae, config.vae_widths, config.groups), vae_tensors),
-        "whisper": Role(partial(create_whisper, config.whisper()), whisper_tensors),
+        "unet": WeightRole(partial(create_unet, config.unet()), partial(unet_tensors, motion=config.motion)),
+        "vae": WeightRole(partial(create_vae, config.vae_widths, config.groups), vae_tensors),
+        "whisper": WeightRole(partial(create_whisper, config.whisper()), whisper_tensors),
     }
-
-
-def load_role(role: str, config: LatentSyncConfig, path: Path) -> Any:
-    """The network of ``role`` with the tensors of ``path``; ModelError lists keys and shapes that do not fit."""
-    known = roles(config)
-    if role not in known:
-        raise ModelError(f"There is no network for the role {role!r}.", hint=f"Roles: {', '.join(known)}.")
-    return load_strictly(known[role].create, path, rename=known[role].rename)
 
 
 def load_networks(
     card: hub.ModelCard, config: LatentSyncConfig, *, device: torch.device, dtype: torch.dtype
 ) -> LatentSyncNetworks:
     """All networks of ``card``, verified, with exactly the keys and shapes ``config`` asks for, on ``device``."""
-    loaded = {role: load_role(role, config, hub.resolve_weights(card, role)) for role in roles(config)}
+    loaded = {role: load_role(roles(config), role, hub.resolve_weights(card, role)) for role in roles(config)}
     return LatentSyncNetworks(
         # Cast from outside: diffusers' own networks talk about it.
         unet=LatentSyncUNet(loaded["unet"]).to(device, dtype),
@@ -74,34 +54,6 @@ def random_networks(
         vae=FrameVae(made["vae"]).to(dtype),
         speech=SpeechEncoder(made["whisper"]),
     )
-
-
-def require_files(card: hub.ModelCard, config: LatentSyncConfig) -> None:
-    """ModelError unless every file is there and is what the card says."""
-    for role in roles(config):
-        hub.resolve_weights(card, role)
-
-
-def require_room(config: LatentSyncConfig, *, name: str, device: torch.device, dtype: torch.dtype) -> None:
-    """EnvironmentProblem when ``device`` has less free memory than the weights take.
-
-    That is the least a model needs; what it computes with comes on top.
-    """
-    free, needed = free_bytes(device), needed_bytes(config, dtype)
-    if free is None or needed <= free:
-        return
-    raise EnvironmentProblem(
-        f"Model {name} needs {needed / 1e9:.1f} GB of memory for its weights in "
-        f"{str(dtype).removeprefix('torch.')}, and {device.type} has {free / 1e9:.1f} GB free.",
-        hint="Use a larger device or a smaller model; lipsync models cost counts what a model needs.",
-    )
-
-
-def needed_bytes(config: LatentSyncConfig, dtype: torch.dtype) -> float:
-    """Bytes of the weights with arithmetic of ``dtype``; speech is float32 always."""
-    from lipsync_cli.engines.latentsync.cost import memory_bytes
-
-    return sum(memory_bytes(config, bytes_per_weight=dtype.itemsize).values())
 
 
 def _random(create: Callable[[], nn.Module], device: torch.device) -> Any:

@@ -1,8 +1,4 @@
-"""What Lip Forcing costs: operations and bytes of each stage, counted on shapes alone, and the speed they allow.
-
-Stages are run on torch's meta device, where tensors have shapes but no values, under torch's own operation counter.
-Nothing is measured, so any size can be counted anywhere; what a device makes of it is a lower bound of the time.
-"""
+"""What Lip Forcing costs: operations and bytes of each stage, counted on shapes alone."""
 
 from __future__ import annotations
 
@@ -12,58 +8,24 @@ from functools import lru_cache
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from lipsync_cli.engines.cost import ModelCost, StageCost, count_flops, weight_bytes
 from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
 from lipsync_cli.engines.lip_forcing.nn.speech import SAMPLES_PER_FRAME, SpeechEncoder
 from lipsync_cli.engines.lip_forcing.nn.transformer import ChunkCondition, LipForcingTransformer
-from lipsync_cli.engines.lip_forcing.weight_roles import ROLES
+from lipsync_cli.engines.lip_forcing.weight_roles import roles
 from lipsync_cli.nn.wan.config import CONDITION_CHANNELS, LATENT_CHANNELS
 from lipsync_cli.nn.wan.wan_vae import StreamingWanVae
 
 
-@dataclass(frozen=True, slots=True)
-class StageCost:
-    """One stage for one chunk of the steady state.
-
-    ``flops``: multiplications and additions. ``bytes``: weights and cache that must be read at least, activations
-    left out. ``weight_bytes``: what stays in memory.
-    """
-
-    stage: str
-    flops: float
-    bytes: float
-    weight_bytes: float
-
-    def seconds(self, flops_per_s: float, bytes_per_s: float) -> float:
-        """The least time on a device of such speeds."""
-        return max(self.flops / flops_per_s, self.bytes / bytes_per_s)
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """Lower bounds for a device: seconds a stage and chunk, frames per second, seconds to the first frame."""
-
-    seconds: dict[str, float]
-    fps: float
-    first_frame_s: float
-
-
-def stage_costs(config: LipForcingConfig, *, bytes_per_weight: float = 2.0) -> tuple[StageCost, ...]:
-    """Costs of a chunk of ``config.chunk_frames`` frames once the window is full."""
-    return _costs(config, bytes_per_weight, first=False)
-
-
-def first_chunk_costs(config: LipForcingConfig, *, bytes_per_weight: float = 2.0) -> tuple[StageCost, ...]:
-    """Costs of the first chunk, which is shorter and has no past."""
-    return _costs(config, bytes_per_weight, first=True)
-
-
-def forecast(config: LipForcingConfig, flops_per_s: float, bytes_per_s: float) -> Forecast:
-    """What a device with such a peak could do at best, stages one after another."""
-    seconds = {cost.stage: cost.seconds(flops_per_s, bytes_per_s) for cost in stage_costs(config)}
-    first = sum(cost.seconds(flops_per_s, bytes_per_s) for cost in first_chunk_costs(config))
-    return Forecast(seconds, config.chunk_frames / sum(seconds.values()), first)
+def model_cost(config: LipForcingConfig, *, bytes_per_weight: float = 2.0) -> ModelCost:
+    """Costs of a chunk of ``config.chunk_frames`` frames once the window is full, and of the first, shorter one."""
+    return ModelCost(
+        config.chunk_frames,
+        _costs(config, bytes_per_weight, first=False),
+        memory_bytes(config, bytes_per_weight=bytes_per_weight),
+        first=_costs(config, bytes_per_weight, first=True),
+    )
 
 
 def memory_bytes(config: LipForcingConfig, *, bytes_per_weight: float = 2.0) -> dict[str, float]:
@@ -71,11 +33,19 @@ def memory_bytes(config: LipForcingConfig, *, bytes_per_weight: float = 2.0) -> 
     networks = _shapes(config)
     codecs = {"encode": networks.encoder, "decode": networks.decoder}
     return {
-        "speech weights": _size(networks.speech, 4),
+        "speech weights": weight_bytes(networks.speech, 4),
         "transformer weights": bytes_per_weight * transformer_parameters(config),
-        **{f"{stage} weights": _size(_half(stage, codec), bytes_per_weight) for stage, codec in codecs.items()},
+        **{
+            f"{stage} weights": weight_bytes(_half(stage, codec), bytes_per_weight) for stage, codec in codecs.items()
+        },
         "keys and values": _ring_bytes(config, bytes_per_weight),
     }
+
+
+def needed_bytes(config: LipForcingConfig, dtype: torch.dtype, *, devices: int = 1) -> float:
+    """Bytes of weights, keys and values on each of ``devices``, in arithmetic of ``dtype``."""
+    held = memory_bytes(config, bytes_per_weight=dtype.itemsize)
+    return sum(held.values()) - held["keys and values"] * (1 - 1 / devices)
 
 
 def transformer_flops(config: LipForcingConfig, *, first: bool = False) -> float:
@@ -115,7 +85,7 @@ def _pass_flops(config: LipForcingConfig, layers: int, *, first: bool) -> float:
         x = torch.zeros(1, chunk, LATENT_CHANNELS, size, size)
         visual = torch.zeros(1, chunk, CONDITION_CHANNELS, size, size)
         speech = torch.zeros(1, chunk, 4 * config.transformer().audio_features)
-        return _flops(lambda: network.predict(x, torch.zeros(1, chunk), ChunkCondition(visual, speech), cache))
+        return count_flops(lambda: network.predict(x, torch.zeros(1, chunk), ChunkCondition(visual, speech), cache))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +100,10 @@ class _Shapes:
 @lru_cache(maxsize=2)
 def _shapes(config: LipForcingConfig) -> _Shapes:
     with torch.device("meta"):
-        codecs = {"wan": StreamingWanVae(ROLES["wan-vae"].create(config)), "taew": ROLES["taew"].create(config)}
+        made = roles(config)
+        codecs = {"wan": StreamingWanVae(made["wan-vae"].create()), "taew": made["taew"].create()}
         return _Shapes(
-            SpeechEncoder(ROLES["speech"].create(config)).settle().eval(),
+            SpeechEncoder(made["speech"].create()).settle().eval(),
             codecs[config.encoder].eval(),
             codecs[config.decoder].eval(),
         )
@@ -153,7 +124,12 @@ def _costs(config: LipForcingConfig, bytes_per_weight: float, *, first: bool) ->
         encode = _encoding(networks.encoder, config, frames, first=first)
         decode = _decoding(networks.decoder, config, first=first)
         return (
-            StageCost("speech", _flops(lambda: speech(torch.zeros(heard))), _size(speech, 4), _size(speech, 4)),
+            StageCost(
+                "speech",
+                count_flops(lambda: speech(torch.zeros(heard))),
+                weight_bytes(speech, 4),
+                weight_bytes(speech, 4),
+            ),
             _codec_cost("encode", networks.encoder, encode, bytes_per_weight),
             StageCost("transformer", passes * once, passes * (size + ring), size),
             _codec_cost("decode", networks.decoder, decode, bytes_per_weight),
@@ -161,8 +137,8 @@ def _costs(config: LipForcingConfig, bytes_per_weight: float, *, first: bool) ->
 
 
 def _codec_cost(stage: str, codec: nn.Module, run: Callable[[], object], bytes_per_weight: float) -> StageCost:
-    size = _size(_half(stage, codec), bytes_per_weight)
-    return StageCost(stage, _flops(run), size, size)
+    size = weight_bytes(_half(stage, codec), bytes_per_weight)
+    return StageCost(stage, count_flops(run), size, size)
 
 
 def _half(stage: str, codec: nn.Module) -> nn.Module:
@@ -186,16 +162,6 @@ def _decoding(codec: nn.Module, config: LipForcingConfig, *, first: bool) -> Cal
     if not first:
         codec.decode(latents, state)  # type: ignore[operator]
     return lambda: codec.decode(latents, state)  # type: ignore[operator]
-
-
-def _flops(run: Callable[[], object]) -> float:
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return float(counter.get_total_flops())
-
-
-def _size(network: nn.Module, bytes_per_weight: float) -> float:
-    return bytes_per_weight * sum(parameter.numel() for parameter in network.parameters())
 
 
 def _ring_bytes(config: LipForcingConfig, bytes_per_value: float) -> float:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -55,9 +55,16 @@ class Adapter:
     sha256: str
 
     @property
-    def fingerprint(self) -> str:
-        """Name and the digest's first digits, for the result's metadata."""
-        return f"{self.path.name} {self.sha256[:12]}"
+    def summary(self) -> dict[str, Any]:
+        """What a report says of it."""
+        info = self.info
+        return {
+            "file": str(self.path),
+            "sha256": self.sha256,
+            "source": info.source,
+            "frames": info.frames,
+            "steps": info.steps,
+        }
 
 
 def require_adaptable(card: hub.ModelCard) -> None:

@@ -49,12 +49,12 @@ class MiniConfig(BaseModel):
 
     @model_validator(mode="after")
     def _crops_are_whole_multiples(self) -> Self:
-        if self.crop_size % self.seen_size:
+        if self.crop_size % self.input_size:
             raise ValueError(f"crop_size {self.crop_size} is no multiple of network_size {self.network_size}")
         return self
 
     @property
-    def seen_size(self) -> int:
+    def input_size(self) -> int:
         """Pixels of the side at which the renderer's networks look at crops."""
         return self.network_size or self.crop_size
 
@@ -71,7 +71,7 @@ def read_config(table: dict[str, Any], *, model: str) -> MiniConfig:
 def with_crop_size(config: MiniConfig, crop_size: int) -> MiniConfig:
     """``config`` for drawings of another size, which networks see as large as they do now, or as nearly as whole
     fractions allow. UsageError for a size that leaves them too little."""
-    most = config.seen_size
+    most = config.input_size
     sizes = [size for size in range(MIN_NETWORK_SIZE, most + 1, 16) if crop_size % size == 0]
     if not sizes:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""``lip-forcing-mini``: the embedded model as a generator.
+"""``lip-forcing-mini``: the embedded model.
 
 Mouth states live on a grid of 25 per second counted from the segment's start and are spoken from the audio by the
 causal flow, two denoising steps per chunk of four; the renderer then draws each crop with the state interpolated
@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.landmarks68 import from_closed_to_open, mouth_aperture
 from lipsync_cli.core.types import MEL_RATE, Crop, Float32, Float64, GeneratedCrop, ModelSpec
+from lipsync_cli.engines.mini.adapter import Adapter
 from lipsync_cli.engines.mini.config import KIND, VERSION, MiniConfig, read_config
-from lipsync_cli.engines.mini.drawer import Drawer, pixels_of
-from lipsync_cli.engines.mini.drawing_opencv import Shot
+from lipsync_cli.engines.mini.crop_renderer import CropRenderer, pixels_of
 from lipsync_cli.engines.mini.head_motion import Pose
 from lipsync_cli.engines.mini.nn.calibration import Calibration, calibrate
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow, FlowCache
@@ -33,7 +33,8 @@ from lipsync_cli.engines.mini.nn.landmark_flow import JAW_LINE, POINTS
 from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.engines.mini.nn.renderer import Renderer
 from lipsync_cli.engines.mini.reference_bank import EASE, ReferenceBank
-from lipsync_cli.engines.protocol import CropChunk, MelSpan
+from lipsync_cli.engines.mini.warping_opencv import RenderJob
+from lipsync_cli.engines.protocol import CropChunk, LipSyncModel, MelSpan
 from lipsync_cli.engines.rollout import chunk_noise, roll_chunk
 from lipsync_cli.hub import ModelCard, require_version, resolve_weights
 from lipsync_cli.nn.checking import check_state_dict
@@ -63,7 +64,7 @@ class MiniState:
 
     ``z``: float[n latent] states first_index … first_index + n − 1 (encoder units); ``rest``: float[latent], the
     closed mouth of this face; ``near``: float[references latent], what the flow keeps near to;
-    ``like`` and ``like_at``: the points ``[1 29 2]`` that last chose references, and the grid position they were for.
+    ``selection_points`` ``[1 29 2]``: what last chose references, for grid position ``selection_position``.
     """
 
     start: Fraction
@@ -74,21 +75,24 @@ class MiniState:
     near: Tensor
     z: Tensor
     first_index: int = 0
-    like: Tensor | None = None
-    like_at: Fraction = Fraction(0)
+    selection_points: Tensor | None = None
+    selection_position: Fraction = Fraction(0)
 
-    def lingering(self, points: Tensor, position: Fraction) -> Tensor:
+    def smoothed(self, points: Tensor, position: Fraction) -> Tensor:
         """Lip points ``[1 29 2]`` of a grid position as references are chosen by: following what is spoken a little
         late, so that the choice does not flicker. Displacement takes care of the rest."""
-        if self.like is not None:
-            share = 1 - math.exp(-float(position - self.like_at) / LINGER)
-            points = torch.lerp(self.like, points, share)
-        self.like, self.like_at = points, position
+        if self.selection_points is not None:
+            share = 1 - math.exp(-float(position - self.selection_position) / LINGER)
+            points = torch.lerp(self.selection_points, points, share)
+        self.selection_points, self.selection_position = points, position
         return points
 
 
-class LipForcingMini:
-    """Generator over loaded networks; see the module."""
+class LipForcingMini(LipSyncModel[MiniState]):
+    """Loaded networks as a model; see the module."""
+
+    # Small maps gain nothing from more threads each, but a chunk's crops can be drawn side by side.
+    threads = 1
 
     def __init__(
         self,
@@ -99,16 +103,21 @@ class LipForcingMini:
         dtype: torch.dtype = torch.float32,
         name: str = KIND,
         drawers: int = 1,
+        adapter: Adapter | None = None,
     ) -> None:
-        """On a CPU the crops of a chunk are drawn by ``drawers`` threads, which changes no more than last digits."""
+        """On a CPU the crops of a chunk are drawn by ``drawers`` threads, which changes no more than last digits.
+
+        ``adapter`` is the one that ``networks`` were changed by, for the report.
+        """
         self.config, self.device, self.dtype = config, torch.device(device), dtype
-        self._like = torch.empty(0, device=self.device, dtype=dtype)
-        self.leave_drawings = False
+        self._prototype = torch.empty(0, device=self.device, dtype=dtype)
         self.networks = networks.eval().to(self.device)
         self._on_cpu = self.device.type == "cpu" and dtype == torch.float32
         self.networks.renderer.to(dtype=dtype)
         self.networks.renderer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._drawer = Drawer(self.networks.renderer, sharpen=config.sharpen, on_cpu=self._on_cpu, threads=drawers)
+        self._drawer = CropRenderer(
+            self.networks.renderer, sharpen=config.sharpen, on_cpu=self._on_cpu, threads=drawers
+        )
         hop = Fraction(1, MEL_RATE)
         ahead = Fraction(config.chunk, LATENT_RATE) + (MEL_ROWS - ROWS_BEFORE) * hop
         self._spec = ModelSpec(
@@ -124,7 +133,8 @@ class LipForcingMini:
                 "latent_rate": LATENT_RATE,
                 "steps": len(config.schedule),
                 "dtype": str(dtype).removeprefix("torch."),
-                "threads": torch.get_num_threads(),
+                "threads": self.threads,
+                **({} if adapter is None else {"adapter": adapter.summary}),
             },
         )
 
@@ -142,7 +152,7 @@ class LipForcingMini:
         bank = ReferenceBank(
             networks.encoder, networks.renderer, self._pixels([references[index] for index in chosen]),
             [poses[index] for index in chosen],
-            network_size=config.seen_size, capacity=config.bank, on_cpu=self._on_cpu,
+            network_size=config.input_size, capacity=config.bank, on_cpu=self._on_cpu,
             calibration=self._calibrate(references, every),
         )  # fmt: skip
         z = bank.states
@@ -164,23 +174,23 @@ class LipForcingMini:
         z = z + silence * (state.rest - z)
         states = zip(chunk.crops, positions, torch.split(z, 1), strict=True)
         # What a crop is drawn from is decided in order, as the bank may grow from one to the next.
-        shots, jaws = zip(*(self._shot(state, *each) for each in states), strict=True)
+        jobs, jaws = zip(*(self._job(state, *each) for each in states), strict=True)
         self._forget(state, math.floor(positions[-1]))
-        pictures = self._drawer.draw(shots, leave=self.leave_drawings)
+        pictures = self._drawer.draw(jobs, leave=self.leave_on_device)
         return [GeneratedCrop(picture, jaw) for picture, jaw in zip(pictures, jaws, strict=True)]
 
-    def _shot(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> tuple[Shot, Float64]:
+    def _job(self, state: MiniState, crop: Crop, position: Fraction, z: Tensor) -> tuple[RenderJob, Float64]:
         """How to draw a crop with the mouth state ``[1 latent]``, and its jaw. Offers the crop to the bank."""
         points, bank = self.networks.encoder.landmarks(z).to(self.dtype), state.bank
         pose = Pose.of(crop.landmarks, len(crop.rgb))
         # A jaw speaks up and down. Sideways it lies as this head is turned; a state would say whose it resembles.
         points[0, JAW_LINE, 0] = torch.from_numpy(pose.jaw_columns).to(points)
-        references, like = bank.references(pose), state.lingering(points, position)
-        shot = Shot(crop, z.to(self.dtype), points, references, tuple(bank.pictures), like)
+        references, selection = bank.references(pose), state.smoothed(points, position)
+        job = RenderJob(crop, z.to(self.dtype), points, references, tuple(bank.pictures), selection)
         if bank.wants():
             bank.offer(self._pixels([crop]), pose)
         jaw = (points + references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
-        return shot, jaw.cpu().numpy()
+        return job, jaw.cpu().numpy()
 
     def _speak(self, state: MiniState, mel: MelSpan) -> None:
         first = state.first_index + len(state.z)
@@ -248,10 +258,10 @@ class LipForcingMini:
         return [int(index) for index in from_closed_to_open(apertures, self.config.references)]
 
     def _pixels(self, crops: Sequence[Crop]) -> Tensor:
-        return pixels_of(crops, self._like)
+        return pixels_of(crops, self._prototype)
 
 
-def load_model(card: ModelCard) -> tuple[MiniNetworks, MiniConfig]:
+def load_mini(card: ModelCard) -> tuple[MiniNetworks, MiniConfig]:
     """Networks of an embedded model and what its card says of them; ModelError for one that cannot be read."""
     require_version(card, kind=KIND, version=VERSION)
     config = read_config(card.generator, model=card.name)

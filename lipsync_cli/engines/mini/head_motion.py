@@ -38,11 +38,11 @@ class Pose(NamedTuple):
         outline, nose, columns = (np.stack(parts).mean(0) for parts in zip(*poses, strict=True))
         return cls(outline, nose, columns)
 
-    def unlikeness(self, others: list[Pose]) -> Float32:
+    def distance(self, others: list[Pose]) -> Float32:
         """Squared, ``[n]``: what to add to the squared distance of lips."""
         gaps = np.stack([other.outline for other in others]) - self.outline
         return np.asarray(POSE_SHARE**2 * np.square(gaps).sum(-1).mean(-1), np.float32)
 
-    def since(self, home: Pose) -> tuple[Float32, float]:
+    def offset_from(self, home: Pose) -> tuple[Float32, float]:
         """How far a mouth ``[2]`` that spoke at ``home`` is carried, and how far down the jaw."""
         return self.nose - home.nose, float((self.outline - home.outline)[:, 1].mean())

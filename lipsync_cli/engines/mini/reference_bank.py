@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lipsync_cli.core.types import Float32
-from lipsync_cli.engines.mini import drawing_opencv as cpu_drawing
+from lipsync_cli.engines.mini import warping_opencv
 from lipsync_cli.engines.mini.head_motion import Pose
 from lipsync_cli.engines.mini.nn.calibration import Calibration
 from lipsync_cli.engines.mini.nn.landmark_flow import JAW_LINE, LIPS, squared_lip_distance
@@ -30,7 +30,7 @@ OFFER_EVERY = 5
 class ReferenceBank:
     """At most ``capacity`` references of one face, as the renderer takes them.
 
-    ``pictures`` are their pixels for ``cpu_drawing``, if ``on_cpu``; the references themselves then hold none.
+    ``pictures`` are their pixels for ``warping_opencv``, if ``on_cpu``; the references themselves then hold none.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ReferenceBank:
         self._poses, self._ages = poses, [EASE] * len(poses)
         self.home = Pose.mean(poses)
         self._references = self._encode(pixels, encoder(pixels.float()), poses)
-        self.pictures: list[Float32] = list(cpu_drawing.pictures(pixels)) if on_cpu else []
+        self.pictures: list[Float32] = list(warping_opencv.pictures(pixels)) if on_cpu else []
 
     @property
     def states(self) -> Tensor:
@@ -64,13 +64,13 @@ class ReferenceBank:
         """All of them, for a crop in which the head is held so."""
         known = self._references
         reserve = RESERVE**2 * np.square([1 - min(1.0, age / EASE) for age in self._ages])
-        aside = torch.from_numpy((pose.unlikeness(self._poses) + reserve).astype(np.float32))
-        mouth, drop = pose.since(self.home)
+        penalty = torch.from_numpy((pose.distance(self._poses) + reserve).astype(np.float32))
+        mouth, drop = pose.offset_from(self.home)
         shift = known.shift.clone()
         shift[:, : len(LIPS)] += torch.from_numpy(mouth).to(shift)
         shift[:, JAW_LINE, 1] += drop
         shift[:, JAW_LINE, 0] = 0  # columns are the landmarks' own, in references and in what is wanted
-        return known._replace(aside=aside.to(known.aside)[None], shift=shift)
+        return known._replace(penalty=penalty.to(known.penalty)[None], shift=shift)
 
     def _encode(self, pixels: Tensor, z: Tensor, poses: list[Pose]) -> References:
         points = self._encoder.landmarks(z)
@@ -99,7 +99,7 @@ class ReferenceBank:
         """Take a crop ``[1 3 s s]`` with its state ``[1 d]`` in if its mouth is a new one, when full in place of the
         one that adds least."""
         known = self._references.points[0].float()
-        novelty = _unlikeness(self._encoder.landmarks(z), known, pose, self._poses).min()
+        novelty = _distance(self._encoder.landmarks(z), known, pose, self._poses).min()
         if novelty < NOVEL**2:
             return False
         if len(known) >= self._capacity:
@@ -110,7 +110,7 @@ class ReferenceBank:
         self._references = self._references.joined(self._encode(pixels, z, [pose]))
         self._poses, self._ages = [*self._poses, pose], [*self._ages, age]
         if self._on_cpu:
-            self.pictures.extend(cpu_drawing.pictures(pixels))
+            self.pictures.extend(warping_opencv.pictures(pixels))
         return True
 
     def _drop(self, index: int) -> None:
@@ -123,13 +123,13 @@ class ReferenceBank:
     def _most_redundant(self) -> tuple[int, float]:
         """The older one of the two references that are most alike, and how unlike they are, squared."""
         points = self._references.points[0].float()
-        unlike = np.stack([_unlikeness(points[i], points, pose, self._poses) for i, pose in enumerate(self._poses)])
+        unlike = np.stack([_distance(points[i], points, pose, self._poses) for i, pose in enumerate(self._poses)])
         np.fill_diagonal(unlike, np.inf)
         first, second = divmod(int(unlike.argmin()), len(points))
         return min(first, second), float(unlike[first, second])
 
 
-def _unlikeness(points: Tensor, known: Tensor, pose: Pose, poses: list[Pose]) -> Float32:
+def _distance(points: Tensor, known: Tensor, pose: Pose, poses: list[Pose]) -> Float32:
     """Squared, of lips at ``points`` ``[… 29 2]`` and ``pose`` from each of n."""
     lips = squared_lip_distance(points, known).cpu().numpy()
-    return np.asarray(lips + pose.unlikeness(poses), np.float32)
+    return np.asarray(lips + pose.distance(poses), np.float32)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lipsync_cli import hub
-from lipsync_cli.core.errors import UsageError
 from lipsync_cli.engines.omnisync.guidance import Guidance, parse_window
 from lipsync_cli.engines.omnisync.nn.config import OmniSyncSizes
 from lipsync_cli.engines.omnisync.noise_start import NoiseStart
@@ -23,12 +21,10 @@ WAN_COMPRESSION = 8
 MEL_WIDTH = 160
 """Two log-mel rows side by side: as long as a feature of Whisper."""
 FEATURES_PER_FRAME = 2
-ASPECTS = {"latentsync": 0.75, "lower-face": 1.0}
-"""Width over height of what a square crop of each template shows."""
 
 
 class Sampling(BaseModel):
-    """How a model samples; ``--set sampling=NAME=VALUE,…`` changes any of it for a dub."""
+    """How a model samples; ``OmniSyncOptions`` change any of it for a dub."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -183,22 +179,3 @@ class OmniSyncConfig(Sampling):
 def read_config(table: dict[str, Any], *, model: str) -> OmniSyncConfig:
     """Validate the table of model ``model``; ModelError names the wrong key."""
     return hub.read_table(table, OmniSyncConfig, model=model)
-
-
-def with_sampling(table: Mapping[str, Any], choices: str, *, model: str) -> dict[str, Any]:
-    """A generator table with ``NAME=VALUE,…`` put over what it says of sampling. UsageError names what is wrong."""
-    names = list(Sampling.model_fields)
-    changed: dict[str, Any] = {}
-    for pair in filter(None, (part.strip() for part in choices.split(","))):
-        name, given, value = (part.strip() for part in pair.partition("="))
-        if not given or name not in names:
-            raise UsageError(f"There is no sampling choice {pair!r}.", hint=f"NAME=VALUE with {', '.join(names)}.")
-        changed[name] = value
-    base = {name: table[name] for name in names if name in table}
-    try:
-        Sampling.model_validate(base | changed)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or model
-        raise UsageError(f"Sampling cannot be {choices!r}; {name}: {first['msg']}.") from error
-    return {**table, **changed}

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.crop_templates import crop_template
 from lipsync_cli.core.landmarks68 import MOUTH
 from lipsync_cli.core.types import Crop
-from lipsync_cli.engines.omnisync.config import ASPECTS, OmniSyncConfig
+from lipsync_cli.engines.omnisync.config import OmniSyncConfig
 from lipsync_cli.engines.omnisync.guidance import by_latent, mouth_map, smooth_centres
 
 FACE_EDGES = (0, 16)
@@ -45,7 +46,7 @@ class MouthTrack:
 
     def map(self, config: OmniSyncConfig) -> Tensor:
         """The mouth map ``[1 n 1 h w]`` in [0, 1] of the latent frames that are kept, round on the face itself."""
-        unit = (float(config.compression), config.compression * ASPECTS[config.template])
+        unit = (float(config.compression), config.compression * crop_template(config.template).aspect)
         size = (config.latent_size, config.latent_size)
         return mouth_map(size, self.latents[:, :2], config.cfg_spread * self.latents[:, 2], unit)[None]
 
@@ -55,5 +56,5 @@ def _place(crop: Crop, config: OmniSyncConfig) -> np.ndarray[tuple[int, ...], np
     points = np.asarray(crop.landmarks, np.float64)
     column, row = (points[list(MOUTH)].mean(0) + 0.5) / config.compression - 0.5
     across, down = points[FACE_EDGES[1]] - points[FACE_EDGES[0]]
-    width = np.hypot(across * ASPECTS[config.template], down)
+    width = np.hypot(across * crop_template(config.template).aspect, down)
     return np.array([row, column, max(width, 1.0)], np.float32)

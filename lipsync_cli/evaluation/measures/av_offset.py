@@ -7,7 +7,7 @@ SyncNet does: positive when the sound comes too early, negative when it is late.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,24 @@ def offset_sums(
         shift = first_sound + k - max_offset
         begin, end = max(0, -(shift // stride)), min(len(picture), -((shift - len(sound)) // stride))
         if begin < end:
-            heard = sound[stride * begin + shift : stride * (end - 1) + shift + 1 : stride]
-            values = distance(picture[begin:end], heard)
+            sounds = sound[stride * begin + shift : stride * (end - 1) + shift + 1 : stride]
+            values = distance(picture[begin:end], sounds)
             sums[k], counts[k] = values.sum(), len(values)
     return OffsetSums(sums, counts)
+
+
+def one_minus_cosine(a: Embeddings, b: Embeddings) -> Float64:
+    """Distances ``[n]``, in [0, 2], of embeddings ``[n d]`` of length one."""
+    return np.asarray(1 - (a.astype(np.float64) * b).sum(-1))
+
+
+def mean_scores(scores: Sequence[SyncScore]) -> SyncScore:
+    """Means over one or more scores of a clip's parts, as SyncNet takes them."""
+    return SyncScore(
+        confidence=float(np.mean([score.confidence for score in scores])),
+        distance=float(np.mean([score.distance for score in scores])),
+        # Truncated, as upstream does.
+        av_offset=int(np.mean([score.av_offset for score in scores])),
+        windows=sum(score.windows for score in scores),
+        curve=tuple(np.mean([score.curve for score in scores], axis=0).tolist()),
+    )

@@ -1,7 +1,8 @@
-"""The embedded sync expert at work: embeds the mouths of a clip as it is read and compares them with any sound."""
+"""The embedded sync expert: embeds the mouths of a clip as it is read and compares them with any sound."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -12,16 +13,20 @@ from pydantic import BaseModel, ConfigDict
 
 from lipsync_cli import hub
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.core.types import MEL_RATE, Float64, UInt8
-from lipsync_cli.evaluation.clip_reader import GRID_RATE
+from lipsync_cli.core.types import MEL_RATE, UInt8
+from lipsync_cli.evaluation.clip_reader import GRID_RATE, MeasuredFrame
+from lipsync_cli.evaluation.measure import AlignedSound, ClipContext, ClipSounds, Measure
 from lipsync_cli.evaluation.measures.av_offset import (
     MAX_OFFSET,
     Embeddings,
     OffsetSums,
     SyncScore,
     offset_sums,
+    one_minus_cosine,
     score_curve,
 )
+from lipsync_cli.evaluation.metric import Metric
+from lipsync_cli.evaluation.needs import ORIGINAL, SOUND, EmbeddedNetwork
 from lipsync_cli.media.audio import duration_of, open_speech
 from lipsync_cli.nn.checking import check_state_dict
 
@@ -64,7 +69,7 @@ def load_expert(name: str | Path = MODEL) -> SyncMini:
 
 
 @dataclass(slots=True)
-class Run:
+class EmbeddingRun:
     """Embeddings of the windows of an unbroken stretch of mouths that begins at grid index ``first``."""
 
     first: int
@@ -83,7 +88,7 @@ class ExpertMeter:
         self._expert = expert
         self._count = 0
         self._held: list[UInt8] = []
-        self.runs: list[Run] = []
+        self.runs: list[EmbeddingRun] = []
 
     def add(self, crop: UInt8 | None) -> None:
         """The next crop RGB uint8 ``[s s 3]``; None where there is no face to look at."""
@@ -91,13 +96,13 @@ class ExpertMeter:
             self._break()
         else:
             if not self._held:
-                self.runs.append(Run(self._count))
+                self.runs.append(EmbeddingRun(self._count))
             self._held.append(crop)
             if len(self._held) == _CHUNK + _WINDOW - 1:
                 self._embed()
         self._count += 1
 
-    def finish(self) -> list[Run]:
+    def finish(self) -> list[EmbeddingRun]:
         """Embed what is held; runs shorter than a window are gone."""
         self._break()
         return self.runs
@@ -120,7 +125,7 @@ class ExpertMeter:
         self._held = self._held[len(self._held) - _WINDOW + 1 :]
 
 
-def score_runs(expert: SyncMini, runs: list[Run], sound: Path, start: Fraction) -> SyncScore | None:
+def score_runs(expert: SyncMini, runs: list[EmbeddingRun], sound: Path, start: Fraction) -> SyncScore | None:
     """Compare a clip's runs with a file's sound, whose second ``start`` belongs to grid index 0.
 
     Distances are 1 − cosine, in [0, 1]; sound beyond the file's ends is never compared. None when no window has
@@ -135,8 +140,8 @@ def score_runs(expert: SyncMini, runs: list[Run], sound: Path, start: Fraction) 
             first = max(run.first - MAX_OFFSET, -int(start * GRID_RATE // 1))
             last = min(run.first + len(picture) + MAX_OFFSET, int((end - start) * GRID_RATE // 1) - _WINDOW + 1)
             if last > first:
-                heard = _embed_sound(expert, speech, round(start * MEL_RATE) + _ROWS * first, last - first)
-                total += offset_sums(picture, heard, _one_minus_cosine, first_sound=run.first - first)
+                sound_windows = _embed_sound(expert, speech, round(start * MEL_RATE) + _ROWS * first, last - first)
+                total += offset_sums(picture, sound_windows, one_minus_cosine, first_sound=run.first - first)
     if not total.counts[MAX_OFFSET]:
         return None
     return score_curve(total.curve(), windows=sum(len(run.embeddings) for run in runs))
@@ -150,5 +155,91 @@ def _embed_sound(expert: SyncMini, speech: SpeechTrack, first_row: int, windows:
         return np.asarray(expert.sound(torch.from_numpy(mel)[None])[0].numpy())
 
 
-def _one_minus_cosine(a: Embeddings, b: Embeddings) -> Float64:
-    return np.asarray(1 - (a.astype(np.float64) * b).sum(-1))
+EXPERT = EmbeddedNetwork("expert", MODEL, load_expert)
+
+
+class SyncExpert(Measure):
+    """How well picture and sound go together, and how well the picture still goes with the original sound."""
+
+    metrics = (
+        Metric(
+            name="sync_confidence",
+            title="Sync conf.",
+            better="higher",
+            section="sync",
+            needs=(EXPERT, SOUND),
+            meaning="embedded expert: median − least distance over ± 15 frames",
+        ),
+        Metric(
+            name="sync_distance",
+            title="Sync dist.",
+            better="lower",
+            section="sync",
+            needs=(EXPERT, SOUND),
+            meaning="embedded expert: least mean distance (1 − cosine)",
+            shown="table",
+        ),
+        Metric(
+            name="sync_probability",
+            title="Sync prob.",
+            better="higher",
+            section="sync",
+            needs=(EXPERT, SOUND),
+            meaning="embedded expert: mean cosine at offset 0",
+        ),
+        Metric(
+            name="av_offset",
+            title="AV offset",
+            better="zero",
+            digits=1,
+            section="sync",
+            needs=(EXPERT, SOUND),
+            meaning="embedded expert: frames by which the sound is early",
+        ),
+        Metric(
+            name="leak",
+            title="Leak",
+            better="zero",
+            section="original",
+            needs=(EXPERT, ORIGINAL),
+            signed=True,
+            meaning="embedded expert: agreement at offset 0 with the original sound; chance is 0",
+        ),
+    )
+    series_names = ("sync_curve",)
+
+    def __init__(self, clip: ClipContext) -> None:
+        super().__init__(clip)
+        self._meter = ExpertMeter(clip.networks.get(EXPERT))
+        self._scores: dict[AlignedSound, SyncScore | None] = {}
+
+    def add_on_grid(self, frame: MeasuredFrame | None) -> None:
+        """See Measure."""
+        self._meter.add(None if frame is None or frame.crop is None else frame.crop.rgb)
+
+    def values(self, sounds: ClipSounds) -> Mapping[str, float | None]:
+        """See Measure."""
+        values: dict[str, float | None] = {}
+        if (score := self._score(sounds.sound)) is not None:
+            values["sync_confidence"] = score.confidence
+            values["sync_distance"] = score.distance
+            values["sync_probability"] = 1 - score.at(0)
+            values["av_offset"] = float(score.av_offset)
+        if (original := self._score(sounds.original)) is not None:
+            # How much nearer it is at offset 0 than at the median offset.
+            values["leak"] = original.confidence + original.distance - original.at(0)
+        return values
+
+    def series(self, sounds: ClipSounds) -> Mapping[str, Sequence[float]]:
+        """Mean distances at AV offsets 15 … −15."""
+        score = self._score(sounds.sound)
+        return {"sync_curve": score.curve if score is not None else ()}
+
+    def _score(self, sound: AlignedSound | None) -> SyncScore | None:
+        if sound is None:
+            return None
+        if sound not in self._scores:
+            self._scores[sound] = score_runs(
+                self.clip.networks.get(EXPERT), self._meter.finish(), sound.path, sound.start
+            )
+        return self._scores[sound]

@@ -1,43 +1,32 @@
-"""Sync-C, Sync-D and AV offset by the classic SyncNet v2, for whoever has its weights (``syncnet_v2.model``).
+"""LSE-C, LSE-D and AV offset by the classic SyncNet v2, for whoever has its weights (``syncnet_v2.model``).
 
-Crops, MFCCs, windows and scores follow joonson/syncnet_python, zero padding at the ends included. Faces come from
-this tool's own tracker instead of S3FD, so figures differ a little from those of papers; compare within one command.
+One track is scored per unbroken run of the face, and scores are averaged over tracks. Faces come from this tool's own
+tracker instead of S3FD, so figures differ a little from those of papers; compare within one command.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from lipsync_cli.audio.mfcc import mfcc
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.core.geometry import compose_affine
-from lipsync_cli.core.types import Float64, UInt8
-from lipsync_cli.evaluation.measures.av_offset import MAX_OFFSET, Embeddings, SyncScore, offset_sums, score_curve
+from lipsync_cli.evaluation.clip_reader import GRID_RATE, MeasuredFrame
+from lipsync_cli.evaluation.measure import AlignedSound, ClipContext, ClipSounds, Measure
+from lipsync_cli.evaluation.measures import syncnet_embedding as embedding
+from lipsync_cli.evaluation.measures.av_offset import Embeddings, SyncScore, mean_scores
+from lipsync_cli.evaluation.metric import Metric
+from lipsync_cli.evaluation.needs import SOUND, NetworkFile
+from lipsync_cli.media.audio import open_speech
 from lipsync_cli.nn.checking import check_state_dict
 
 if TYPE_CHECKING:
     from lipsync_cli.nn.sync.syncnet_v2 import SyncNetV2
-
-CROP_PX = 224
-STACK = 5
-COLUMNS, COLUMNS_PER_FRAME = 20, 4
-SAMPLES_PER_FRAME = 640
-MEDIAN_FRAMES = 13
-_PAD_LEVEL = 110
-_CROP_SCALE = 0.4
-_BATCH = 8
-Box = tuple[float, float, float, float]
-Placed = tuple[Float64, UInt8]
-_REACH = MEDIAN_FRAMES // 2
-_NO_BOX: Box = (0.0, 0.0, 0.0, 0.0)
 
 
 def load_syncnet(path: Path) -> SyncNetV2:
@@ -61,105 +50,109 @@ def load_syncnet(path: Path) -> SyncNetV2:
     return network.eval()
 
 
-def median_boxes(boxes: Sequence[Box]) -> Float64:
-    """Half sides and centres ``[n 3]`` (s, x, y) of boxes, median-filtered over 13 frames, zeros beyond the ends."""
-    values = np.array([(max(x1 - x0, y1 - y0) / 2, (x0 + x1) / 2, (y0 + y1) / 2) for x0, y0, x1, y1 in boxes])
-    padded = np.pad(values, ((_REACH, _REACH), (0, 0)))
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_FRAMES, axis=0), axis=-1))
+SYNCNET = NetworkFile("syncnet", "syncnet_v2.model", load_syncnet, option="--syncnet")
 
 
-class BoxSmoother:
-    """Gives each picture back with its median-filtered (s, x, y), six pictures later; holds seven pictures."""
-
-    def __init__(self) -> None:
-        self._boxes: deque[Box] = deque([_NO_BOX] * _REACH, MEDIAN_FRAMES)
-        self._held: deque[UInt8] = deque()
-
-    def push(self, box: Box, picture: UInt8) -> list[Placed]:
-        """The next picture and its box x0, y0, x1, y1."""
-        self._boxes.append(box)
-        self._held.append(picture)
-        return [self._release()] if len(self._held) > _REACH else []
-
-    def finish(self) -> list[Placed]:
-        """What is still held."""
-        out = []
-        while self._held:
-            self._boxes.append(_NO_BOX)
-            if len(self._boxes) == MEDIAN_FRAMES:
-                out.append(self._release())
-        return out
-
-    def _release(self) -> Placed:
-        place = median_boxes(list(self._boxes))[_REACH]
-        return place, self._held.popleft()
+@dataclass(frozen=True, slots=True)
+class _EndedTrack:
+    first: int
+    embeddings: Embeddings
 
 
-def cut_face(rgb: UInt8, place: npt.ArrayLike, to_display: npt.ArrayLike) -> UInt8:
-    """BGR crop ``[224 224 3]`` of rows y − s … y + 1.8 s, columns x ∓ 1.4 s in display pixels; grey 110 outside."""
-    s, x, y = np.asarray(place, np.float64)
-    scale = CROP_PX / max(2 * s * (1 + _CROP_SCALE), 1e-6)
-    left, top = x - s * (1 + _CROP_SCALE), y - s
-    # The outer edge of the crop's first pixel lies on the outer edge of the part that is cut.
-    matrix = np.array([[scale, 0, -scale * left + (scale - 1) / 2], [0, scale, -scale * top + (scale - 1) / 2]])
-    crop = cv2.warpAffine(rgb, compose_affine(matrix, to_display), (CROP_PX, CROP_PX), borderValue=(_PAD_LEVEL,) * 3)
-    return np.ascontiguousarray(crop[..., ::-1], dtype=np.uint8)
+class _OpenTrack:
+    """A run of the face: boxes smoothed, crops cut and embedded as they come."""
+
+    def __init__(self, first: int, network: SyncNetV2) -> None:
+        self.first = first
+        self.smoother, self.embedder = embedding.BoxSmoother(), embedding.FaceEmbedder(network)
 
 
-class FaceEmbedder:
-    """Embeds every five consecutive crops ``[224 224 3]``; holds a dozen of them."""
+class SyncNet(Measure):
+    """LSE of the face on the 25 Hz grid; holds seven pictures, a dozen crops and an embedding a frame."""
 
-    def __init__(self, network: SyncNetV2) -> None:
-        self._network = network
-        self._held: list[UInt8] = []
-        self._rows: list[Embeddings] = []
+    metrics = (
+        Metric(
+            name="lse_c",
+            title="LSE-C",
+            better="higher",
+            digits=2,
+            section="sync",
+            needs=(SYNCNET, SOUND),
+            meaning="SyncNet v2: Sync-C, median − least distance",
+            shown="table",
+        ),
+        Metric(
+            name="lse_d",
+            title="LSE-D",
+            better="lower",
+            digits=2,
+            section="sync",
+            needs=(SYNCNET, SOUND),
+            meaning="SyncNet v2: Sync-D, least mean distance",
+            shown="table",
+        ),
+        Metric(
+            name="syncnet_offset",
+            title="SyncNet offset",
+            better="zero",
+            digits=1,
+            section="sync",
+            meaning="SyncNet v2: frames by which the sound is early",
+            needs=(SYNCNET, SOUND),
+            shown="table",
+        ),
+    )
 
-    def push(self, crop: UInt8) -> None:
-        """The next crop."""
-        self._held.append(crop)
-        if len(self._held) == _BATCH + STACK - 1:
-            self._run()
+    def __init__(self, clip: ClipContext) -> None:
+        super().__init__(clip)
+        self._network = clip.networks.get(SYNCNET)
+        self._count = 0
+        self._open: _OpenTrack | None = None
+        self._ended: list[_EndedTrack] = []
 
-    def finish(self) -> Embeddings:
-        """Embeddings ``[n − 4 1024]`` of all crops so far."""
-        if len(self._held) >= STACK:
-            self._run()
-        return np.concatenate(self._rows) if self._rows else np.zeros((0, 1024), np.float32)
+    def add_on_grid(self, frame: MeasuredFrame | None) -> None:
+        """See Measure; None ends a track."""
+        if frame is None or frame.face is None:
+            self._end()
+        else:
+            self._open = self._open or _OpenTrack(self._count, self._network)
+            self._embed(self._open, self._open.smoother.push(frame.face.box, frame.rgb))
+        self._count += 1
 
-    def _run(self) -> None:
-        import torch
+    def values(self, sounds: ClipSounds) -> Mapping[str, float | None]:
+        """See Measure."""
+        score = None if sounds.sound is None else self.score(sounds.sound)
+        if score is None:
+            return {}
+        return {"lse_c": score.confidence, "lse_d": score.distance, "syncnet_offset": float(score.av_offset)}
 
-        stacks = np.lib.stride_tricks.sliding_window_view(np.stack(self._held), STACK, axis=0)
-        pixels = torch.from_numpy(np.ascontiguousarray(stacks.transpose(0, 3, 4, 1, 2))).float()
-        with torch.inference_mode():
-            self._rows.append(self._network.picture(pixels).numpy())
-        self._held = self._held[len(self._held) - STACK + 1 :]
+    def score(self, sound: AlignedSound) -> SyncScore | None:
+        """Mean scores of the tracks; None where none has a window with sound."""
+        self._end()
+        scores = list(self._scores(sound.path, sound.start))
+        return mean_scores(scores) if scores else None
 
+    def _scores(self, sound: Path, start: Fraction) -> Iterator[SyncScore]:
+        for track in self._ended:
+            begin = start + Fraction(track.first, GRID_RATE)
+            frames = len(track.embeddings) + embedding.STACK - 1
+            if frames < embedding.STACK:
+                continue
+            length = Fraction(frames, GRID_RATE)
+            with open_speech(sound, start=max(begin, Fraction(0)), end=begin + length) as spans:
+                samples = np.concatenate([span.samples[0] for span in spans])
+            pcm = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
+            count = embedding.window_count(frames, len(pcm))
+            if count > 0:
+                speech = embedding.embed_sound(self._network, pcm, count)
+                yield embedding.score_syncnet(track.embeddings[:count], speech)
 
-def embed_sound(network: SyncNetV2, samples: npt.NDArray[np.int16], count: int) -> Embeddings:
-    """Embeddings ``[count 1024]`` of the 0.2 s from each of ``count`` frames on; int16 samples at 16 kHz."""
-    import torch
+    def _embed(self, track: _OpenTrack, placed: list[embedding.Placed]) -> None:
+        for place, rgb in placed:
+            track.embedder.push(embedding.cut_face(rgb, place, self.clip.to_display))
 
-    columns = mfcc(samples)
-    windows = np.lib.stride_tricks.sliding_window_view(columns, COLUMNS, axis=0)[::COLUMNS_PER_FRAME][:count]
-    with torch.inference_mode():
-        return np.asarray(network.sound(torch.from_numpy(np.ascontiguousarray(windows)).float()[:, None]).numpy())
-
-
-def window_count(frames: int, samples: int) -> int:
-    """How many windows SyncNet compares in a clip of so many frames at 25 per second and samples at 16 kHz."""
-    return max(0, min(frames, samples // SAMPLES_PER_FRAME) - STACK)
-
-
-def score_syncnet(picture: Embeddings, sound: Embeddings) -> SyncScore:
-    """The three numbers for embeddings ``[n 1024]`` of the same windows: ± 15 frames, zeros beyond the ends."""
-    if len(picture) != len(sound) or not len(picture):
-        raise ValueError(f"as many windows of picture as of sound are needed, got {len(picture)} and {len(sound)}")
-    padded = np.pad(sound, ((MAX_OFFSET, MAX_OFFSET), (0, 0)))
-    sums = offset_sums(picture, padded, _pairwise, first_sound=MAX_OFFSET)
-    return score_curve(sums.curve(), windows=len(picture))
-
-
-def _pairwise(a: Embeddings, b: Embeddings) -> Float64:
-    """PyTorch's ``pairwise_distance``, which adds 1e-6 to every difference."""
-    return np.asarray(np.linalg.norm(a.astype(np.float64) - b + 1e-6, axis=-1))
+    def _end(self) -> None:
+        track, self._open = self._open, None
+        if track is not None:
+            self._embed(track, track.smoother.finish())
+            self._ended.append(_EndedTrack(track.first, track.embedder.finish()))

@@ -9,25 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_cli.core.errors import OutputError
-from lipsync_cli.evaluation.metrics import METRICS, format_value
+from lipsync_cli.evaluation.metric import ARROWS
+from lipsync_cli.evaluation.registry import metrics
+from lipsync_cli.evaluation.suite.plan import ItemResult
 from lipsync_cli.evaluation.suite.plots import aperture_plot, curve_plot, histogram
-from lipsync_cli.evaluation.suite.protocols import ItemResult
-from lipsync_cli.evaluation.suite.results import Row
+from lipsync_cli.evaluation.suite.results import SummaryRow
 
-_PLOTTED = (
-    "sync_confidence",
-    "sync_probability",
-    "av_offset",
-    "aperture_corr",
-    "lmd",
-    "sharpness_ratio",
-    "leak",
-    "csim",
-)
-_OF_A_CLIP = (
-    "sync_confidence", "sync_probability", "av_offset", "aperture_corr", "aperture_spread", "lmd", "sharpness_ratio",
-    "flicker_ratio", "silence_aperture", "leak", "border_psnr", "csim", "psnr", "ssim",
-)  # fmt: skip
 _STYLE = """
 :root { color-scheme: light; font: 15px/1.45 system-ui, sans-serif; color: #0f172a; }
 body { max-width: 1500px; margin: 2rem auto; padding: 0 1.5rem; }
@@ -42,7 +29,9 @@ article img { max-width: 100%; display: block; } .figures { color: #475569; font
 """
 
 
-def write_html(path: Path, title: str, rows: Sequence[Row], results: Sequence[ItemResult], folder: Path) -> None:
+def write_html(
+    path: Path, title: str, rows: Sequence[SummaryRow], results: Sequence[ItemResult], folder: Path
+) -> None:
     """Write the page; strips are read from ``folder`` and built in. Raises OutputError where it cannot be written."""
     parts = [f"<h1>{escape(title)}</h1>", _table(rows), "<h2>Distributions</h2>", _histograms(results)]
     for row in rows:
@@ -59,28 +48,29 @@ def write_html(path: Path, title: str, rows: Sequence[Row], results: Sequence[It
         raise OutputError(f"The report {path} cannot be written: {error.strerror}.") from error
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[SummaryRow]) -> str:
     head = "".join(f"<th>{escape(row.protocol)} ({row.clips})</th>" for row in rows)
     body = []
-    for name, metric in METRICS.items():
+    for name, metric in metrics().items():
         if any(name in row.values for row in rows):
-            cells = "".join(f"<td>{format_value(name, row.values.get(name))}</td>" for row in rows)
-            arrow = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1", "": ""}[metric.better]
+            cells = "".join(f"<td>{metric.format(row.values.get(name))}</td>" for row in rows)
             meaning = f"<td class=meaning>{escape(metric.meaning)}</td>"
-            body.append(f"<tr><td>{escape(metric.title)} {arrow}</td>{cells}{meaning}</tr>")
+            body.append(f"<tr><td>{escape(metric.title)} {ARROWS[metric.better]}</td>{cells}{meaning}</tr>")
     return f"<table><tr><th>mean over clips</th>{head}<th></th></tr>{''.join(body)}</table>"
 
 
 def _histograms(results: Sequence[ItemResult]) -> str:
     drawn = []
-    for name in _PLOTTED:
+    for name, metric in metrics().items():
+        if metric.shown != "plots":
+            continue
         values: dict[str, list[float]] = {}
         for result in results:
             value = (result.score or {}).get("metrics", {}).get(name)
             if value is not None:
                 values.setdefault(result.protocol, []).append(value)
         if values:
-            drawn.append(histogram(METRICS[name].title, values))
+            drawn.append(histogram(metric.title, values))
     return f"<div class=plots>{''.join(drawn)}</div>"
 
 
@@ -93,11 +83,10 @@ def _article(result: ItemResult, folder: Path) -> str:
 
 
 def _figures(score: dict[str, Any]) -> str:
-    metrics = score["metrics"]
     shown = [
-        f"{escape(METRICS[name].title)} {format_value(name, metrics[name])}"
-        for name in _OF_A_CLIP
-        if metrics.get(name) is not None
+        f"{escape(metric.title)} {metric.format(score['metrics'][name])}"
+        for name, metric in metrics().items()
+        if metric.shown != "table" and score["metrics"].get(name) is not None
     ]
     return f"<p class=figures>{score['scored_frames']} of {score['frames']} frames scored · {' · '.join(shown)}</p>"
 

@@ -34,13 +34,13 @@ def read_manifest(path: Path, *, where: Mapping[str, str] | None = None, limit: 
     rows = list(_rows(path))
     for column in where or {}:
         if rows and column not in rows[0]:
-            known = ", ".join(rows[0])
-            raise UsageError(f"{path.name} has no column {column!r}.", hint=f"Its columns are {known}.")
-    kept = [row for row in rows if all(str(row.get(key)) == value for key, value in (where or {}).items())]
-    if not kept:
-        said = f" with {' and '.join(f'{k}={v}' for k, v in where.items())}" if where else ""
-        raise InputError(f"{path} lists no clip{said}.", hint="A protocol needs at least one video.")
-    clips = _named([_clip(row, path) for row in kept])
+            columns = ", ".join(rows[0])
+            raise UsageError(f"{path.name} has no column {column!r}.", hint=f"Its columns are {columns}.")
+    chosen = [row for row in rows if all(str(row.get(key)) == value for key, value in (where or {}).items())]
+    if not chosen:
+        condition = f" with {' and '.join(f'{k}={v}' for k, v in where.items())}" if where else ""
+        raise InputError(f"{path} lists no clip{condition}.", hint="A protocol needs at least one video.")
+    clips = _named([_clip(row, path) for row in chosen])
     return clips if limit is None else _taking_turns(clips)[:limit]
 
 
@@ -81,8 +81,10 @@ def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
 def _clip(row: Mapping[str, Any], manifest: Path) -> Clip:
     column = next((name for name in _COLUMNS if row.get(name)), None)
     if column is None:
-        known = ", ".join(str(name) for name in row)
-        raise InputError(f"{manifest.name} has a row without a video (columns: {known}).", hint="Add a column video.")
+        columns = ", ".join(str(name) for name in row)
+        raise InputError(
+            f"{manifest.name} has a row without a video (columns: {columns}).", hint="Add a column video."
+        )
     video = Path(row[column])
     video = video if video.is_absolute() else manifest.parent / video
     if not video.is_file():

@@ -11,12 +11,12 @@ from lipsync_cli.core.errors import EnvironmentProblem
 _COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed")
 
 
-def aperture_plot(times: Sequence[float], made: Sequence[float | None], real: Sequence[float | None]) -> str:
+def aperture_plot(times: Sequence[float], result: Sequence[float | None], truth: Sequence[float | None]) -> str:
     """Lip opening over time, the true one behind it where there is one."""
     figure, axes = _figure(7.2, 1.7)
-    if real:
-        axes.plot(times, _gaps(real), color="#94a3b8", linewidth=2.5, label="truth")
-    axes.plot(times, _gaps(made), color=_COLOURS[0], linewidth=1.2, label="clip")
+    if truth:
+        axes.plot(times, _gaps(truth), color="#94a3b8", linewidth=2.5, label="truth")
+    axes.plot(times, _gaps(result), color=_COLOURS[0], linewidth=1.2, label="clip")
     axes.set_xlabel("seconds")
     axes.set_ylabel("opening")
     axes.legend(loc="upper right", frameon=False, ncols=2)

@@ -13,14 +13,15 @@ import numpy as np
 from lipsync_cli import __version__
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.evaluation.bootstrap import PairedDifference, paired_bootstrap
-from lipsync_cli.evaluation.metrics import METRICS, format_value
-from lipsync_cli.evaluation.suite.protocols import ItemResult
+from lipsync_cli.evaluation.metric import ARROWS, Metric
+from lipsync_cli.evaluation.registry import metrics
+from lipsync_cli.evaluation.suite.plan import ItemResult
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SummaryRow:
     """Means of one protocol: ``values`` by metric, over ``clips`` scored ones; ``failed`` could not be."""
 
     protocol: str
@@ -43,44 +44,42 @@ def document(
     }
 
 
-def summarise(results: Iterable[ItemResult], extra: dict[str, dict[str, float]] | None = None) -> list[Row]:
-    """One row per protocol in the order they came; the mean of the AV offset is that of its size."""
+def summarise(results: Iterable[ItemResult], extra: dict[str, dict[str, float]] | None = None) -> list[SummaryRow]:
+    """One row per protocol in the order they came."""
     by_protocol: dict[str, list[ItemResult]] = {}
     for result in results:
         by_protocol.setdefault(result.protocol, []).append(result)
     rows = []
     for protocol, group in by_protocol.items():
         scored = [result.score["metrics"] for result in group if result.score is not None]
-        values = {name: _mean(name, scored) for name in METRICS}
-        known = {name: value for name, value in values.items() if value is not None}
-        known |= (extra or {}).get(protocol, {})
-        rows.append(Row(protocol, len(scored), len(group) - len(scored), known))
+        means = {name: _mean(metric, scored) for name, metric in metrics().items()}
+        values = {name: value for name, value in means.items() if value is not None}
+        rows.append(
+            SummaryRow(protocol, len(scored), len(group) - len(scored), values | (extra or {}).get(protocol, {}))
+        )
     return rows
 
 
-def _mean(name: str, scored: list[dict[str, float | None]]) -> float | None:
-    values = [value for metrics in scored if (value := metrics.get(name)) is not None]
+def _mean(metric: Metric, scored: list[dict[str, float | None]]) -> float | None:
+    values = [value for clip in scored if (value := clip.get(metric.name)) is not None]
     if not values:
         return None
-    # Offsets of either sign must not cancel.
-    return float(np.mean(np.abs(values) if METRICS[name].better == "zero" and name != "leak" else values))
+    return float(np.mean(np.abs(values) if metric.of_size else values))
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[SummaryRow]) -> str:
     """The summary as a Markdown table: a line per metric, a column per protocol."""
-    names = [name for name in METRICS if any(name in row.values for row in rows)]
+    listed = [metric for name, metric in metrics().items() if any(name in row.values for row in rows)]
     head = ["metric", *(f"{row.protocol} ({row.clips})" for row in rows)]
     lines = [_line(head), _line(["---"] * len(head))]
-    for name in names:
-        lines.append(_line([_heading(name), *(format_value(name, row.values.get(name)) for row in rows)]))
+    for metric in listed:
+        lines.append(_line([_heading(metric), *(metric.format(row.values.get(metric.name)) for row in rows)]))
     return "\n".join(lines) + "\n"
 
 
-def _heading(name: str) -> str:
-    metric = METRICS[name]
-    arrow = {"higher": " ↑", "lower": " ↓", "zero": " → 0", "one": " → 1", "": ""}[metric.better]
-    size = "|" if metric.better == "zero" and name != "leak" else ""
-    return f"{size}{metric.title}{size}{arrow}".replace("|", "\\|")
+def _heading(metric: Metric) -> str:
+    size = "|" if metric.of_size else ""
+    return f"{size}{metric.title}{size} {ARROWS[metric.better]}".rstrip().replace("|", "\\|")
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -90,22 +89,22 @@ def _line(cells: Iterable[str]) -> str:
 def read_document(path: Path) -> dict[str, Any]:
     """A result that was written earlier; InputError when it is none."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}.", hint="Expected a result of lipsync eval."
         ) from error
     except ValueError as error:
         raise InputError(f"{path} is not JSON.", hint="Expected a result of lipsync eval --json.") from error
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA or "clips" not in told:
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA or "clips" not in result:
         raise InputError(
             f"{path} is no result of a protocol.", hint="Write one with lipsync eval --manifest … --json > FILE."
         )
-    return told
+    return result
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class MetricComparison:
     """A metric of one protocol in two results, over the clips both have scored."""
 
     protocol: str
@@ -114,14 +113,14 @@ class Compared:
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` when the interval leaves out 0, else ``unclear``."""
-        if not self.difference.clear:
+        """``better`` or ``worse`` when the interval leaves out 0 and there is a better, else ``unclear``."""
+        aim = metrics()[self.metric].better
+        if not self.difference.clear or not aim:
             return "unclear"
-        risen = self.difference.difference > 0
-        return "better" if risen == (METRICS[self.metric].better == "higher") else "worse"
+        return "better" if (self.difference.difference > 0) == (aim == "higher") else "worse"
 
 
-def compare(a: dict[str, Any], b: dict[str, Any]) -> list[Compared]:
+def compare(a: dict[str, Any], b: dict[str, Any]) -> list[MetricComparison]:
     """Paired differences b − a for every metric that both have; InputError when they share no clip.
 
     Metrics that should be 0 or 1 are compared by their distance from it, so that less is better.
@@ -132,31 +131,18 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> list[Compared]:
         raise InputError("The two results share no clip of the same protocol.", hint="Evaluate both on one manifest.")
     out = []
     for protocol in dict.fromkeys(protocol for protocol, _ in shared):
-        for name in METRICS:
-            pairs = [
-                (_distance(name, first[key][name]), _distance(name, second[key][name]))
-                for key in shared
-                if key[0] == protocol and _has(first[key], name) and _has(second[key], name)
-            ]
+        for name, metric in metrics().items():
+            values = [(first[key].get(name), second[key].get(name)) for key in shared if key[0] == protocol]
+            pairs = [(metric.distance(x), metric.distance(y)) for x, y in values if x is not None and y is not None]
             if pairs:
                 before, after = zip(*pairs, strict=True)
-                out.append(Compared(protocol, name, paired_bootstrap(before, after)))
+                out.append(MetricComparison(protocol, name, paired_bootstrap(before, after)))
     return out
 
 
-def _by_clip(told: dict[str, Any]) -> dict[tuple[str, str], dict[str, float | None]]:
+def _by_clip(result: dict[str, Any]) -> dict[tuple[str, str], dict[str, float | None]]:
     return {
         (clip["protocol"], clip["name"]): clip["score"]["metrics"]
-        for clip in told["clips"]
+        for clip in result["clips"]
         if clip["score"] is not None
     }
-
-
-def _has(metrics: dict[str, float | None], name: str) -> bool:
-    return metrics.get(name) is not None
-
-
-def _distance(name: str, value: float | None) -> float:
-    assert value is not None
-    better = METRICS[name].better
-    return abs(value - 1) if better == "one" else abs(value) if better == "zero" else value

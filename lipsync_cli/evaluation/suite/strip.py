@@ -10,8 +10,8 @@ import numpy as np
 from lipsync_cli.core.contact_sheets import ContactSheet
 from lipsync_cli.core.errors import OutputError
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.evaluation.accumulators import recut
-from lipsync_cli.evaluation.clip_reader import CROP_SIZE, MeasuredFrame
+from lipsync_cli.evaluation.clip_reader import CROP_SIZE, recut
+from lipsync_cli.evaluation.measure import MatchedFrames
 
 COLUMNS = 10
 HEIGHT = 140
@@ -27,15 +27,15 @@ class Strip:
         self._sheet = ContactSheet(COLUMNS, height=height)
         self._empty = True
 
-    def add(self, made: MeasuredFrame, before: MeasuredFrame | None) -> None:
+    def add(self, frames: MatchedFrames) -> None:
         """A scored frame and the same frame before dubbing; without one the clip is shown twice."""
-        shown = before if before is not None else made
-        crop = shown.crop
+        result = frames.result
+        crop = (frames.source or result).crop
         if crop is None:
             return
         self._empty = False
         x0, y0, x1, y1 = _MOUTH
-        self._sheet.add(made.time, crop.rgb, lambda: recut(made.rgb, crop), zoom=(x0, y0, x1, y1))
+        self._sheet.add(result.time, crop.rgb, lambda: recut(result.rgb, crop), zoom=(x0, y0, x1, y1))
 
     def render(self) -> UInt8:
         """The strip as RGB uint8 ``[h w 3]``."""

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from lipsync_cli.core.geometry import invert_affine, transform_points
-from lipsync_cli.core.types import Float32, VideoInfo
-from lipsync_cli.faces.detection import Box
+from lipsync_cli.core.types import Box, Float32, VideoInfo
 
 # In grey levels. Noise and compression move a thumbnail's pixel by 1 or 2; the smallest face a detector finds covers
 # four by four of them.

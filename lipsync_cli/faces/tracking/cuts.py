@@ -78,7 +78,7 @@ def _one_way(a: Float32, b: Float32) -> float:
 
 
 class CutDetector:
-    """Says for each picture in turn whether it looks like the first of a new shot. Holds 12 numbers."""
+    """Says for each picture in turn whether it is the first of a new shot. Holds 12 numbers."""
 
     def __init__(self) -> None:
         self.previous: Signature | None = None
@@ -105,7 +105,7 @@ class CutDetector:
         return tuple(self._recent)
 
     def resume(self, previous: Signature, recent: tuple[float, ...]) -> None:
-        """Go on as if no cut had been seen: ``previous`` is the picture before the next, ``recent`` from before."""
+        """Go on as if there had been no cut: ``previous`` is the picture before the next, ``recent`` from before."""
         self.previous = previous
         self._recent = deque(recent, maxlen=_HISTORY)
 

@@ -1,6 +1,6 @@
 """Whether something is in front of the mouth: a lower face unlike any this track has shown before.
 
-The lower face is looked at as a grid of colours in the upright face's own coordinates. Each track keeps a few
+The lower face is reduced to a grid of colours in the upright face's own coordinates. Each track keeps a few
 examples that differ from one another (mouth open, closed, teeth, turned a little) and how much each cell
 usually varies. *Novelty* is the distance to the nearest example, counted in usual variations, with a change of
 overall brightness forgiven. Speech stays near its examples; a hand, a cup or a microphone is near none,
@@ -21,8 +21,8 @@ import numpy as np
 
 from lipsync_cli.core.geometry import compose_affine, invert_affine
 from lipsync_cli.core.types import Float32, Float64, UInt8
+from lipsync_cli.faces.face_patch import FacePatch
 from lipsync_cli.faces.head_pose import HeadPose
-from lipsync_cli.faces.landmark_predictor import FacePatch
 
 # Part of the unit box: from under the nose to the chin, from mouth corner to mouth corner and as much again.
 _X0, _X1, _Y0, _Y1 = 0.2, 0.8, 0.58, 1.02
@@ -35,8 +35,8 @@ _ALIEN = 1.6
 _LEARN_BELOW = 0.8
 _NEW_EXAMPLE, _MAX_EXAMPLES = 0.5, 16
 _LEAST_LEARNED = 40
-# What stays this long is a new look (another light, a mask) rather than a passing hand.
-_NEW_LOOK_S = 5.0
+# What stays this long is a new appearance (another light, a mask) rather than a passing hand.
+_NEW_APPEARANCE_S = 5.0
 # How far beyond the angles it was learned at, in quarter turns, a lower face can be judged.
 _TURN_SLACK = 0.06
 # In units of 8-bit CIELAB, colour counted 1.5 times.
@@ -57,8 +57,13 @@ def lower_face(patch: FacePatch, pose: Float64) -> Float32:
 
 
 @dataclass(slots=True)
-class MouthMemory:
-    """What one track's lower face looks like when nothing is in front of it."""
+class OcclusionModel:
+    """What one track's lower face looks like when nothing is in front of it.
+
+    ``examples`` and ``mean`` are grids of colours ``[108 3]``, ``variation`` ``[108]`` how much each cell usually
+    differs from the mean; ``learned`` counts the frames behind them, ``least`` and ``most`` are the yaw and pitch
+    that they cover, in quarter turns.
+    """
 
     examples: list[Float32] = field(default_factory=list)
     mean: Float32 | None = None
@@ -68,26 +73,26 @@ class MouthMemory:
     most: tuple[float, float] = (-1.0, -1.0)
     covered_since: float | None = None
 
-    def covered(self, cells: Float32, head: HeadPose, time: float) -> bool:
-        """Judge ``cells`` ``[108 3]`` at ``time`` seconds, and learn from them if nothing seems to be in front."""
+    def update(self, cells: Float32, head: HeadPose, time: float) -> bool:
+        """Whether something is in front of the ``cells`` ``[108 3]`` at ``time`` seconds; learns from them if not."""
         novelty = self.novelty(cells)
         if self.learned >= _LEAST_LEARNED and novelty > self._limit(head):
             self.covered_since = time if self.covered_since is None else self.covered_since
-            if time - self.covered_since < _NEW_LOOK_S:
+            if time - self.covered_since < _NEW_APPEARANCE_S:
                 return True
             self.examples, self.mean, self.learned = [], None, 0
         self.covered_since = None
-        if novelty < _LEARN_BELOW or self.learned < _LEAST_LEARNED or not self._has_seen(head):
+        if novelty < _LEARN_BELOW or self.learned < _LEAST_LEARNED or not self._knows(head):
             self._learn(cells, head, novelty)
         return False
 
     def _limit(self, head: HeadPose) -> float:
-        """The novelty that cannot be speech: less once something is in front, more when the head is newly turned."""
+        """The novelty that speech stays below: less once something is in front, more for a newly turned head."""
         if self.covered_since is not None:
             return _FREE_AGAIN
-        return _COVERED if self._has_seen(head) else _ALIEN
+        return _COVERED if self._knows(head) else _ALIEN
 
-    def _has_seen(self, head: HeadPose) -> bool:
+    def _knows(self, head: HeadPose) -> bool:
         """Whether the lower face was learned at about this turn and nod of the head."""
         angles = zip((head.yaw, head.pitch), self.least, self.most, strict=True)
         return all(least - _TURN_SLACK <= angle <= most + _TURN_SLACK for angle, least, most in angles)

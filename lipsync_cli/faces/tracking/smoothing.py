@@ -1,7 +1,7 @@
 """Temporal smoothing of landmarks: a still face must not swim, a moving one must not lag.
 
-Every reading is split into where the face is (the pose, a similarity) and what it looks like there (the shape, in
-unit box coordinates). Poses are smoothed with weights that fall off with time and with distance moved, so that a
+The landmarks of each frame are split into where the face is (the pose, a similarity) and its shape there (in unit
+box coordinates). Poses are smoothed with weights that fall off with time and with distance moved, so that a
 fast move narrows the window by itself; around uneven weights (the first and last frames of a track) a weighted
 straight line is fitted instead of a mean, which follows steady motion without lag. Shapes are averaged over the
 same frames, the mouth over fewer.
@@ -19,25 +19,25 @@ from lipsync_cli.core.types import Float64
 POSE_SIGMA_S = 0.08
 SHAPE_SIGMA_S = 0.10
 MOUTH_SIGMA_S = 0.03
-# In box widths. Readings of a still face differ by about 0.002.
+# In box widths. Landmarks of a still face differ by about 0.002.
 MOVED_SIGMA = 0.04
 # How well the slope must be supported before it is believed: in seconds, small against the window.
 _SLOPE_RIDGE_S = 0.03
 _SPEECH = slice(48, 68)
 
 
-def smooth(readings: Sequence[Float64], poses: Sequence[Float64], times: Sequence[float], centre: int) -> Float64:
+def smooth(landmarks: Sequence[Float64], poses: Sequence[Float64], times: Sequence[float], centre: int) -> Float64:
     """Landmarks ``[68 2]`` at ``times[centre]`` from the raw ones around it; times in seconds, increasing.
 
-    ``poses`` are those of the readings, ``pose_of_landmarks`` of each.
+    ``poses`` is ``pose_of_landmarks`` of each.
     """
-    if len(readings) == 1:
-        return readings[0]
+    if len(landmarks) == 1:
+        return landmarks[0]
     apart = np.asarray(times, np.float64) - times[centre]
     rows = np.stack(poses)
     near = _fall_off(_moved(rows, centre), MOVED_SIGMA)
     pose = _pose(rows, apart, _fall_off(apart, POSE_SIGMA_S) * near)
-    shapes = (np.stack(readings) - rows[:, None, :, 2]) @ np.linalg.inv(rows[:, :, :2]).transpose(0, 2, 1)
+    shapes = (np.stack(landmarks) - rows[:, None, :, 2]) @ np.linalg.inv(rows[:, :, :2]).transpose(0, 2, 1)
     shape = _mean(shapes, _fall_off(apart, SHAPE_SIGMA_S) * near)
     shape[_SPEECH] = _mean(shapes[:, _SPEECH], _fall_off(apart, MOUTH_SIGMA_S))
     return transform_points(pose, shape)

@@ -7,6 +7,7 @@ give what the whole clip would.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,3 +111,8 @@ def _up_block(index: int) -> str:
     """A level of the decoder is three residual blocks and, but for the last, an upsampler."""
     level, place = divmod(index, 4)
     return f"up_blocks.{level}." + (f"resnets.{place}" if place < 3 else "upsamplers.0")
+
+
+def wan_vae_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a published file under diffusers' names."""
+    return {diffusers_key(key): value for key, value in tensors.items()}

@@ -1,0 +1,1 @@
+"""``lipsync adapt``: the renderer of lip-forcing-mini fine-tuned on one video."""

@@ -16,13 +16,15 @@ from lipsync_cli import hub
 from lipsync_cli.core.contact_sheets import label, save_png, scale_to
 from lipsync_cli.core.errors import ModelError, UsageError
 from lipsync_cli.core.types import UInt8
+from lipsync_cli.engines.devices import choose_device
+from lipsync_cli.engines.engine import Placement
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.mini.adapter import AdapterInfo, require_adaptable, write_adapter
 from lipsync_cli.engines.mini.generator import LipForcingMini
-from lipsync_cli.engines.registry import choose_device, load_generator
 from lipsync_cli.media.output import PartialFile, check_place
 from lipsync_cli.settings import DubSettings
-from lipsync_cli.training.adapt.adapt import Adapted, AdaptRecipe, Check, Course, adapt
-from lipsync_cli.training.adapt.footage import OnFrame, collect
+from lipsync_cli.training.adapt.adaptation_set import OnFrame, collect
+from lipsync_cli.training.adapt.trainer import Adaptation, AdaptationTrainer, AdaptRecipe, HeldOutCheck, adapt
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
@@ -46,18 +48,18 @@ class AdaptRequest:
 
 @dataclass(frozen=True, slots=True)
 class AdaptReport:
-    """What came of it. ``step`` of the ``steps`` trained is in the file; ``seconds`` are those of training."""
+    """The result of one ``lipsync adapt``; ``seconds`` are those of training."""
 
     request: AdaptRequest
     model: hub.ModelCard
-    adapted: Adapted
+    adaptation: Adaptation
     frames: int
     usable: int
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values, ``schema`` first."""
-        output, adapted = self.request.output, self.adapted
+        output, adaptation = self.request.output, self.adaptation
         return {
             "schema": SCHEMA,
             "adapter": str(output),
@@ -67,13 +69,13 @@ class AdaptReport:
             "video": str(self.request.video),
             "frames": self.frames,
             "frames_usable": self.usable,
-            "frames_held_out": adapted.held_out,
+            "frames_held_out": adaptation.held_out,
             "seed": self.request.settings.seed,
-            "steps": adapted.step,
-            "steps_trained": adapted.steps,
+            "steps": adaptation.step,
+            "steps_trained": adaptation.steps,
             "seconds": round(self.seconds, 1),
-            "before": asdict(adapted.before),
-            "after": asdict(adapted.after),
+            "before": asdict(adaptation.before),
+            "after": asdict(adaptation.after),
         }
 
 
@@ -81,7 +83,7 @@ def adapt_video(
     request: AdaptRequest,
     *,
     on_frame: OnFrame = lambda done, total: None,
-    on_check: Callable[[Check, float], None] = lambda check, seconds: None,
+    on_check: Callable[[HeldOutCheck, float], None] = lambda check, seconds: None,
 ) -> AdaptReport:
     """Fit the model to a video and write the adapter, and a sheet if wanted; ``on_check`` gets seconds of training.
 
@@ -90,26 +92,26 @@ def adapt_video(
     """
     generator, card = _prepare(request)
     spec = generator.spec
-    footage = collect(
+    frames = collect(
         request.video, request.settings, template=spec.template, size=spec.crop_size, device=str(generator.device),
         start=request.start, end=request.end, on_frame=on_frame,
     )  # fmt: skip
     config = generator.config
-    recipe = AdaptRecipe(sharpen=config.sharpen, network_size=config.seen_size, seed=request.settings.seed)
-    course = Course(generator.networks, footage, recipe)
-    pictures = [course.pictures()] if request.sheet else []
+    recipe = AdaptRecipe(sharpen=config.sharpen, network_size=config.input_size, seed=request.settings.seed)
+    trainer = AdaptationTrainer(generator.networks, frames, recipe)
+    pictures = [trainer.pictures()] if request.sheet else []
     began = time.monotonic()
-    adapted = adapt(
-        course,
+    adaptation = adapt(
+        trainer,
         steps=request.steps,
         stop=lambda: request.minutes is not None and time.monotonic() - began >= 60 * request.minutes,
         on_check=lambda check: on_check(check, time.monotonic() - began),
     )
-    report = AdaptReport(request, card, adapted, len(footage), footage.usable, time.monotonic() - began)
+    report = AdaptReport(request, card, adaptation, len(frames), frames.usable, time.monotonic() - began)
     if request.sheet is not None:
-        real = [footage.crops[index] for index in course.held]
-        save_sheet(request.sheet, {"real": real, "before": pictures[0], "after": course.pictures()})
-    _require_gain(adapted)
+        real = [frames.crops[index] for index in trainer.held]
+        save_sheet(request.sheet, {"real": real, "before": pictures[0], "after": trainer.pictures()})
+    _require_gain(adaptation)
     _write(report)
     return report
 
@@ -120,39 +122,39 @@ def _prepare(request: AdaptRequest) -> tuple[LipForcingMini, hub.ModelCard]:
     if request.output.suffix != SUFFIX:
         raise UsageError(f"{request.output} is no name for an adapter.", hint=f"It ends in {SUFFIX}.")
     if request.steps is None and request.minutes is None:
-        raise UsageError("Neither steps nor minutes say when to stop.")
+        raise UsageError("Neither steps nor minutes limit the training.")
     check_place(request.output, [request.video], overwrite=request.overwrite)
     card = hub.load_card(settings.model)
     require_adaptable(card)
     device = choose_device(settings.device)
-    generator = load_generator(card, device=device, dtype="float32", threads=settings.threads)
+    generator = load_model(card, placement=Placement(device, "float32", settings.threads))
     assert isinstance(generator, LipForcingMini)
     return generator, card
 
 
-def _require_gain(adapted: Adapted) -> None:
-    if not adapted.changes:
+def _require_gain(adaptation: Adaptation) -> None:
+    if not adaptation.changes:
         raise ModelError(
-            f"Adapting gained nothing: in {adapted.steps} steps no state did better than the model as it is on the "
-            f"held-out frames (error {adapted.before.error:.4f}). No adapter was written.",
+            f"Adapting gained nothing: in {adaptation.steps} steps no state was better than the model as it is on "
+            f"the held-out frames (error {adaptation.before.error:.4f}). No adapter was written.",
             hint="Dub without one, or give it a longer part of the video or more --minutes.",
         )
 
 
 def _write(report: AdaptReport) -> None:
-    request, adapted = report.request, report.adapted
+    request, adaptation = report.request, report.adaptation
     info = AdapterInfo(
         model=report.model.name,
         base=report.model.sha256,
         source=request.video.name,
         frames=report.frames,
-        steps=adapted.step,
+        steps=adaptation.step,
         seed=request.settings.seed,
-        figures={"before": asdict(adapted.before), "after": asdict(adapted.after)},
+        figures={"before": asdict(adaptation.before), "after": asdict(adaptation.after)},
     )
     file = PartialFile(request.output)
     try:
-        write_adapter(file.path, adapted.changes, info)
+        write_adapter(file.path, adaptation.changes, info)
         file.commit()
     finally:
         file.discard()

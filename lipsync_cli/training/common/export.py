@@ -19,8 +19,9 @@ def export(
 ) -> Path:
     """Write the weights (matrices in float16, vectors in float32) and a card that names them; returns their path.
 
-    A card that is there keeps what it says but for the file and what training has ``decided`` of its generator table.
-    Where there is none, it is made from ``blank``, under the folder's name. Raises ModelError for a broken card.
+    A card that is there is kept, but for the file and the values of its generator table that training has
+    ``decided``. Where there is none, it is made from ``blank``, under the folder's name. Raises ModelError for a
+    broken card.
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = hub.load_card(folder) if (folder / hub.CARD_NAME).exists() else _named(blank, folder)
@@ -48,8 +49,3 @@ def _named(blank: hub.ModelCard, folder: Path) -> hub.ModelCard:
     """``blank`` called as the folder is, as far as names of models allow."""
     name = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else "-" for c in folder.resolve().name.lower())
     return blank.model_copy(update={"name": name.lstrip("._-") or blank.name})
-
-
-def parameter_count(networks: torch.nn.Module) -> int:
-    """Trainable parameters."""
-    return sum(parameter.numel() for parameter in networks.parameters())

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from lipsync_cli.core.errors import EnvironmentProblem, UsageError
-from lipsync_cli.engines.registry import choose_device
+from lipsync_cli.engines.devices import choose_device
 from lipsync_cli.training.common.runtime import Runtime
 from lipsync_cli.training.common.tensorboard import Board
 

@@ -15,17 +15,25 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lipsync_cli.training.common.runtime import ALONE, Runtime
+from lipsync_cli.training.common.weight_average import WeightAverage, ramped_momentum
 
 Values = Mapping[str, float | Tensor]
 Module = TypeVar("Module", bound=nn.Module)
+Report = Callable[[str], None]
+"""Takes a line for people."""
+Advance = Callable[[int], Values]
+"""One optimisation step, by its number; returns what to log."""
+
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How long a stage runs and how often it saves and logs.
 
-    ``average`` is the highest momentum of the mean weights; after n steps it is n / (n + ``ramp``) up to that.
-    ``deadline`` is in ``time.monotonic`` seconds and ends a stage early; it then resumes at the same step.
+    ``average`` is the highest momentum of the mean weights, reached by ``ramped_momentum``; 0 averages nothing,
+    and the last weights count. ``deadline`` is in ``time.monotonic`` seconds and ends a stage early; it then resumes
+    at the same step.
     """
 
     steps: int
@@ -56,18 +64,20 @@ class Stage:
         runtime: Runtime = ALONE,
     ) -> None:
         self.runtime = runtime
-        self.checkpoint, self.log = folder / "checkpoint.pt", folder / "metrics.jsonl"
+        self.checkpoint, self.log = folder / CHECKPOINT, folder / "metrics.jsonl"
         self.modules, self.optimisers, self.averaged = modules, optimisers, averaged
-        of = {} if averaged is None else modules[averaged].state_dict()
-        self.average = {key: value.clone() for key, value in of.items()}
+        self._average = WeightAverage({} if averaged is None else modules[averaged].state_dict())
         self.step = 0
         folder.mkdir(parents=True, exist_ok=True)
         if self.checkpoint.exists():
             self._load()
 
-    def run(
-        self, advance: Callable[[int], Values], pace: Pace, *, on_save: Callable[[int], None] | None = None
-    ) -> dict[str, Tensor]:
+    @property
+    def average(self) -> dict[str, Tensor]:
+        """The averaged module's mean weights, empty for none; they change with every step."""
+        return self._average.tensors
+
+    def run(self, advance: Advance, pace: Pace, *, on_save: Callable[[int], None] | None = None) -> dict[str, Tensor]:
         """Advance to ``pace.steps`` or the deadline; returns the averaged module's state dict, empty for none.
 
         ``on_save`` is called in the main process only.
@@ -81,7 +91,9 @@ class Stage:
                 values = advance(self.step)
                 self.step += 1
                 bar.update()
-                self._update_average(min(pace.average, self.step / (self.step + pace.ramp)))
+                if self.averaged is not None:
+                    momentum = ramped_momentum(pace.average, self.step, pace.ramp)
+                    self._average.update(self.modules[self.averaged].state_dict(), momentum)
                 if self.step % pace.log_every == 0 or self.step == 1:
                     self._write_row(values, time.monotonic() - began)
                 if self.step % pace.save_every == 0:
@@ -89,7 +101,7 @@ class Stage:
                     if on_save is not None and self.runtime.is_main:
                         on_save(self.step)
         self.save()
-        self.runtime.wait()  # whoever looks for the checkpoint next finds it
+        self.runtime.wait()  # whoever reads the checkpoint next finds it
         return self.average
 
     def _is_over(self, pace: Pace) -> bool:
@@ -130,18 +142,40 @@ class Stage:
             module.load_state_dict(state["modules"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        self.average = {key: state["average"][key].to(value.device) for key, value in self.average.items()}
+        self._average.load(state["average"])
         self.step = state["step"]
 
-    @torch.no_grad()
-    def _update_average(self, momentum: float) -> None:
-        if self.averaged is None:
-            return
-        for key, value in self.modules[self.averaged].state_dict().items():
-            if value.is_floating_point():
-                self.average[key].lerp_(value, 1 - momentum)
-            else:
-                self.average[key].copy_(value)
+
+def run_stage(
+    folder: Path,
+    networks: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    advance: Advance,
+    pace: Pace,
+    *,
+    result: Module,
+    on_save: Callable[[Module, int], None] | None = None,
+    runtime: Runtime = ALONE,
+) -> Module:
+    """Run a stage whose ``result``, one of its ``networks``, is what it trains, resuming from ``folder``.
+
+    Returns a copy of ``result`` in evaluation mode with the averaged weights, or the last ones where ``pace``
+    averages nothing. ``on_save`` gets such a copy and the number of steps at every save, in the main process only.
+    For what ``advance`` must keep to, see ``Stage``.
+    """
+    name = next(name for name, network in networks.items() if network is result)
+    averaged = name if pace.average else None
+    stage = Stage(folder, networks, optimisers, averaged=averaged, runtime=runtime)
+
+    def finished() -> Module:
+        return with_weights(result, stage.average or result.state_dict())
+
+    def saved(step: int) -> None:
+        if on_save is not None:
+            on_save(finished(), step)
+
+    stage.run(advance, pace, on_save=saved)
+    return finished()
 
 
 def with_weights(module: Module, weights: Mapping[str, Tensor]) -> Module:
@@ -151,10 +185,15 @@ def with_weights(module: Module, weights: Mapping[str, Tensor]) -> Module:
     return other.eval()
 
 
+def steps_made(folder: Path) -> int:
+    """How many steps the stage in ``folder`` has made up to its last checkpoint."""
+    checkpoint = folder / CHECKPOINT
+    return int(torch.load(checkpoint, weights_only=True, mmap=True)["step"]) if checkpoint.exists() else 0
+
+
 def is_done(folder: Path, steps: int) -> bool:
     """Whether the stage in ``folder`` has made its steps, so that its data need not be prepared again."""
-    checkpoint = folder / "checkpoint.pt"
-    return checkpoint.exists() and int(torch.load(checkpoint, weights_only=True, mmap=True)["step"]) >= steps
+    return steps_made(folder) >= steps
 
 
 def deadline_in(minutes: float | None) -> float | None:

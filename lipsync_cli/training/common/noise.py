@@ -9,6 +9,15 @@ from torch import Tensor
 
 # 2⁶⁴ over the golden ratio: seeds of neighbouring parts and steps never meet.
 STRIDE = 0x9E3779B97F4A7C15
+# A prime above any number of steps: two numbers never mix to the same seed.
+STEP_STRIDE = 1_000_003
+
+
+def step_seed(seed: int, *numbers: int) -> int:
+    """The seed of one draw of a training: its own mixed with ``numbers``, such as a stream's and the step's."""
+    for number in numbers:
+        seed = seed * STEP_STRIDE + number
+    return seed
 
 
 def part_seed(seed: int, part: int) -> int:

@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 class Runtime:
     """What a stage computes on, and the ``board`` its figures go to beside the log.
 
-    A step's batch is drawn in ``parts``, each from a seed of its own and on the CPU, so that every device sees the
+    A step's batch is drawn in ``parts``, each from a seed of its own and on the CPU, so that every device gets the
     same. Process ``rank`` of ``processes`` computes its equal share of them. ``parts`` is the number of processes;
     where it is a multiple, fewer processes do what more would have done.
     """

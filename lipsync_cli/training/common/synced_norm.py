@@ -23,6 +23,7 @@ class SyncedBatchNorm(_BatchNorm):
         """Any number of axes will do."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """``input`` ``[b c ...]`` normalised, in its own type."""
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(input)
         x, axes = input.float(), [0, *range(2, input.dim())]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lipsync_cli.core.concurrency import cpu_name
+from lipsync_cli.core.machine import cpu_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""From a folder of talking clips to prepared clips, and batches of them."""

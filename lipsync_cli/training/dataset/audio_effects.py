@@ -1,7 +1,7 @@
-"""Other sounds that the same lips could have made or been recorded with: functions on 16 kHz mono samples.
+"""Audio effects for augmentation: functions on 16 kHz mono samples.
 
-Each takes and gives float32 ``[n]`` of the same length (``stretched`` excepted), keeps speech where it was to within
-a millisecond, and draws everything random from the generator it is given.
+Each takes and gives float32 ``[n]`` of the same length (``time_stretch`` excepted), keeps speech where it was to
+within a millisecond, and draws everything random from the generator it is given.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def level(samples: Float32) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
 
 
-def mixed(samples: Float32, other: Float32, snr_db: float) -> Float32:
+def mix(samples: Float32, other: Float32, snr_db: float) -> Float32:
     """``samples`` with ``other`` so loud that the ratio of their levels is ``snr_db``."""
     gain = level(samples) / level(other) * 10 ** (-snr_db / 20)
     return np.asarray(samples + gain * other, np.float32)
@@ -66,7 +66,7 @@ def tones(count: int, rng: np.random.Generator) -> Float32:
     return np.asarray(total / level(total), np.float32)
 
 
-def room(rt60_s: float, direct_db: float, rng: np.random.Generator) -> Float32:
+def room_response(rt60_s: float, direct_db: float, rng: np.random.Generator) -> Float32:
     """A synthetic impulse response: the direct sound at sample 0, then noise that falls by 60 dB in ``rt60_s``.
 
     ``direct_db`` is the direct sound over all that follows. Higher frequencies die sooner, as air and walls have it.
@@ -82,8 +82,8 @@ def room(rt60_s: float, direct_db: float, rng: np.random.Generator) -> Float32:
     return tail.astype(np.float32)
 
 
-def reverberated(samples: Float32, response: Float32) -> Float32:
-    """``samples`` heard through an impulse response, at their old level."""
+def reverberate(samples: Float32, response: Float32) -> Float32:
+    """``samples`` convolved with an impulse response, at their old level."""
     count = len(samples) + len(response) - 1
     fast = 1 << (count - 1).bit_length()
     wet = np.fft.irfft(np.fft.rfft(samples, fast) * np.fft.rfft(response, fast), fast)[: len(samples)]
@@ -91,7 +91,7 @@ def reverberated(samples: Float32, response: Float32) -> Float32:
     return np.asarray(out * (level(samples) / level(out)), np.float32)
 
 
-def equalised(samples: Float32, gains_db: npt.ArrayLike) -> Float32:
+def equalise(samples: Float32, gains_db: npt.ArrayLike) -> Float32:
     """``samples`` through gains at points evenly spread from 60 Hz to 8 kHz in octaves, straight lines between."""
     gains = np.asarray(gains_db, np.float64)
     octaves = np.log2(np.maximum(np.fft.rfftfreq(len(samples), 1 / RATE), 1.0))
@@ -99,7 +99,7 @@ def equalised(samples: Float32, gains_db: npt.ArrayLike) -> Float32:
     return np.asarray(np.fft.irfft(np.fft.rfft(samples) * 10 ** (curve / 20), len(samples)), np.float32)
 
 
-def telephoned(samples: Float32, low_hz: float, high_hz: float, bits: int = 8) -> Float32:
+def telephone_codec(samples: Float32, low_hz: float, high_hz: float, bits: int = 8) -> Float32:
     """``samples`` cut to a band and coded by μ-law (ITU-T G.711's continuous form) in ``bits`` bits."""
     hertz = np.fft.rfftfreq(len(samples), 1 / RATE)
     # Edges a quarter of an octave wide, so that they do not ring.
@@ -111,7 +111,7 @@ def telephoned(samples: Float32, low_hz: float, high_hz: float, bits: int = 8) -
     return np.asarray(np.sign(coded) * np.expm1(np.abs(coded) * np.log1p(_MU)) / _MU, np.float32)
 
 
-def stretched(samples: Float32, tempo: float) -> Float32:
+def time_stretch(samples: Float32, tempo: float) -> Float32:
     """The same voice speaking ``tempo`` times as fast: ``[round(n / tempo)]``, what was at s is now at s / tempo.
 
     Phase vocoder (Flanagan and Golden 1966) with phases locked to spectral peaks (Laroche and Dolson 1999).
@@ -154,7 +154,7 @@ def _locked_phases(now: npt.NDArray[np.complex128], after: npt.NDArray[np.comple
     return phases
 
 
-def resampled(samples: Float32, factor: float) -> Float32:
+def resample(samples: Float32, factor: float) -> Float32:
     """``samples`` played ``factor`` times as fast, ``[round(n / factor)]``: pitch and formants rise by ``factor``."""
     count = len(samples)
     fast = 1 << count.bit_length()
@@ -167,7 +167,7 @@ def resampled(samples: Float32, factor: float) -> Float32:
     return np.asarray(np.interp(4 * at, np.arange(4 * fast), fine), np.float32)
 
 
-def repitched(samples: Float32, factor: float) -> Float32:
+def pitch_shift(samples: Float32, factor: float) -> Float32:
     """Another speaker saying the same at the same time: pitch and formants ``factor`` times as high."""
-    out = resampled(stretched(samples, 1 / factor), factor)
+    out = resample(time_stretch(samples, 1 / factor), factor)
     return np.pad(out, (0, max(0, len(samples) - len(out))))[: len(samples)]

@@ -1,4 +1,4 @@
-"""How late each clip's sound is: as listed, as the sync expert hears it, or as it hears the folder's clips together.
+"""How late each clip's sound is: as listed, by the sync expert, or by the expert over the folder's clips together.
 
 A clip of a second has too few windows for an offset of its own, but clips of one folder usually went through the same
 hands, so their curves are averaged.
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from lipsync_cli.core.types import Float64
 from lipsync_cli.evaluation.measures.av_offset import MAX_OFFSET
 from lipsync_cli.training.dataset.limits import Limits
-from lipsync_cli.training.dataset.segmenting import Cut
+from lipsync_cli.training.dataset.segmenting import SegmentedSource
 from lipsync_cli.training.dataset.sources import Source
 
 UNKNOWN, TOO_LATE, OUT_OF_SYNC = "sync unknown", "lag too large", "out of sync"
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
+class ClipLag:
     """``frames`` the sound is late, ``origin`` csv, clip or folder; ``rejected`` why the clip cannot be used.
 
     ``confidence`` is the median distance over all lags minus the one at this lag, None where nothing was compared.
@@ -36,59 +36,59 @@ class Lag:
     rejected: str = ""
 
 
-def decide_lags(pairs: Iterable[tuple[Source, Cut]], limits: Limits) -> dict[str, Lag]:
+def decide_lags(pairs: Iterable[tuple[Source, SegmentedSource]], limits: Limits) -> dict[str, ClipLag]:
     """The lag of every clip, by path."""
-    known = [(source, cut) for source, cut in pairs if cut.stretches]
-    folders = _folder_lags([cut for _, cut in known], limits)
-    return {cut.path: _decide(source, cut, folders, limits) for source, cut in known}
+    usable = [(source, result) for source, result in pairs if result.stretches]
+    folders = _folder_lags([result for _, result in usable], limits)
+    return {result.path: _decide(source, result, folders, limits) for source, result in usable}
 
 
-def _decide(source: Source, cut: Cut, folders: Mapping[str, int], limits: Limits) -> Lag:
-    own = own_lag(cut, limits)
+def _decide(source: Source, result: SegmentedSource, folders: Mapping[str, int], limits: Limits) -> ClipLag:
+    own = own_lag(result, limits)
     listed = source.lag_frames
     if listed is not None and abs(listed) <= limits.listed_lag and (own is None or abs(own - listed) <= 1):
         frames, origin = listed, "csv"
     elif own is not None:
         frames, origin = own, "clip"
-    elif _folder(cut) in folders:
-        frames, origin = folders[_folder(cut)], "folder"
+    elif _folder(result) in folders:
+        frames, origin = folders[_folder(result)], "folder"
     else:
-        return Lag(rejected=UNKNOWN)
-    confidence = confidence_at(cut, frames)
+        return ClipLag(rejected=UNKNOWN)
+    confidence = confidence_at(result, frames)
     if abs(frames) > limits.lag:
-        return Lag(frames, origin, confidence, TOO_LATE)
+        return ClipLag(frames, origin, confidence, TOO_LATE)
     if confidence is not None and confidence < limits.confidence:
-        return Lag(frames, origin, confidence, OUT_OF_SYNC)
-    return Lag(frames, origin, confidence)
+        return ClipLag(frames, origin, confidence, OUT_OF_SYNC)
+    return ClipLag(frames, origin, confidence)
 
 
-def own_lag(cut: Cut, limits: Limits) -> int | None:
-    """The lag at which the expert likes a clip best, if it is to be trusted about it."""
-    return _best(_curve(cut), limits) if cut.windows >= limits.trusted_windows else None
+def own_lag(result: SegmentedSource, limits: Limits) -> int | None:
+    """The lag of least distance by the expert, if there are enough windows and the minimum is clear."""
+    return _best(_curve(result), limits) if result.windows >= limits.trusted_windows else None
 
 
-def confidence_at(cut: Cut, lag: int) -> float | None:
+def confidence_at(result: SegmentedSource, lag: int) -> float | None:
     """Median distance minus that at a lag; None where they were not compared."""
-    curve = _curve(cut)
+    curve = _curve(result)
     at = len(curve) // 2 + lag
     if not 0 <= at < len(curve) or not np.isfinite(curve[at]):
         return None
     return round(float(np.nanmedian(curve) - curve[at]), 3)
 
 
-def _folder_lags(cuts: Iterable[Cut], limits: Limits) -> dict[str, int]:
+def _folder_lags(results: Iterable[SegmentedSource], limits: Limits) -> dict[str, int]:
     curves: dict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
     weights: dict[str, list[int]] = defaultdict(list)
-    for cut in cuts:
-        if cut.curve is not None and cut.windows:
-            curves[_folder(cut)].append(_curve(cut))
-            weights[_folder(cut)].append(cut.windows)
+    for result in results:
+        if result.curve is not None and result.windows:
+            curves[_folder(result)].append(_curve(result))
+            weights[_folder(result)].append(result.windows)
     lags = {}
     for folder, rows in curves.items():
         table, share = np.stack(rows), np.array(weights[folder], float)[:, None]
-        seen = np.isfinite(table)
-        heard = (seen * share).sum(0)
-        mean = np.where(heard > 0, np.where(seen, table * share, 0).sum(0) / np.maximum(heard, 1), np.nan)
+        compared = np.isfinite(table)
+        total = (compared * share).sum(0)
+        mean = np.where(total > 0, np.where(compared, table * share, 0).sum(0) / np.maximum(total, 1), np.nan)
         best = _best(mean, limits)
         if best is not None and share.sum() >= 4 * limits.trusted_windows:
             lags[folder] = best
@@ -104,11 +104,11 @@ def _best(curve: Float64, limits: Limits) -> int | None:
     return best - len(curve) // 2 if sure else None
 
 
-def _curve(cut: Cut) -> Float64:
-    if cut.curve is None:
+def _curve(result: SegmentedSource) -> Float64:
+    if result.curve is None:
         return np.full(2 * MAX_OFFSET + 1, np.nan)
-    return np.array([np.nan if value is None else value for value in cut.curve])
+    return np.array([np.nan if value is None else value for value in result.curve])
 
 
-def _folder(cut: Cut) -> str:
-    return PurePosixPath(cut.path).parent.as_posix()
+def _folder(result: SegmentedSource) -> str:
+    return PurePosixPath(result.path).parent.as_posix()

@@ -9,70 +9,75 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lipsync_cli.training.dataset.av_lag import Lag, decide_lags
-from lipsync_cli.training.dataset.format import LATENT_RATE, Prepared
+from lipsync_cli.training.dataset.av_lag import ClipLag, decide_lags
+from lipsync_cli.training.dataset.format import LATENT_RATE, ClipRecord
 from lipsync_cli.training.dataset.limits import Limits
 from lipsync_cli.training.dataset.quality import differing_bits
-from lipsync_cli.training.dataset.segmenting import Cut, Stretch
+from lipsync_cli.training.dataset.segmenting import SegmentedSource, Stretch
 from lipsync_cli.training.dataset.sources import Source
 from lipsync_cli.training.dataset.speakers import cluster_faces, split_speakers
 
-DUPLICATE, ENOUGH, NO_ROOM, NOBODY = "duplicate", "enough of the speaker", "beyond the size", "speaker unknown"
+DUPLICATE, ENOUGH, NO_ROOM, UNKNOWN_SPEAKER = (
+    "duplicate",
+    "enough of the speaker",
+    "beyond the size",
+    "speaker unknown",
+)
 # Of a size limit, the most that held-out speakers may take.
 HELD_OUT_SHARE = {"val": 0.1, "test": 0.1}
 # Among copies of one clip, those that must not be trained on come first.
-_KEPT_FIRST = {"test": 0, "val": 1, "train": 2}
+_DUPLICATE_ORDER = {"test": 0, "val": 1, "train": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ClipSelection:
     """``chosen`` records; how many clips, and how many frames, were left out for each reason."""
 
-    chosen: list[Prepared]
+    chosen: list[ClipRecord]
     rejected: Counter[str] = field(default_factory=Counter)
     frames_rejected: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    record: Prepared
+    record: ClipRecord
     stretch: Stretch
 
 
-def choose(
-    pairs: Sequence[tuple[Source, Cut]],
+def select_clips(
+    pairs: Sequence[tuple[Source, SegmentedSource]],
     limits: Limits,
     *,
     crop_size: int,
     seconds_per_speaker: float,
     max_bytes: int | None = None,
-) -> Choice:
+) -> ClipSelection:
     """Everything that is decided over all clips together; depends on the arguments alone."""
-    choice = Choice([])
+    selection = ClipSelection([])
     lags = decide_lags(pairs, limits)
     named = _with_speakers(pairs)
     candidates = []
-    for source, cut in named:
-        for stretch in cut.stretches:
-            candidate = _candidate(source, stretch, lags[cut.path], crop_size)
-            reason = hindrance(stretch, cut, limits) or lags[cut.path].rejected or _unnamed(source)
+    for source, result in named:
+        for stretch in result.stretches:
+            candidate = _candidate(source, stretch, lags[result.path], crop_size)
+            reason = rejection(stretch, result, limits) or lags[result.path].rejected or _unknown_speaker(source)
             if reason:
-                _reject(choice, candidate, reason)
+                _reject(selection, candidate, reason)
             else:
                 candidates.append(candidate)
-    candidates = _without_duplicates(candidates, choice, limits)
-    candidates = _enough_of_each(candidates, choice, seconds_per_speaker)
+    candidates = _without_duplicates(candidates, selection, limits)
+    candidates = _capped_by_speaker(candidates, selection, seconds_per_speaker)
     if max_bytes is not None:
-        candidates = _that_fit(candidates, choice, max_bytes)
-    choice.chosen.extend(sorted((c.record for c in candidates), key=lambda record: record.name))
-    return choice
+        candidates = _fitting(candidates, selection, max_bytes)
+    selection.chosen.extend(sorted((c.record for c in candidates), key=lambda record: record.name))
+    return selection
 
 
-def hindrance(stretch: Stretch, cut: Cut, limits: Limits) -> str:
-    """Why a stretch cannot be used, looking at it alone; empty if nothing hinders."""
+def rejection(stretch: Stretch, result: SegmentedSource, limits: Limits) -> str:
+    """Why a stretch cannot be used by its own figures; empty if it can."""
     checks = {
         "too short": stretch.frames < limits.frames,
-        "damaged": cut.damaged or stretch.jump > limits.jump or stretch.frozen > limits.frozen,
+        "damaged": result.damaged or stretch.jump > limits.jump or stretch.frozen > limits.frozen,
         "face too small": stretch.face_px < limits.face_px,
         "head turned": stretch.yaw > limits.yaw or stretch.pitch > limits.pitch,
         "blurred": stretch.blur < limits.blur,
@@ -81,21 +86,23 @@ def hindrance(stretch: Stretch, cut: Cut, limits: Limits) -> str:
     return next((reason for reason, applies in checks.items() if applies), "")
 
 
-def _unnamed(source: Source) -> str:
-    return "" if source.speaker is not None and source.split is not None else NOBODY
+def _unknown_speaker(source: Source) -> str:
+    return "" if source.speaker is not None and source.split is not None else UNKNOWN_SPEAKER
 
 
-def _with_speakers(pairs: Sequence[tuple[Source, Cut]]) -> list[tuple[Source, Cut]]:
-    """The same with speakers from faces and splits from speakers where nobody says."""
-    faces = {cut.path: cut.face for source, cut in pairs if source.speaker is None and cut.face is not None}
+def _with_speakers(pairs: Sequence[tuple[Source, SegmentedSource]]) -> list[tuple[Source, SegmentedSource]]:
+    """The same with speakers from faces and splits from speakers where they are not given."""
+    faces = {
+        result.path: result.face for source, result in pairs if source.speaker is None and result.face is not None
+    }
     people = cluster_faces(faces)
-    named = [(replace(s, speaker=s.speaker or people.get(s.path)), cut) for s, cut in pairs]
+    named = [(replace(s, speaker=s.speaker or people.get(s.path)), result) for s, result in pairs]
     splits = split_speakers(s.speaker for s, _ in named if s.speaker is not None and s.split is None)
-    return [(replace(s, split=s.split or splits.get(s.speaker or "")), cut) for s, cut in named]
+    return [(replace(s, split=s.split or splits.get(s.speaker or "")), result) for s, result in named]
 
 
-def _candidate(source: Source, stretch: Stretch, lag: Lag, crop_size: int) -> _Candidate:
-    record = Prepared(
+def _candidate(source: Source, stretch: Stretch, lag: ClipLag, crop_size: int) -> _Candidate:
+    record = ClipRecord(
         stretch.name, source.path, source.split or "", source.speaker or "", source.licence, stretch.frames,
         crop_size, stretch.first_s, stretch.source_scale, stretch.face_px, stretch.yaw, stretch.pitch, stretch.blur,
         lag.frames, lag.origin, lag.confidence, stretch.bytes, stretch.sha256,
@@ -103,16 +110,16 @@ def _candidate(source: Source, stretch: Stretch, lag: Lag, crop_size: int) -> _C
     return _Candidate(record, stretch)
 
 
-def _reject(choice: Choice, candidate: _Candidate, reason: str) -> None:
-    choice.rejected[reason] += 1
-    choice.frames_rejected[reason] += candidate.record.frames
+def _reject(selection: ClipSelection, candidate: _Candidate, reason: str) -> None:
+    selection.rejected[reason] += 1
+    selection.frames_rejected[reason] += candidate.record.frames
 
 
-def _without_duplicates(candidates: list[_Candidate], choice: Choice, limits: Limits) -> list[_Candidate]:
+def _without_duplicates(candidates: list[_Candidate], selection: ClipSelection, limits: Limits) -> list[_Candidate]:
     """One of every set of copies: a held-out one before one of train, then the one with the largest face."""
     if not candidates:
         return []
-    order = sorted(candidates, key=lambda c: (_KEPT_FIRST[c.record.split], -c.record.face_px, c.record.name))
+    order = sorted(candidates, key=lambda c: (_DUPLICATE_ORDER[c.record.split], -c.record.face_px, c.record.name))
     pictures, sounds = (
         np.stack([np.frombuffer(bytes.fromhex(getattr(c.stretch, part)), np.uint8) for c in order])
         for part in ("picture", "sound")
@@ -122,13 +129,15 @@ def _without_duplicates(candidates: list[_Candidate], choice: Choice, limits: Li
         alike = differing_bits(sounds[index], sounds[kept]) <= limits.duplicate_sound
         alike &= differing_bits(pictures[index], pictures[kept]) <= limits.duplicate_picture
         if kept and alike.any():
-            _reject(choice, candidate, DUPLICATE)
+            _reject(selection, candidate, DUPLICATE)
         else:
             kept.append(index)
     return [order[index] for index in kept]
 
 
-def _enough_of_each(candidates: Iterable[_Candidate], choice: Choice, seconds: float) -> list[_Candidate]:
+def _capped_by_speaker(
+    candidates: Iterable[_Candidate], selection: ClipSelection, seconds: float
+) -> list[_Candidate]:
     """Clips of each speaker until there are ``seconds``, in an order that is random and always the same."""
     used: Counter[tuple[str, str]] = Counter()
     kept = []
@@ -137,11 +146,11 @@ def _enough_of_each(candidates: Iterable[_Candidate], choice: Choice, seconds: f
             used[_speaker(candidate)] += candidate.record.frames
             kept.append(candidate)
         else:
-            _reject(choice, candidate, ENOUGH)
+            _reject(selection, candidate, ENOUGH)
     return kept
 
 
-def _that_fit(candidates: Iterable[_Candidate], choice: Choice, max_bytes: int) -> list[_Candidate]:
+def _fitting(candidates: Iterable[_Candidate], selection: ClipSelection, max_bytes: int) -> list[_Candidate]:
     """At most ``max_bytes``: always another clip of the speaker with the fewest bytes so far, while it fits."""
     waiting: dict[tuple[str, str], list[_Candidate]] = defaultdict(list)
     for candidate in sorted(candidates, key=_shuffled, reverse=True):
@@ -156,7 +165,7 @@ def _that_fit(candidates: Iterable[_Candidate], choice: Choice, max_bytes: int) 
             del waiting[speaker]
         size, split = candidate.record.bytes, candidate.record.split
         if size > min(left, room.get(split, left)):
-            _reject(choice, candidate, NO_ROOM)
+            _reject(selection, candidate, NO_ROOM)
             continue
         left -= size
         if split in room:

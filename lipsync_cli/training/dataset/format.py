@@ -1,12 +1,12 @@
 """The format of prepared clips, and reading them: needs nothing but numpy and OpenCV.
 
-A prepared folder holds ``index.jsonl``, one ``Prepared`` a line, and for each of them two files in ``clips/``:
+A prepared folder holds ``index.jsonl``, one ``ClipRecord`` a line, and for each of them two files in ``clips/``:
 ``NAME.mp4``, the crops as H.264, and ``NAME.npz`` with
 
 - ``landmarks`` int16 ``[n 68 2]``: crop pixels in steps of 1/32, as differences from frame to frame;
 - ``samples`` int16 ``[m]``: mono sound at 16 kHz, as differences from sample to sample in units of ``step``, from
   ``SOUND_MARGIN`` samples before the first frame to as many after the last, zero beyond the source's ends. The
-  source's own timing: ``Prepared.lag_frames`` says how late it is;
+  source's own timing: ``ClipRecord.lag_frames`` is how late it is;
 - ``step`` int16: a power of two that leaves the rounding 60 dB below the clip's level;
 - ``matrices`` float32 ``[n 2 3]``: pixels of the source's stored picture → crop pixels;
 - ``times`` float32 ``[n]``: seconds of the source at which each frame is shown;
@@ -47,14 +47,14 @@ Int16 = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What ``index.jsonl`` says of a prepared clip.
+class ClipRecord:
+    """One line of ``index.jsonl``: a prepared clip.
 
     ``first_s`` is where it begins in its source at ``path``; ``source_scale`` is source pixels per crop pixel;
     ``face_px`` the box width in display pixels; ``yaw`` and ``pitch`` the 90th percentile of the turn either way in
     quarter turns; ``blur`` the variance of the Laplacian at the source's own scale. ``lag_frames`` is how late the
-    stored sound is, ``lag_from`` who says so (csv, clip, folder), ``sync_confidence`` the expert's at that lag.
-    ``bytes`` and ``sha256`` are those of the MP4 and the NPZ, one after the other.
+    stored sound is, ``lag_from`` where that is from (csv, clip, folder), ``sync_confidence`` the expert's at that
+    lag. ``bytes`` and ``sha256`` are those of the MP4 and the NPZ, one after the other.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Prepared:
     sha256: str = ""
 
 
-def read_index(folder: Path) -> list[Prepared]:
+def read_index(folder: Path) -> list[ClipRecord]:
     """Records of a prepared folder, by name. InputError where there are none, or of another format."""
     path = folder / "index.jsonl"
     if not path.is_file():
         raise InputError(f"{folder} holds no prepared clips.", hint="Run 'lipsync train prepare' first.")
     try:
-        records = [Prepared(**json.loads(line)) for line in path.read_text().splitlines()]
+        records = [ClipRecord(**json.loads(line)) for line in path.read_text().splitlines()]
     except (ValueError, TypeError) as error:
         raise InputError(
             f"{path} is not an index of prepared clips that this version reads: {error}.",
@@ -92,7 +92,7 @@ def read_index(folder: Path) -> list[Prepared]:
     return sorted(records, key=lambda record: record.name)
 
 
-def write_index(folder: Path, records: list[Prepared]) -> None:
+def write_index(folder: Path, records: list[ClipRecord]) -> None:
     """Replace the folder's index, whole or not at all."""
     partial = folder / "index.part"
     partial.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records))

@@ -1,7 +1,7 @@
-"""What cameras, codecs and hands do to pictures, done to training samples of the renderer.
+"""Image augmentation of the renderer's samples: geometry, degradation and occlusion.
 
-A sample is several pictures of one video, so all of them are turned, blurred or compressed alike; only what stands in
-front of a face stands in front of one picture of them.
+A sample is several pictures of one video, so all of them are turned, blurred or compressed alike; only an occlusion
+is in one picture of them.
 """
 
 from __future__ import annotations
@@ -14,71 +14,76 @@ import numpy.typing as npt
 
 from lipsync_cli.core.landmarks68 import JAW
 from lipsync_cli.core.types import Float32, UInt8
+from lipsync_cli.training.common.recipes import Recipe, Share
 
 TURN, SCALE, STRETCH = 5.0, 0.06, 0.05
 """Largest turn in degrees, and largest change of size and of height against width."""
 BLUR = (0.0015, 0.006)
 """Standard deviations of a blur, in crop widths."""
-KEPT = (0.35, 0.8)
-"""How much of its width a picture keeps that is brought back to full size from a smaller one."""
+DOWNSAMPLED = (0.35, 0.8)
+"""Width, as a share of its own, that a picture is reduced to before it is enlarged again."""
 QUALITY = (35, 85)
 """JPEG qualities: what is lost is as in a video's own key frames."""
-THING = (0.08, 0.22)
+OCCLUDER = (0.08, 0.22)
 """Half axes of what stands in front, in crop widths."""
 LIP_CLEARANCE = 0.03
-"""Crop widths around the lips that nothing covers in a picture to be drawn, or its state could not be read."""
+"""Crop widths around the lips that no occluder covers in a target, or its mouth state could not be encoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class AugmentRecipe:
-    """Shares of the samples that are ``shaped`` (turned, scaled, stretched), ``degraded``, ``covered`` in part."""
+class ImageAugmentRecipe(Recipe):
+    """Probabilities that a sample is ``shaped`` (turned, scaled, stretched), ``degraded``, ``covered`` in part."""
 
-    shaped: float = 0.3
-    degraded: float = 0.3
-    covered: float = 0.2
+    shaped: Share = 0.3
+    degraded: Share = 0.3
+    covered: Share = 0.2
 
 
 @dataclass(slots=True)
-class Pictures:
-    """Crops ``[n s s 3]``, landmarks ``[n 68 2]`` in their pixels; ``real`` ``[n s s]`` is 1 where a crop is true."""
+class ImageSample:
+    """Crops ``[n s s 3]``, landmarks ``[n 68 2]`` in their pixels.
+
+    ``valid`` ``[n s s]`` is 1 where pixels are the source's own, 0 where they lie beyond it or are occluded.
+    """
 
     crops: UInt8
     landmarks: Float32
-    real: Float32
+    valid: Float32
 
 
-def augment(pictures: Pictures, targets: int, recipe: AugmentRecipe, rng: np.random.Generator) -> Pictures:
-    """Change a sample whose first ``targets`` pictures are to be drawn and whose others are references."""
+def augment_images(
+    sample: ImageSample, targets: int, recipe: ImageAugmentRecipe, rng: np.random.Generator
+) -> ImageSample:
+    """Change a sample whose first ``targets`` pictures are to be rendered and whose others are references."""
     shaped, degraded, covered = rng.random(3) < (recipe.shaped, recipe.degraded, recipe.covered)
     if shaped:
-        pictures = reshape(pictures, rng)
+        sample = reshape(sample, rng)
     if covered:
-        cover(pictures, targets, rng)
+        occlude(sample, targets, rng)
     if degraded:
-        pictures.crops = degrade(pictures.crops, rng)
-    return pictures
+        sample.crops = degrade(sample.crops, rng)
+    return sample
 
 
-def reshape(pictures: Pictures, rng: np.random.Generator) -> Pictures:
-    """All pictures turned, scaled and stretched alike about their middle, as another face or another cut is."""
-    size = pictures.crops.shape[1]
+def reshape(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
+    """All pictures turned, scaled and stretched alike about their middle."""
+    size = sample.crops.shape[1]
     middle = (size - 1) / 2
     turn = np.deg2rad(rng.uniform(-TURN, TURN))
     scale, stretch = 1 + rng.uniform(-SCALE, SCALE), 1 + rng.uniform(-STRETCH, STRETCH)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     linear = rotation @ np.diag([scale, scale * stretch])
     matrix = np.hstack([linear, (middle - linear @ [middle, middle])[:, None]])
-    crops = [cv2.warpAffine(c, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE) for c in pictures.crops]
-    real = [cv2.warpAffine(r, matrix, (size, size), flags=cv2.INTER_NEAREST) for r in pictures.real]
-    landmarks = pictures.landmarks @ linear.T + matrix[:, 2]
-    return Pictures(np.stack(crops), landmarks.astype(np.float32), np.stack(real))
+    crops = [cv2.warpAffine(c, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE) for c in sample.crops]
+    valid = [cv2.warpAffine(v, matrix, (size, size), flags=cv2.INTER_NEAREST) for v in sample.valid]
+    landmarks = sample.landmarks @ linear.T + matrix[:, 2]
+    return ImageSample(np.stack(crops), landmarks.astype(np.float32), np.stack(valid))
 
 
 def degrade(crops: UInt8, rng: np.random.Generator) -> UInt8:
     """Blur, loss of resolution or JPEG compression of all crops ``[n s s 3]`` alike; often two of them."""
     size = crops.shape[1]
     sigma = size * rng.uniform(*BLUR)
-    small = round(size * rng.uniform(*KEPT))
+    small = round(size * rng.uniform(*DOWNSAMPLED))
     quality = int(rng.integers(*QUALITY))
     blurred, resampled, compressed = rng.random(3) < 0.5
     changed = []
@@ -95,30 +100,30 @@ def degrade(crops: UInt8, rng: np.random.Generator) -> UInt8:
     return np.stack(changed)
 
 
-def cover(pictures: Pictures, targets: int, rng: np.random.Generator) -> None:
-    """Something in front of the lower face of one picture.
+def occlude(sample: ImageSample, targets: int, rng: np.random.Generator) -> None:
+    """Put an occluder in front of the lower face of one picture, in place.
 
-    In a reference it may cover the lips. In a picture to be drawn it leaves them free, and what it covers is not
-    ``real``: nobody could draw it.
+    In a reference it may cover the lips. In a target it leaves them free, and what it covers is not ``valid``: no
+    renderer could draw it.
     """
-    crops, at = pictures.crops, int(rng.integers(0, len(pictures.crops)))
-    drawn = at < targets
-    lips, jaw = pictures.landmarks[at, 48:68], pictures.landmarks[at, list(JAW)]
-    middle = jaw[rng.integers(len(jaw))] if drawn else lips.mean(0)
+    crops, at = sample.crops, int(rng.integers(0, len(sample.crops)))
+    is_target = at < targets
+    lips, jaw = sample.landmarks[at, 48:68], sample.landmarks[at, list(JAW)]
+    middle = jaw[rng.integers(len(jaw))] if is_target else lips.mean(0)
     size = crops.shape[1]
-    alpha = blob(size, middle + rng.normal(0, 0.05 * size, 2), rng)
-    if drawn:
+    alpha = ellipse(size, middle + rng.normal(0, 0.05 * size, 2), rng)
+    if is_target:
         alpha[around(lips, size)] = 0
-        pictures.real[at] *= alpha < 0.02
-    # Its own hair, brow or background, upside down and in other colours: no flat patch that is told at a glance.
+        sample.valid[at] *= alpha < 0.02
+    # Its own hair, brow or background, upside down and in other colours: no flat patch that is easily recognised.
     texture = crops[at, ::-1] * rng.uniform(0.4, 1.3, 3) * rng.uniform(0.5, 1.1)
     mixed = crops[at] + alpha[..., None] * (np.minimum(texture, 255) - crops[at])
     crops[at] = np.round(mixed).astype(np.uint8)
 
 
-def blob(size: int, middle: Float32, rng: np.random.Generator) -> Float32:
+def ellipse(size: int, middle: Float32, rng: np.random.Generator) -> Float32:
     """How much of each pixel ``[size size]`` an ellipse with a soft edge covers, in [0, 1]."""
-    axes, angle = size * rng.uniform(*THING, 2), rng.uniform(0, 180)
+    axes, angle = size * rng.uniform(*OCCLUDER, 2), rng.uniform(0, 180)
     alpha = np.zeros((size, size), np.float32)
     box = (tuple(map(float, middle)), tuple(map(float, 2 * axes)), float(angle))
     cv2.ellipse(alpha, box, 1.0, cv2.FILLED)

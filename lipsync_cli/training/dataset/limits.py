@@ -1,63 +1,51 @@
-"""What is good enough to be trained on; a TOML file may change any number of it."""
+"""Thresholds of the filters that decide what is trained on; a TOML file may change any number of them."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 
-from lipsync_cli.core.errors import UsageError
+from lipsync_cli.training.common.recipes import Count, CountOrNone, Recipe, Share, Weight
 from lipsync_cli.training.dataset.format import MAX_LAG, MIN_FRAMES
 
+QuarterTurns = Annotated[float, Field(ge=0, le=1)]
+Confidence = Annotated[float, Field(ge=-2, le=2)]
+"""A difference of distances between unit embeddings."""
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Limits:
-    """Thresholds of the filters. Sizes in source pixels, angles in quarter turns, lags in frames of 25 a second.
+
+class Limits(Recipe):
+    """Sizes in source pixels, angles in quarter turns, lags in frames of 25 a second.
 
     Picture: least ``frames``; least ``face_px``; most ``yaw`` and ``pitch`` (90th percentile); least ``blur``
     (variance of the Laplacian at the source's scale); most ``jump`` (share of the picture that changes at once) and
     ``frozen`` (share of repeated frames). Sound: least ``level_db``.
 
-    Sync: a lag listed for the clip is plausible up to ``listed_lag``. The expert is trusted about a clip from
-    ``trusted_windows`` windows and ``trusted_confidence`` on, and about a folder's clips together from four times as
-    many windows on. Lags beyond ``lag`` are not corrected. ``confidence`` is the least at the lag that is undone.
+    Sync: a lag listed for the clip is plausible up to ``listed_lag``. The expert's lag of a clip counts from
+    ``trusted_windows`` windows and ``trusted_confidence`` on, and that of a folder's clips together from four times
+    as many windows on. Lags beyond ``lag`` are not corrected. ``confidence`` is the least at the lag that is undone.
 
     Duplicates: at most these shares of the fingerprints' bits differ.
     """
 
-    frames: int = MIN_FRAMES
-    face_px: float = 60.0
-    yaw: float = 0.45
-    pitch: float = 0.4
-    blur: float = 8.0
-    jump: float = 0.6
-    frozen: float = 0.25
-    level_db: float = -60.0
-    listed_lag: int = 3
-    lag: int = MAX_LAG
-    trusted_windows: int = 35
-    trusted_confidence: float = 0.25
-    confidence: float = 0.05
-    duplicate_picture: float = 0.2
-    duplicate_sound: float = 0.2
+    frames: Annotated[int, Field(ge=MIN_FRAMES)] = MIN_FRAMES
+    face_px: Weight = 60.0
+    yaw: QuarterTurns = 0.45
+    pitch: QuarterTurns = 0.4
+    blur: Weight = 8.0
+    jump: Share = 0.6
+    frozen: Share = 0.25
+    level_db: Annotated[float, Field(ge=-120, le=0)] = -60.0
+    listed_lag: CountOrNone = 3
+    lag: Annotated[int, Field(ge=0, le=MAX_LAG)] = MAX_LAG
+    trusted_windows: Count = 35
+    trusted_confidence: Confidence = 0.25
+    confidence: Confidence = 0.05
+    duplicate_picture: Share = 0.2
+    duplicate_sound: Share = 0.2
 
 
 def load_limits(path: Path | None) -> Limits:
-    """The defaults with a TOML file's values over them. UsageError names what is wrong with it."""
-    if path is None:
-        return Limits()
-    try:
-        limits = TypeAdapter(Limits).validate_python(tomllib.loads(path.read_text()))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path} is no TOML file: {error}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"The limits {path.name} are wrong at {where}: {first['msg']}.") from error
-    if limits.lag > MAX_LAG or limits.frames < MIN_FRAMES:
-        raise UsageError(f"Limits cannot go beyond lag = {MAX_LAG} and below frames = {MIN_FRAMES}.")
-    return limits
+    """The defaults with a TOML file's values over them; UsageError names the key that is wrong."""
+    return Limits() if path is None else Limits.read(path)

@@ -1,9 +1,9 @@
 """Any folder of talking clips → aligned, tracked, sync-checked, de-duplicated clips for training.
 
-Two steps. Cutting goes over the sources one by one, in processes, and writes every stretch that ``dub`` could work on
-together with its figures (``work.jsonl``); it resumes where it stopped. Choosing then looks at all figures at once
-and writes ``index.jsonl`` (see ``train.prepared``), ``summary.json`` and ``report.png``; it takes a moment, so other
-limits or another size cost nothing. What was not chosen waits in ``spare/``.
+Two steps. Segmenting goes over the sources one by one, in processes, and writes every stretch that ``dub`` could work
+on together with its figures (``work.jsonl``); it resumes where it stopped. Filtering then compares all figures at
+once and writes ``index.jsonl`` (see ``format``), ``summary.json`` and ``report.png``; it takes a moment, so other
+limits or another size cost nothing. Clips that were not chosen are kept in ``spare/``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from lipsync_cli.core.errors import UsageError
-from lipsync_cli.training.dataset.filtering import Choice, choose
-from lipsync_cli.training.dataset.format import LATENT_RATE, Prepared, write_index
+from lipsync_cli.training.dataset.filtering import ClipSelection, select_clips
+from lipsync_cli.training.dataset.format import LATENT_RATE, ClipRecord, write_index
 from lipsync_cli.training.dataset.limits import Limits
 from lipsync_cli.training.dataset.report import save_report
-from lipsync_cli.training.dataset.segmenting import Cut, Stretch, cut_source
+from lipsync_cli.training.dataset.segmenting import SegmentedSource, Stretch, segment_source
 from lipsync_cli.training.dataset.sources import Source, find_sources
 
 FORMAT = 2
@@ -53,21 +53,21 @@ def prepare(
     for folder in ("clips", "spare"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     _check_settings(out, options)
-    cuts = cut_all(data, out, sources, options, on_progress)
-    pairs = [(source, cuts[source.path]) for source in sources]
+    results = segment_all(data, out, sources, options, on_progress)
+    pairs = [(source, results[source.path]) for source in sources]
     max_bytes = None if options.max_megabytes is None else int(options.max_megabytes * 1e6)
-    choice = choose(
+    selection = select_clips(
         pairs,
         options.limits,
         crop_size=options.crop_size,
         seconds_per_speaker=options.seconds_per_speaker,
         max_bytes=max_bytes,
     )
-    _place(out, {record.name for record in choice.chosen})
-    write_index(out, choice.chosen)
-    summary = summarise(choice, [cut for _, cut in pairs])
+    _move_clips(out, {record.name for record in selection.chosen})
+    write_index(out, selection.chosen)
+    summary = summarise(selection, [result for _, result in pairs])
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    save_report(out, choice.chosen, choice.rejected)
+    save_report(out, selection.chosen, selection.rejected)
     return summary
 
 
@@ -83,13 +83,13 @@ def _check_settings(out: Path, options: PrepareOptions) -> None:
         )
 
 
-def cut_all(
+def segment_all(
     data: Path, out: Path, sources: list[Source], options: PrepareOptions, on_progress: OnProgress
-) -> dict[str, Cut]:
-    """What became of every source, by path; those already in ``work.jsonl`` are not cut again."""
+) -> dict[str, SegmentedSource]:
+    """Every source with its stretches, by path; those already in ``work.jsonl`` are not read again."""
     log = out / "work.jsonl"
-    cuts = {cut.path: cut for cut in read_work(log)} if log.exists() else {}
-    waiting = [source for source in sources if source.path not in cuts]
+    results = {result.path: result for result in read_work(log)} if log.exists() else {}
+    waiting = [source for source in sources if source.path not in results]
     # In random order, so that an unfinished run is a fair sample of every folder.
     random.Random(0).shuffle(waiting)
     total = round(sum(source.seconds for source in waiting) * LATENT_RATE)
@@ -97,26 +97,28 @@ def cut_all(
     with log.open("a") as handle:
         if log.stat().st_size and not log.read_bytes().endswith(b"\n"):
             handle.write("\n")  # the last line was interrupted
-        for cut in _cut_in_processes(data, out, waiting, options):
-            handle.write(json.dumps(asdict(cut)) + "\n")
+        for result in _segment_in_processes(data, out, waiting, options):
+            handle.write(json.dumps(asdict(result)) + "\n")
             handle.flush()
-            cuts[cut.path] = cut
-            done += cut.frames
+            results[result.path] = result
+            done += result.frames
             on_progress(done, max(total, done))
-    return cuts
+    return results
 
 
-def _cut_in_processes(data: Path, out: Path, sources: list[Source], options: PrepareOptions) -> Iterator[Cut]:
-    # Who speaks is asked of the picture only where nobody says.
+def _segment_in_processes(
+    data: Path, out: Path, sources: list[Source], options: PrepareOptions
+) -> Iterator[SegmentedSource]:
+    # Faces are identified only where the speaker is not given.
     jobs = [(source, source.speaker is None) for source in sources]
     if options.workers == 1 or len(jobs) < 2:
         for source, identify in jobs:
-            yield cut_source(data, out, source, crop_size=options.crop_size, identify=identify)
+            yield segment_source(data, out, source, crop_size=options.crop_size, identify=identify)
         return
     # Networks and OpenCV have threads of their own, which a forked process would inherit stopped.
     with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
         futures = [
-            pool.submit(cut_source, data, out, source, crop_size=options.crop_size, identify=identify)
+            pool.submit(segment_source, data, out, source, crop_size=options.crop_size, identify=identify)
             for source, identify in jobs
         ]
         try:
@@ -126,17 +128,17 @@ def _cut_in_processes(data: Path, out: Path, sources: list[Source], options: Pre
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def read_work(log: Path) -> Iterator[Cut]:
+def read_work(log: Path) -> Iterator[SegmentedSource]:
     """The finished sources of a work log; a last line that was interrupted is left out."""
     for line in log.read_text().splitlines():
         try:
             row = json.loads(line)
         except ValueError:
             continue
-        yield Cut(**(row | {"stretches": [Stretch(**stretch) for stretch in row["stretches"]]}))
+        yield SegmentedSource(**(row | {"stretches": [Stretch(**stretch) for stretch in row["stretches"]]}))
 
 
-def _place(out: Path, chosen: set[str]) -> None:
+def _move_clips(out: Path, chosen: set[str]) -> None:
     """Chosen clips into ``clips``, all others into ``spare``."""
     for here, there, wanted in (("clips", "spare", False), ("spare", "clips", True)):
         for path in list((out / here).iterdir()):
@@ -144,29 +146,29 @@ def _place(out: Path, chosen: set[str]) -> None:
                 path.replace(out / there / path.name)
 
 
-def summarise(choice: Choice, cuts: list[Cut]) -> dict[str, Any]:
+def summarise(selection: ClipSelection, results: list[SegmentedSource]) -> dict[str, Any]:
     """Counts for people and programs: what was chosen by split and folder, what was not and why."""
     unusable: Counter[str] = Counter()
-    for cut in cuts:
-        unusable.update(cut.unusable)
-        unusable["too short a run"] += cut.too_short
+    for result in results:
+        unusable.update(result.unusable)
+        unusable["too short a run"] += result.too_short
     return {
-        "sources": len(cuts),
-        "frames_seen": sum(cut.frames for cut in cuts),
-        "chosen": _share(choice.chosen),
-        "splits": _grouped(choice.chosen, lambda record: record.split),
-        "folders": _grouped(choice.chosen, lambda record: Path(record.path).parent.as_posix()),
-        "lags": dict(Counter(f"{r.lag_frames:+d} ({r.lag_from})" for r in choice.chosen).most_common()),
-        "clips_left_out": dict(choice.rejected.most_common()),
-        "frames_left_out": dict(choice.frames_rejected.most_common()),
+        "sources": len(results),
+        "frames_seen": sum(result.frames for result in results),
+        "chosen": _share(selection.chosen),
+        "splits": _grouped(selection.chosen, lambda record: record.split),
+        "folders": _grouped(selection.chosen, lambda record: Path(record.path).parent.as_posix()),
+        "lags": dict(Counter(f"{r.lag_frames:+d} ({r.lag_from})" for r in selection.chosen).most_common()),
+        "clips_left_out": dict(selection.rejected.most_common()),
+        "frames_left_out": dict(selection.frames_rejected.most_common()),
         "frames_without_usable_face": dict(+unusable),
         "sources_without_clips": {
-            cut.path: cut.note or "no stretch with a usable face" for cut in cuts if not cut.stretches
+            result.path: result.note or "no stretch with a usable face" for result in results if not result.stretches
         },
     }
 
 
-def _share(records: list[Prepared]) -> dict[str, Any]:
+def _share(records: list[ClipRecord]) -> dict[str, Any]:
     return {
         "clips": len(records),
         "minutes": round(sum(record.frames for record in records) / LATENT_RATE / 60, 2),
@@ -175,6 +177,6 @@ def _share(records: list[Prepared]) -> dict[str, Any]:
     }
 
 
-def _grouped(records: list[Prepared], key: Callable[[Prepared], str]) -> dict[str, Any]:
+def _grouped(records: list[ClipRecord], key: Callable[[ClipRecord], str]) -> dict[str, Any]:
     names = sorted({key(record) for record in records})
     return {name: _share([record for record in records if key(record) == name]) for name in names}

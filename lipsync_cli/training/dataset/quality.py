@@ -1,4 +1,4 @@
-"""What a stretch of crops and sound looks and sounds like, in a few numbers: sharpness, damage, fingerprints."""
+"""Quality of a stretch of crops and sound in a few numbers: sharpness, damage, fingerprints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sharpness(crops: UInt8, source_scale: float) -> float:
     """Variance of the Laplacian of the face at the source's own scale, median of up to five of ``[n s s 3]``.
 
     ``source_scale`` is source pixels per crop pixel: an enlarged crop is brought back to the source's size first,
-    so that it is the picture that is judged and not the enlargement.
+    so that the picture is measured and not its enlargement.
     """
     size = crops.shape[1]
     own = max(16, round(size * source_scale)) if source_scale < 1 else size
@@ -47,7 +47,7 @@ def sharpness(crops: UInt8, source_scale: float) -> float:
 
 
 def damage(crops: UInt8) -> Damage:
-    """Look for blocks that jump and for frames that repeat, in aligned crops ``[n s s 3]`` of one shot."""
+    """Find blocks that jump and frames that repeat in aligned crops ``[n s s 3]`` of one shot."""
     if len(crops) < 2:
         return Damage(0.0, 0.0)
     grey = _cells(crops, 4 * _CELLS)

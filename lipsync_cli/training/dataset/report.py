@@ -14,7 +14,7 @@ from lipsync_cli.core.contact_sheets import INK, PAPER, Thumbnail, face_sheet, l
 from lipsync_cli.core.types import UInt8
 from lipsync_cli.training.dataset.format import (
     LATENT_RATE,
-    Prepared,
+    ClipRecord,
     arrays_path,
     decode_crops,
     read_arrays,
@@ -27,7 +27,7 @@ _BAR = (200, 160, 90)
 _DOT = (80, 255, 80)
 
 
-def save_report(folder: Path, records: Sequence[Prepared], left_out: Mapping[str, int]) -> Path:
+def save_report(folder: Path, records: Sequence[ClipRecord], left_out: Mapping[str, int]) -> Path:
     """Write ``report.png`` of a prepared folder and return its path."""
     width = (CHART_PX[0] + 8) * 3
     parts = [label(_headline(records), width)]
@@ -48,15 +48,15 @@ def save_report(folder: Path, records: Sequence[Prepared], left_out: Mapping[str
     return path
 
 
-def _headline(records: Sequence[Prepared]) -> str:
+def _headline(records: Sequence[ClipRecord]) -> str:
     minutes = sum(record.frames for record in records) / LATENT_RATE / 60
     size = sum(record.bytes for record in records) / 1e6
     return f"{len(records)} clips, {len({r.speaker for r in records})} speakers, {minutes:.1f} min, {size:.1f} MB"
 
 
-def _samples(records: Sequence[Prepared]) -> list[Prepared]:
+def _samples(records: Sequence[ClipRecord]) -> list[ClipRecord]:
     """Two rows of clips, as many speakers as possible; the same for the same records."""
-    by_speaker: dict[str, list[Prepared]] = defaultdict(list)
+    by_speaker: dict[str, list[ClipRecord]] = defaultdict(list)
     for record in random.Random(0).sample(list(records), len(records)):
         by_speaker[record.speaker].append(record)
     rounds = max(map(len, by_speaker.values()), default=0)
@@ -64,7 +64,7 @@ def _samples(records: Sequence[Prepared]) -> list[Prepared]:
     return spread[: 2 * COLUMNS]
 
 
-def _thumbnail(folder: Path, record: Prepared) -> Thumbnail:
+def _thumbnail(folder: Path, record: ClipRecord) -> Thumbnail:
     middle = record.frames // 2
     crop = decode_crops(video_path(folder, record.name))[middle].copy()
     for x, y in read_arrays(arrays_path(folder, record.name)).landmarks[middle]:
@@ -75,7 +75,7 @@ def _thumbnail(folder: Path, record: Prepared) -> Thumbnail:
     return Thumbnail(crop, (name, f"{record.face_px:.0f}px yaw {record.yaw:.2f}", lag + sync))
 
 
-def _charts(records: Sequence[Prepared], left_out: Mapping[str, int]) -> list[UInt8]:
+def _charts(records: Sequence[ClipRecord], left_out: Mapping[str, int]) -> list[UInt8]:
     minutes: Counter[str] = Counter()
     for record in records:
         minutes[PurePosixPath(record.path).parent.name or "."] += round(record.frames / LATENT_RATE)
@@ -92,7 +92,7 @@ def _charts(records: Sequence[Prepared], left_out: Mapping[str, int]) -> list[UI
     ]
 
 
-def _lengths(records: Sequence[Prepared]) -> list[tuple[int, int]]:
+def _lengths(records: Sequence[ClipRecord]) -> list[tuple[int, int]]:
     return sorted(Counter(record.frames // LATENT_RATE for record in records).items())[:11]
 
 

@@ -18,9 +18,9 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One clip to prepare, ``path`` relative to the folder. ``split``, ``speaker``: None where nobody says.
+    """One clip to prepare, ``path`` relative to the folder. ``split``, ``speaker``: None where not given.
 
-    ``lag_frames`` is how late its sound is said to be, in frames of 25 a second.
+    ``lag_frames`` is how late its sound is by the list, in frames of 25 a second.
     """
 
     path: str
@@ -61,19 +61,19 @@ def _listed(path: Path) -> list[Source]:
 
 
 def _row(row: dict[str, str | None], path: Path, line: int) -> Source:
-    said = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
-    split = said.get("split") or None
+    cells = {key: (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+    split = cells.get("split") or None
     if split is not None and split not in SPLITS:
         raise InputError(f"Line {line} of {path} has the split {split!r}; it must be one of {', '.join(SPLITS)}.")
     try:
-        lag = said.get("sync_lag_frames")
-        seconds = float(said.get("duration_s") or _seconds(path.parent / said["path"]))
+        lag = cells.get("sync_lag_frames")
+        seconds = float(cells.get("duration_s") or _seconds(path.parent / cells["path"]))
         return Source(
-            said["path"],
+            cells["path"],
             seconds,
             split,
-            said.get("speaker") or None,
-            said.get("licence") or "unknown",
+            cells.get("speaker") or None,
+            cells.get("licence") or "unknown",
             int(lag) if lag else None,
         )
     except ValueError as error:
@@ -93,7 +93,7 @@ def _found(data: Path) -> list[Source]:
 
 
 def _seconds(path: Path) -> float:
-    """0 for what cannot be read; cutting it will say why."""
+    """0 for what cannot be read; segmenting it gives the reason."""
     try:
         return float(probe(path).duration or 0)
     except LipsyncError:

@@ -1,4 +1,4 @@
-"""Who speaks in clips that nobody labelled, and speaker-disjoint splits that do not change when clips are added."""
+"""Speakers of unlabelled clips by their faces, and speaker-disjoint splits that stay when clips are added."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def split_speakers(speakers: Iterable[str]) -> dict[str, str]:
 
 
 def _place(speaker: str) -> float:
-    """A number in [0, 1) that looks random and is always the same."""
+    """A number in [0, 1) from a hash of the name, uniform over names."""
     return int.from_bytes(hashlib.sha256(speaker.encode()).digest()[:6]) / 2**48
 
 

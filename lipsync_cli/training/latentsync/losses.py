@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet, lower_halves
-from lipsync_cli.training.sync.stable_stage import CERTAIN
+from lipsync_cli.training.stable_sync.stage import PROBABILITY_MARGIN
 
 Features = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """What each term counts; a term of weight 0 is not computed, and its network not needed."""
+    """Weight of each term; a term of weight 0 is not computed, and its network not needed."""
 
     recon: float = 1.0
     sync: float = 0.0
@@ -30,7 +30,7 @@ class LossWeights:
     trepa: float = 0.0
 
     @property
-    def look_at_pixels(self) -> bool:
+    def need_pixels(self) -> bool:
         """Whether the clean latents have to be decoded."""
         return bool(self.sync or self.lpips or self.trepa)
 
@@ -61,7 +61,7 @@ def mark_trained(network: nn.Module, stage: TrainingStage) -> list[nn.Parameter]
         parameter.requires_grad_(stage.learns(name))
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not trained:
-        raise ValueError(f"no parameter is named like {' or '.join(stage.trained)}")
+        raise ValueError(f"no parameter has in its name {' or '.join(stage.trained)}")
     return trained
 
 
@@ -76,14 +76,14 @@ def mixed_noise(shared: Tensor, independent: Tensor, *, alpha: float = 1.0) -> T
 
 def add_noise(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     """√ᾱ·z₀ + √(1 − ᾱ)·ε, with ᾱ ``[b]``."""
-    kept = _spread(alpha_bar, clean)
-    return kept.sqrt() * clean + (1 - kept).sqrt() * noise
+    alpha = _broadcast(alpha_bar, clean)
+    return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
 
 
 def clean_latent(noisy: Tensor, predicted: Tensor, alpha_bar: Tensor) -> Tensor:
     """The clean latent that a predicted noise means, in one step: (z_t − √(1 − ᾱ)·ε̂)/√ᾱ, not clipped."""
-    kept = _spread(alpha_bar, noisy)
-    return (noisy - (1 - kept).sqrt() * predicted) / kept.sqrt()
+    alpha = _broadcast(alpha_bar, noisy)
+    return (noisy - (1 - alpha).sqrt() * predicted) / alpha.sqrt()
 
 
 def recon_loss(predicted: Tensor, noise: Tensor) -> Tensor:
@@ -97,21 +97,22 @@ def sync_loss(network: StableSyncNet, frames: Tensor, mel: Tensor) -> Tensor:
     Crops of other sizes are resized to the network's before their lower half is taken.
     """
     cosine = network(lower_halves(frames, 2 * network.config.visual.shape[1]), mel)
-    loss: Tensor = -cosine.float().clamp(CERTAIN, 1).log().mean()
+    loss: Tensor = -cosine.float().clamp(PROBABILITY_MARGIN, 1).log().mean()
     return loss
 
 
-def lower_lpips(network: Features, made: Tensor, true: Tensor) -> Tensor:
+def lower_lpips(network: Features, generated: Tensor, true: Tensor) -> Tensor:
     """Mean LPIPS of the lower halves of all frames.
 
     ``network`` is the LPIPS-VGG TorchScript of ``lipsync eval --weights`` (``vgg16.pt``), whose features' squared
     distance is LPIPS; it takes 0 … 255.
     """
-    halves = [(x[..., x.shape[-2] // 2 :, :].flatten(0, 1) + 1) * 127.5 for x in (made, true)]
+    halves = [(x[..., x.shape[-2] // 2 :, :].flatten(0, 1) + 1) * 127.5 for x in (generated, true)]
     features = [network(half, resize_images=False, return_lpips=True) for half in halves]
     distance: Tensor = (features[0] - features[1]).square().sum(1)
     return distance.mean()
 
 
-def _spread(values: Tensor, like: Tensor) -> Tensor:
-    return values.to(like).view(-1, *[1] * (like.dim() - 1))
+def _broadcast(values: Tensor, latents: Tensor) -> Tensor:
+    """Values ``[b]`` in the shape, type and place of ``latents`` ``[b …]``."""
+    return values.to(latents).view(-1, *[1] * (latents.dim() - 1))

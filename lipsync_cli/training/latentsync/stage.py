@@ -1,8 +1,20 @@
 """LatentSync's training loop (Li et al. 2024, arXiv 2412.09262) around any UNet and VAE of its shapes.
 
-A window is noised, the UNet sees it beside the mask, the window with its mouth masked and another window of the same
-clip, and guesses the noise. From stage 2 on the clean latent that the guess means is decoded, and judged by sync
-expert, LPIPS and TREPA. Latents are the mean of the VAE's posterior, not a sample: less noise, and nothing to seed.
+The UNet gets a noised window, the mask, the window with its mouth masked and another window of the same clip, and
+predicts the noise. From stage 2 on the clean latent that follows from the prediction is decoded, for the losses of
+sync expert, LPIPS and TREPA. Latents are the mean of the VAE's posterior, not a sample: less noise, and nothing to
+seed.
+
+A library, not a command: nothing here loads LatentSync's own networks or makes batches from prepared clips, and it
+was run with networks of its shapes, not at its size. Today it is run from Python, with what the caller brings::
+
+    networks = LossNetworks(vae, sync=stable_syncnet, lpips=lpips_vgg, trepa=video_mae)
+    recipe = LatentSyncRecipe(stage="stage2", steps=1000)
+    steps = train_latentsync(unet, networks, make_batch, mask, recipe, Path("runs/latentsync"))
+
+``make_batch(seed, size)`` gives a ``LatentSyncBatch`` on the CPU; ``tests/training/latentsync/test_stage.py`` is a
+whole example with tiny networks. A stopped run resumes from the folder, whose ``checkpoint.pt`` holds the UNet's
+weights.
 """
 
 from __future__ import annotations
@@ -11,7 +23,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +32,8 @@ from torch import Tensor, nn
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet
 from lipsync_cli.nn.video_mae import VideoMae
 from lipsync_cli.training.common.loop import Pace, Stage, Values, descend_accumulated
-from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.common.noise import Noise, step_seed
+from lipsync_cli.training.common.recipes import Count, LearningRate, Recipe, Seed
 from lipsync_cli.training.common.runtime import ALONE, Runtime
 from lipsync_cli.training.latentsync.losses import (
     STAGES,
@@ -43,16 +56,19 @@ WINDOW = 16
 class Vae(Protocol):
     """Frames ``[b f 3 s s]`` in [−1, 1] to scaled latents ``[b 4 f s/8 s/8]`` and, with gradients, back."""
 
-    def encode(self, frames: Tensor) -> Tensor: ...
+    def encode(self, frames: Tensor) -> Tensor:
+        """Scaled means of the posterior."""
+        ...
 
-    def decode(self, latents: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor) -> Tensor:
+        """Frames, through which gradients flow."""
+        ...
 
 
 class LatentSyncBatch(NamedTuple):
     """Aligned crops ``[b f 3 s s]`` in [−1, 1] of a window and of another of the same clip, and its sound.
 
-    ``audio`` ``[b f 50 384]`` are Whisper's tokens of each frame, ``mel`` ``[b 1 80 52]`` is what the sync expert
-    hears.
+    ``audio`` ``[b f 50 384]`` are Whisper's tokens of each frame, ``mel`` ``[b 1 80 52]`` is the sync expert's input.
     """
 
     frames: Tensor
@@ -66,8 +82,8 @@ MakeBatch = Callable[[int, int], LatentSyncBatch]
 
 
 @dataclass(frozen=True, slots=True)
-class Judges:
-    """Frozen networks: the VAE, and one for each term of the loss that looks at pixels."""
+class LossNetworks:
+    """Frozen networks: the VAE, and one for each term of the loss that is computed on pixels."""
 
     vae: Vae
     sync: StableSyncNet | None = None
@@ -81,18 +97,17 @@ class Judges:
                 raise ValueError(f"the {name} term of weight {weight:g} needs its network")
 
 
-@dataclass(frozen=True, slots=True)
-class LatentSyncRecipe:
+class LatentSyncRecipe(Recipe):
     """``batch`` windows a step, ``at_once`` of them in memory; ``stage`` is one of ``STAGES``."""
 
-    stage: str = "stage2"
-    steps: int = 100_000
-    batch: int = 8
-    at_once: int = 1
-    learning_rate: float = 1e-5
-    seed: int = 1247
-    save_every: int = 10_000
-    log_every: int = 25
+    stage: Literal["stage1", "stage2", "stage2_efficient"] = "stage2"
+    steps: Count = 100_000
+    batch: Count = 8
+    at_once: Count = 1
+    learning_rate: LearningRate = 1e-5
+    seed: Seed = 1247
+    save_every: Count = 10_000
+    log_every: Count = 25
 
 
 @functools.cache
@@ -116,7 +131,7 @@ def draw_windows(frames: int, rng: np.random.Generator) -> tuple[int, int]:
 
 def loss_terms(
     unet: Callable[[Tensor, Tensor, Tensor], Tensor],
-    judges: Judges,
+    networks: LossNetworks,
     batch: LatentSyncBatch,
     mask: Tensor,
     noise: Noise,
@@ -127,47 +142,47 @@ def loss_terms(
     """The terms that have a weight, unweighted, by name.
 
     ``unet`` takes latents ``[b 13 f h w]`` (noisy 4, mask 1, masked 4, reference 4), time steps ``[b]`` and audio
-    ``[(b f) 50 384]``, and guesses the noise ``[b 4 f h w]``. ``mask`` ``[s s]`` is 1 where the frame is kept and 0
-    where it is drawn.
+    ``[(b f) 50 384]``, and predicts the noise ``[b 4 f h w]``. ``mask`` ``[s s]`` is 1 where the frame is kept and 0
+    where it is generated.
     """
     with torch.no_grad(), runtime.autocast():
-        shown = (batch.frames, batch.frames * mask, batch.reference)
-        clean, masked, reference = (judges.vae.encode(frames).float() for frames in shown)
+        inputs = (batch.frames, batch.frames * mask, batch.reference)
+        clean, masked, reference = (networks.vae.encode(frames).float() for frames in inputs)
     b, c, f, h, w = clean.shape
     t = noise.integers(NOISE_STEPS, (b,))
     true_noise = mixed_noise(noise.normal((b, c, 1, h, w)), noise.normal(clean.shape))
-    kept = alpha_bars().to(clean.device)[t]
-    noisy = add_noise(clean, true_noise, kept)
+    alpha = alpha_bars().to(clean.device)[t]
+    noisy = add_noise(clean, true_noise, alpha)
     small_mask = mask[::LATENT_SCALE, ::LATENT_SCALE].to(clean).expand(b, 1, f, h, w)
     with runtime.autocast():
-        guess = unet(torch.cat([noisy, small_mask, masked, reference], 1), t, batch.audio.flatten(0, 1))
-    terms = {"recon": recon_loss(guess, true_noise)}
-    if weights.look_at_pixels:
+        predicted = unet(torch.cat([noisy, small_mask, masked, reference], 1), t, batch.audio.flatten(0, 1))
+    terms = {"recon": recon_loss(predicted, true_noise)}
+    if weights.need_pixels:
         with runtime.autocast():
-            made = judges.vae.decode(clean_latent(noisy, guess.float(), kept))
-        terms |= _pixel_terms(judges, made, batch, weights, runtime)
+            decoded = networks.vae.decode(clean_latent(noisy, predicted.float(), alpha))
+        terms |= _pixel_terms(networks, decoded, batch, weights, runtime)
     return terms
 
 
 def _pixel_terms(
-    judges: Judges, made: Tensor, batch: LatentSyncBatch, weights: LossWeights, runtime: Runtime
+    networks: LossNetworks, decoded: Tensor, batch: LatentSyncBatch, weights: LossWeights, runtime: Runtime
 ) -> dict[str, Tensor]:
     terms = {}
     with runtime.autocast():
-        if weights.sync and judges.sync is not None:
-            terms["sync"] = sync_loss(judges.sync, made, batch.mel)
-        if weights.lpips and judges.lpips is not None:
-            terms["lpips"] = lower_lpips(judges.lpips, made, batch.frames)
-        if weights.trepa and judges.trepa is not None:
+        if weights.sync and networks.sync is not None:
+            terms["sync"] = sync_loss(networks.sync, decoded, batch.mel)
+        if weights.lpips and networks.lpips is not None:
+            terms["lpips"] = lower_lpips(networks.lpips, decoded, batch.frames)
+        if weights.trepa and networks.trepa is not None:
             with torch.no_grad():
-                true = trepa_features(judges.trepa, batch.frames)
-            terms["trepa"] = trepa_loss(trepa_features(judges.trepa, made), true)
+                true = trepa_features(networks.trepa, batch.frames)
+            terms["trepa"] = trepa_loss(trepa_features(networks.trepa, decoded), true)
     return terms
 
 
-def train(
+def train_latentsync(
     unet: nn.Module,
-    judges: Judges,
+    networks: LossNetworks,
     make: MakeBatch,
     mask: Tensor,
     recipe: LatentSyncRecipe,
@@ -179,27 +194,27 @@ def train(
 ) -> int:
     """Train the parameters that the recipe's stage trains, resuming from ``folder``; returns the steps made.
 
-    The UNet is trained where it is; the judges' networks must be frozen and on the runtime's device. Batches, time
+    The UNet is trained where it is; ``networks`` must be frozen and on the runtime's device. Batches, time
     steps and noise depend on (seed, step) alone. ValueError where a term lacks its network or parts are unequal.
     """
     stage, groups = STAGES[recipe.stage], recipe.batch // recipe.at_once
-    judges.require(stage.weights)
+    networks.require(stage.weights)
     if recipe.batch % recipe.at_once or recipe.at_once % runtime.parts:
         raise ValueError(f"{recipe.batch} windows cannot be shared equally, {recipe.at_once} at once")
     runtime.place(unet)
     mask = mask.to(runtime.device)
     optimiser = torch.optim.AdamW(mark_trained(unet, stage), lr=recipe.learning_rate)
-    progress = Stage(folder, {"unet": unet}, {"unet": optimiser}, averaged=None, runtime=runtime)
+    loop = Stage(folder, {"unet": unet}, {"unet": optimiser}, averaged=None, runtime=runtime)
     factors = asdict(stage.weights)
 
     def advance(step: int) -> Values:
         figures: dict[str, Tensor] = {}
 
         def part(group: int) -> Tensor:
-            seed = (recipe.seed * 1_000_003 + step) * groups + group
+            seed = step_seed(recipe.seed, step) * groups + group
             batch = runtime.draw(make, seed=seed, size=recipe.at_once)
             noise = runtime.noise(seed)
-            terms = loss_terms(unet, judges, batch, mask, noise, stage.weights, runtime=runtime)
+            terms = loss_terms(unet, networks, batch, mask, noise, stage.weights, runtime=runtime)
             for name, term in terms.items():
                 figures[name] = figures.get(name, torch.zeros_like(term)) + term.detach() / groups
             return torch.stack([factors[name] * term / groups for name, term in terms.items()]).sum()
@@ -208,5 +223,5 @@ def train(
         return figures | {"gradient": norm}
 
     pace = Pace(recipe.steps, recipe.save_every, recipe.log_every, deadline=deadline)
-    progress.run(advance, pace, on_save=on_save)
-    return progress.step
+    loop.run(advance, pace, on_save=on_save)
+    return loop.step

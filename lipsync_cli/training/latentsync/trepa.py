@@ -1,4 +1,4 @@
-"""TREPA, LatentSync's temporal representation alignment: a made clip and the true one look alike to VideoMAE v2."""
+"""TREPA, LatentSync's temporal representation alignment: distance of VideoMAE v2 features of two clips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def trepa_features(network: VideoMae, frames: Tensor) -> Tensor:
     return F.normalize(network(clips).float(), dim=1)
 
 
-def trepa_loss(made: Tensor, true: Tensor) -> Tensor:
+def trepa_loss(generated: Tensor, true: Tensor) -> Tensor:
     """Mean squared difference of unit features ``[b d]``: 2/d · (1 − cosine), so ten of it are 0.0142 (1 − cosine) of
     ViT-g's 1408."""
-    return F.mse_loss(made, true)
+    return F.mse_loss(generated, true)

@@ -1,0 +1,1 @@
+"""``lipsync train mini``: every stage of lip-forcing-mini."""

@@ -1,15 +1,14 @@
-"""The renderer at full size against a patch critic, the mouth encoder frozen.
+"""Stage: the renderer at full size against a patch critic, the mouth encoder frozen.
 
 Reconstruction alone ends in the mean of what could be, which is soft teeth and skin. A hinge critic (Lim and Ye 2017)
 and feature matching (Wang et al. 2018) make one sharp guess better than the mean. As in VQGAN (Esser et al. 2021) the
-critic's pull on the picture is scaled to a fixed share of the reconstruction's.
+critic's gradient on the picture is scaled to a fixed share of the reconstruction's.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,44 +16,127 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lipsync_cli.engines.mini.nn.patch_critic import Judgement, PatchCritic, view
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.engines.mini.nn.renderer import Renderer
+from lipsync_cli.training.common.loop import Pace, Values, descend, learning_rate, run_stage
+from lipsync_cli.training.common.noise import Noise, step_seed
+from lipsync_cli.training.common.recipes import (
+    Count,
+    CountOrNone,
+    CropSize,
+    LearningRate,
+    Recipe,
+    Seed,
+    Share,
+    Weight,
+)
 from lipsync_cli.training.common.runtime import ALONE, Runtime
-from lipsync_cli.training.dataset.image_augment import AugmentRecipe
+from lipsync_cli.training.dataset.image_augment import ImageAugmentRecipe
 from lipsync_cli.training.dataset.loader import ClipData, RenderBatch, render_batches
-from lipsync_cli.training.mini.autoencoder import Autoencoder, picture_terms, render
+from lipsync_cli.training.mini.autoencoder import Autoencoder, RenderedBatch, reconstruction_losses, render
+
+# The stream of batches, apart from that of the autoencoder's phases, which is their crop size.
+STREAM = 7
+BETAS = (0.5, 0.99)
 
 
-@dataclass(frozen=True, slots=True)
-class SharpenRecipe:
-    """Sizes and rates. ``pull`` is the critic's share against the reconstruction's gradient on the picture.
+class AdversarialRecipe(Recipe):
+    """Sizes and rates.
 
-    The networks look at ``network_size`` pixels of crops of ``crop_size``. ``still`` and ``changes``: see
-    ``render_batches``.
+    The networks get crops of ``crop_size`` pixels reduced to ``network_size``. ``pull`` is the critic's share against
+    the reconstruction's gradient on the picture, 0 for the first ``critic_only`` steps; ``matching`` weighs feature
+    matching. ``still`` and ``augment``: see ``render_batches``.
     """
 
-    crop_size: int = 256
-    network_size: int = 128
-    steps: int = 3000
-    sequences: int = 3
-    targets: int = 4
-    references: int = 3
-    learning_rate: float = 2e-4
-    critic_rate: float = 4e-4
-    warmup: int = 50
-    critic_only: int = 60
-    pull: float = 0.5
-    matching: float = 0.2
-    latent_noise: float = 0.1
-    still: float = 0.2
-    changes: AugmentRecipe | None = None
-    seed: int = 0
-    save_every: int = 100
+    crop_size: CropSize = 256
+    network_size: CropSize = 128
+    steps: Count = 3000
+    sequences: Count = 3
+    targets: Count = 4
+    references: Count = 3
+    learning_rate: LearningRate = 2e-4
+    critic_rate: LearningRate = 4e-4
+    warmup: CountOrNone = 50
+    critic_only: CountOrNone = 60
+    pull: Weight = 0.5
+    matching: Weight = 0.2
+    latent_noise: Weight = 0.1
+    still: Share = 0.2
+    augment: ImageAugmentRecipe | None = None
+    seed: Seed = 0
+    save_every: Count = 100
 
 
-def sharpen(
+class AdversarialStage:
+    """The renderer, its critic, and the steps that train them in turn on the same pictures."""
+
+    def __init__(
+        self, model: Autoencoder, clips: Sequence[ClipData], recipe: AdversarialRecipe, runtime: Runtime
+    ) -> None:
+        self.model, self.recipe, self.runtime = model, recipe, runtime
+        self._clips = list(clips)
+        critic = PatchCritic().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.critic: PatchCritic = runtime.place(critic)
+        runtime.place(model).eval().encoder.requires_grad_(False)
+        parameters = model.renderer.parameters()
+        self.optimiser = torch.optim.AdamW(parameters, recipe.learning_rate, BETAS, weight_decay=0.01)
+        parameters = self.critic.parameters()
+        self.critic_optimiser = torch.optim.AdamW(parameters, recipe.critic_rate, BETAS, weight_decay=0.0)
+
+    def advance(self, step: int) -> Values:
+        """One step of the renderer, then one of the critic on the same pictures."""
+        recipe = self.recipe
+        seed = step_seed(recipe.seed, STREAM, step)
+        rate = learning_rate(step, recipe.steps, peak=1.0, warmup=recipe.warmup)
+        batch, noise = self.runtime.draw(self._make, seed=seed, size=recipe.sequences), self.runtime.noise(seed)
+        pull = 0.0 if step < recipe.critic_only else recipe.pull
+        rendered, region, values = self._renderer_step(batch, noise, pull, rate * recipe.learning_rate)
+        values["critic"] = self._critic_step(rendered, region, rate * recipe.critic_rate)
+        return {name: value.detach() for name, value in values.items()}
+
+    def _make(self, seed: int, sequences: int) -> RenderBatch:
+        recipe = self.recipe
+        return next(
+            render_batches(
+                self._clips, size=recipe.crop_size, sequences=sequences, targets=recipe.targets,
+                references=recipe.references, seed=seed, still=recipe.still, augment=recipe.augment,
+            )
+        )  # fmt: skip
+
+    def _renderer_step(
+        self, batch: RenderBatch, noise: Noise, pull: float, rate: float
+    ) -> tuple[RenderedBatch, Tensor, dict[str, Tensor]]:
+        """What was rendered before the step, the region ``[n 1 h w]`` in which the critic counts, and the losses."""
+        recipe, runtime, critic = self.recipe, self.runtime, self.critic.requires_grad_(False)
+        with runtime.autocast():
+            rendered = render(
+                self.model, batch, noise, latent_noise=recipe.latent_noise, network_size=recipe.network_size
+            )
+            with torch.no_grad():
+                real = critic(rendered.targets)
+            fake = critic(rendered.image)
+        region = view((rendered.mask > 0).float())
+        losses = reconstruction_losses(rendered, runtime)
+        losses["matching"] = recipe.matching * feature_matching(fake, real, region, runtime)
+        adversarial = -weighted_mean(fake.realness, region, runtime)
+        reconstruction = torch.stack(list(losses.values())).sum()
+        balance = gradient_balance(reconstruction, adversarial, rendered.image, runtime)
+        norm = descend(self.optimiser, reconstruction + pull * balance * adversarial, rate, runtime=runtime)
+        return rendered, region, losses | {"adversarial": adversarial, "balance": balance, "norm": norm}
+
+    def _critic_step(self, rendered: RenderedBatch, region: Tensor, rate: float) -> Tensor:
+        """The critic's loss, after a step down it."""
+        critic = self.critic.requires_grad_(True)
+        with self.runtime.autocast():
+            real, fake = critic(rendered.targets).realness, critic(rendered.image.detach()).realness
+        loss = hinge(real, fake, region, self.runtime)
+        descend(self.critic_optimiser, loss, rate, clip=10.0, runtime=self.runtime)
+        return loss
+
+
+def train_adversarial(
     model: Autoencoder,
-    clips: list[ClipData],
-    recipe: SharpenRecipe,
+    clips: Sequence[ClipData],
+    recipe: AdversarialRecipe,
     folder: Path,
     *,
     on_save: Callable[[Autoencoder, int], None] | None = None,
@@ -63,84 +145,31 @@ def sharpen(
 ) -> Autoencoder:
     """Train ``model.renderer`` on, resuming from ``folder``; ``model`` ends with the averaged weights."""
     torch.manual_seed(recipe.seed)
-    critic = runtime.place(PatchCritic().to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-    runtime.place(model).eval().encoder.requires_grad_(False)
-    betas = (0.5, 0.99)
-    optimiser = torch.optim.AdamW(model.renderer.parameters(), recipe.learning_rate, betas, weight_decay=0.01)
-    judging = torch.optim.AdamW(critic.parameters(), recipe.critic_rate, betas, weight_decay=0.0)
-    stage = Stage(
+    stage = AdversarialStage(model, clips, recipe, runtime)
+
+    def saved(renderer: Renderer, step: int) -> None:
+        if on_save is not None:
+            on_save(with_renderer(model, renderer.state_dict()), step)
+
+    averaged = run_stage(
         folder,
-        {"renderer": model.renderer, "critic": critic},
-        {"renderer": optimiser, "critic": judging},
-        averaged="renderer",
+        {"renderer": model.renderer, "critic": stage.critic},
+        {"renderer": stage.optimiser, "critic": stage.critic_optimiser},
+        stage.advance,
+        Pace(recipe.steps, recipe.save_every, deadline=deadline),
+        result=model.renderer,
+        on_save=saved,
         runtime=runtime,
     )
-
-    def advance(step: int) -> Values:
-        rate = learning_rate(step, recipe.steps, peak=1.0, warmup=recipe.warmup)
-        rates = rate * recipe.learning_rate, rate * recipe.critic_rate
-        return _advance(model, critic, optimiser, judging, clips, recipe, step, rates, runtime)
-
-    def saved(step: int) -> None:
-        if on_save is not None:
-            on_save(with_renderer(model, stage.average), step)
-
-    pace = Pace(recipe.steps, save_every=recipe.save_every, deadline=deadline)
-    model.renderer.load_state_dict(stage.run(advance, pace, on_save=saved))
+    model.renderer.load_state_dict(averaged.state_dict())
     return model
 
 
-def with_renderer(model: Autoencoder, average: dict[str, Tensor]) -> Autoencoder:
+def with_renderer(model: Autoencoder, weights: dict[str, Tensor]) -> Autoencoder:
     """A copy of ``model`` in evaluation mode with other weights of the renderer."""
     other = copy.deepcopy(model)
-    other.renderer.load_state_dict(average)
+    other.renderer.load_state_dict(weights)
     return other.eval()
-
-
-def _advance(
-    model: Autoencoder,
-    critic: PatchCritic,
-    optimiser: torch.optim.Optimizer,
-    judging: torch.optim.Optimizer,
-    clips: list[ClipData],
-    recipe: SharpenRecipe,
-    step: int,
-    rates: tuple[float, float],
-    runtime: Runtime,
-) -> Values:
-    """One step of the renderer, then one of the critic on the same pictures."""
-    seed = (recipe.seed * 1_000_003 + 7) * 1_000_003 + step
-
-    def make(seed: int, sequences: int) -> RenderBatch:
-        return next(
-            render_batches(
-                clips, size=recipe.crop_size, sequences=sequences, targets=recipe.targets,
-                references=recipe.references, seed=seed, still=recipe.still, changes=recipe.changes,
-            )
-        )  # fmt: skip
-
-    batch, noise = runtime.draw(make, seed=seed, size=recipe.sequences), runtime.noise(seed)
-    critic.requires_grad_(False)
-    with runtime.autocast():
-        shot = render(model, batch, noise, latent_noise=recipe.latent_noise, network_size=recipe.network_size)
-        with torch.no_grad():
-            real = critic(shot.targets)
-        fake = critic(shot.image)
-    region = view((shot.mask > 0).float())
-    terms = picture_terms(shot, runtime)
-    terms["matching"] = recipe.matching * feature_matching(fake, real, region, runtime)
-    adversarial = -weighted_mean(fake.realness, region, runtime)
-    share = 0.0 if step < recipe.critic_only else recipe.pull
-    balance = gradient_balance(torch.stack(list(terms.values())).sum(), adversarial, shot.image, runtime)
-    total = torch.stack(list(terms.values())).sum() + share * balance * adversarial
-    norm = descend(optimiser, total, rates[0], runtime=runtime)
-    critic.requires_grad_(True)
-    with runtime.autocast():
-        verdicts = critic(shot.targets).realness, critic(shot.image.detach()).realness
-    cost = hinge(*verdicts, region, runtime)
-    descend(judging, cost, rates[1], clip=10.0, runtime=runtime)
-    more = {"adversarial": adversarial, "critic": cost, "balance": balance, "norm": norm}
-    return {name: value.detach() for name, value in (terms | more).items()}
 
 
 def hinge(real: Tensor, fake: Tensor, region: Tensor, runtime: Runtime = ALONE) -> Tensor:

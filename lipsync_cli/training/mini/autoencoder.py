@@ -1,6 +1,6 @@
 """Stage: the mouth encoder and the renderer together, from pairs of frames of the same person.
 
-The encoder sees a colour-shifted, slightly moved copy of the target's mouth, so that z cannot carry the picture;
+The encoder gets a colour-shifted, slightly moved copy of the target's mouth, so that z cannot carry the picture;
 noise on z keeps neighbouring states alike. References come from the same clip but are chosen without regard to
 the target.
 """
@@ -25,29 +25,33 @@ from lipsync_cli.training.common.image_losses import (
     weight_sum,
     weighted_l1,
 )
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend, learning_rate, with_weights
-from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.common.loop import Pace, Values, descend, learning_rate, run_stage
+from lipsync_cli.training.common.noise import Noise, step_seed
+from lipsync_cli.training.common.recipes import Count, CountOrNone, CropSize, LearningRate, Recipe, Seed, Weight
 from lipsync_cli.training.common.runtime import ALONE, Runtime
-from lipsync_cli.training.dataset.image_augment import AugmentRecipe
+from lipsync_cli.training.dataset.image_augment import ImageAugmentRecipe
 from lipsync_cli.training.dataset.loader import ClipData, RenderBatch, render_batches
 
 
-@dataclass(frozen=True, slots=True)
-class AutoencoderRecipe:
-    """Sizes and rates of one phase; phases at growing crop sizes continue one another."""
+class AutoencoderRecipe(Recipe):
+    """Sizes and rates of one phase; phases at growing crop sizes continue one another.
 
-    crop_size: int = 128
-    steps: int = 3000
-    sequences: int = 4
-    targets: int = 4
-    references: int = 3
-    learning_rate: float = 5e-4
-    warmup: int = 200
-    latent: int = 24
-    latent_noise: float = 0.1
-    changes: AugmentRecipe | None = None
-    seed: int = 0
-    save_every: int = 200
+    A step draws ``targets`` frames to be rendered and ``references`` frames of each of ``sequences`` clips.
+    ``latent_noise`` is the standard deviation of what is added to z; ``augment`` changes the pictures themselves.
+    """
+
+    crop_size: CropSize = 128
+    steps: Count = 3000
+    sequences: Count = 4
+    targets: Count = 4
+    references: Count = 3
+    learning_rate: LearningRate = 5e-4
+    warmup: CountOrNone = 200
+    latent: Count = 24
+    latent_noise: Weight = 0.1
+    augment: ImageAugmentRecipe | None = None
+    seed: Seed = 0
+    save_every: Count = 200
 
 
 LIP_COUNT = len(LIPS)
@@ -63,14 +67,16 @@ class Autoencoder(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """A rendered batch: ``targets`` ``[n 3 s s]``, what came ``out``, mouth states ``z`` and the target points.
+class RenderedBatch:
+    """``targets`` ``[n 3 s s]`` and what the renderer made of them, in [0, 1].
 
-    ``image`` is ``out.image`` as the compositor will show it, through the ``mask`` ``[n 1 s s]``.
+    ``rendering`` is the renderer's own; ``image`` ``[n 3 s s]`` is how the compositor will show it, through the
+    ``mask`` ``[n 1 s s]``. Mouth states ``z`` ``[n d]``, landmarks of lips and jaw ``points`` ``[n 29 2]`` in crop
+    fractions.
     """
 
     targets: Tensor
-    out: Rendering
+    rendering: Rendering
     image: Tensor
     mask: Tensor
     z: Tensor
@@ -84,15 +90,15 @@ def render(
     *,
     latent_noise: float,
     network_size: int | None = None,
-) -> Shot:
-    """Encode the targets' mouths from disturbed copies and render them from the references.
+) -> RenderedBatch:
+    """Encode the targets' mouths from perturbed copies and render them from the references.
 
-    The renderer's networks look at ``network_size`` pixels, unset at the crops' own.
+    The renderer's networks get crops of ``network_size`` pixels, unset the crops' own.
     """
     t = batch.targets.shape[1]
     targets = batch.targets.flatten(0, 1)
     # One pass for both, so that they share their statistics.
-    images = torch.cat([disturb(targets, noise), batch.references.flatten(0, 1)])
+    images = torch.cat([perturb(targets, noise), batch.references.flatten(0, 1)])
     # In half precision a point is known to half a pixel; the encoder is a hundredth of the work.
     with torch.autocast(images.device.type, enabled=False):
         z, z_references = model.encoder(images).split([len(targets), len(images) - len(targets)])
@@ -103,18 +109,19 @@ def render(
     references = model.renderer.encode_references(
         batch.references, z_references, points_references, network_size=network_size
     )
-    out = model.renderer(targets, noisy, points, references.repeated(t))
+    rendering = model.renderer(targets, noisy, points, references.repeated(t))
     mask = batch.masks.flatten(0, 1)
-    return Shot(targets, out, torch.lerp(targets, out.image, mask), mask, z, batch.target_points.flatten(0, 1))
+    image = torch.lerp(targets, rendering.image, mask)
+    return RenderedBatch(targets, rendering, image, mask, z, batch.target_points.flatten(0, 1))
 
 
-def picture_terms(shot: Shot, runtime: Runtime = ALONE) -> dict[str, Tensor]:
-    """Named, weighted reconstruction losses of the picture and of what the references alone gave.
+def reconstruction_losses(rendered: RenderedBatch, runtime: Runtime = ALONE) -> dict[str, Tensor]:
+    """Named, weighted losses of the picture and of what warping the references alone gave.
 
     All are divided by the sum of the same weights, and count for this process's share of it.
     """
-    image, warped, targets = shot.image, shot.out.warped, shot.targets
-    weights = region_weights((shot.mask > 0).float(), shot.points[:, :LIP_COUNT])
+    image, warped, targets = rendered.image, rendered.rendering.warped, rendered.targets
+    weights = region_weights((rendered.mask > 0).float(), rendered.points[:, :LIP_COUNT])
     terms = {
         "l1": 4 * weighted_l1(image, targets, weights),
         "gradient": 6 * gradient_l1(image, targets, weights),
@@ -130,13 +137,13 @@ def losses(
 ) -> dict[str, Tensor]:
     """Named, weighted loss terms of one batch."""
     with runtime.autocast():
-        shot = render(model, batch, noise, latent_noise=recipe.latent_noise)
-    points = F.smooth_l1_loss(model.encoder.landmarks(shot.z), shot.points, beta=0.01)
-    return picture_terms(shot, runtime) | {"points": 5 * points}
+        rendered = render(model, batch, noise, latent_noise=recipe.latent_noise)
+    points = F.smooth_l1_loss(model.encoder.landmarks(rendered.z), rendered.points, beta=0.01)
+    return reconstruction_losses(rendered, runtime) | {"points": 5 * points}
 
 
-def disturb(images: Tensor, noise: Noise) -> Tensor:
-    """Shift by up to 2 % and change brightness and contrast: what z must not depend on."""
+def perturb(images: Tensor, noise: Noise) -> Tensor:
+    """Images ``[b 3 h w]`` shifted by up to 2 % and changed in brightness and contrast: z must not depend on them."""
     b = len(images)
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -154,7 +161,7 @@ def disturb(images: Tensor, noise: Noise) -> Tensor:
     return (moved * uniform(0.8, 1.2, b, 3, 1, 1) + uniform(-0.1, 0.1, b, 1, 1, 1)).clamp(0, 1)
 
 
-def train(
+def train_autoencoder(
     model: Autoencoder,
     clips: list[ClipData],
     recipe: AutoencoderRecipe,
@@ -167,28 +174,27 @@ def train(
     """Train ``model`` for one phase, resuming from ``folder``; it ends with the averaged weights."""
     runtime.place(model).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99), weight_decay=0.01)
-    stage = Stage(folder, {"model": model}, {"model": optimiser}, averaged="model", runtime=runtime)
 
     def make(seed: int, sequences: int) -> RenderBatch:
         return next(
             render_batches(
                 clips, size=recipe.crop_size, sequences=sequences, targets=recipe.targets,
-                references=recipe.references, seed=seed, changes=recipe.changes,
+                references=recipe.references, seed=seed, augment=recipe.augment,
             )
         )  # fmt: skip
 
     def advance(step: int) -> Values:
-        seed = (recipe.seed * 1_000_003 + recipe.crop_size) * 1_000_003 + step
+        seed = step_seed(recipe.seed, recipe.crop_size, step)
         batch = runtime.draw(make, seed=seed, size=recipe.sequences)
         terms = losses(model, batch, recipe, runtime.noise(recipe.seed + step), runtime)
         rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
         norm = descend(optimiser, torch.stack(list(terms.values())).sum(), rate, runtime=runtime)
         return {name: value.detach() for name, value in terms.items()} | {"norm": norm}
 
-    def saved(step: int) -> None:
-        if on_save is not None:
-            on_save(with_weights(model, stage.average), step)
-
     pace = Pace(recipe.steps, recipe.save_every, deadline=deadline)
-    model.load_state_dict(stage.run(advance, pace, on_save=saved))
+    averaged = run_stage(
+        folder, {"model": model}, {"model": optimiser}, advance, pace,
+        result=model, on_save=on_save, runtime=runtime,
+    )  # fmt: skip
+    model.load_state_dict(averaged.state_dict())
     return model.eval()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,44 +18,54 @@ from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.mini.nn.flow_backbone import FlowBackbone, FlowConfig
 from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.engines.rollout import chunk_noise, roll_chunk
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+from lipsync_cli.training.common.loop import Pace, Values, descend, learning_rate, run_stage
 from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.common.recipes import (
+    Count,
+    CountOrNone,
+    LearningRate,
+    Recipe,
+    Schedule,
+    Seed,
+    Share,
+    Weight,
+)
 from lipsync_cli.training.common.runtime import ALONE, Runtime, device_of
 from lipsync_cli.training.dataset.loader import choose_references
-from lipsync_cli.training.mini.latents import FlowBatch, LatentClip, audio_windows, batch_at, long_enough
+from lipsync_cli.training.mini.latents import FlowBatch, LatentClip, audio_windows, batch_at, clip_pools
 
-STRANGENESS = 0.1
-"""ρ: what the error in the direction of other people is thought to be, as a share of the variance between people."""
+IDENTITY_ERROR = 0.1
+"""ρ: variance of the error in the direction of other people, as a share of the variance between people."""
 
 
-@dataclass(frozen=True, slots=True)
-class CausalRecipe:
+class CausalRecipe(Recipe):
     """Sizes and rates of the stage. ``frames`` alternates between short and long windows.
 
-    ``scheduled`` is the share of chunks at a time of ``schedule``, ``noise`` the spread of what is mixed with states:
-    at 0, with every chunk at time 1, the stage is the regression that the flow is compared with (``regression``).
+    ``scheduled`` is the share of chunks at a time of ``schedule``; ``context_noise`` the most that is added to the
+    clean states before a chunk, ``noise`` the standard deviation of what states are mixed with: at 0, with every
+    chunk at time 1, the stage is the regression that the flow is compared with (``regression``).
     """
 
-    steps: int = 1800
-    batch: int = 16
-    frames: tuple[int, int] = (28, 48)
-    references: int = 3
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    schedule: tuple[float, ...] = (0.999, 0.769)
-    scheduled: float = 0.5
-    context_noise: float = 0.25
-    noise: float = 1.0
-    seed: int = 0
-    save_every: int = 500
+    steps: Count = 1800
+    batch: Count = 16
+    frames: tuple[Count, Count] = (28, 48)
+    references: Count = 3
+    learning_rate: LearningRate = 1e-3
+    warmup: CountOrNone = 200
+    schedule: Schedule = (0.999, 0.769)
+    scheduled: Share = 0.5
+    context_noise: Weight = 0.25
+    noise: Weight = 1.0
+    seed: Seed = 0
+    save_every: Count = 500
 
 
 def regression(recipe: CausalRecipe) -> CausalRecipe:
-    """The same stage for a network that says the mean of what lips may do, in one step from zeros.
+    """The same stage for a network that predicts the mean of the states given the sound, in one step from zeros.
 
-    Its time is exactly 1: any trace of the states would be read where no noise hides it.
+    Its time is exactly 1: any trace of the states would be learnt from where no noise hides it.
     """
-    return replace(recipe, schedule=(1.0,), scheduled=1.0, noise=0.0)
+    return recipe.replaced(schedule=(1.0,), scheduled=1.0, noise=0.0)
 
 
 def fit_normalisation(
@@ -90,7 +99,7 @@ def _liberty(network: CausalFlow, clips: list[LatentClip]) -> Tensor:
         means[clip.speaker].append(x.mean(0))
     people = torch.stack([torch.stack(own).mean(0) for own in means.values()])
     between = torch.cov(people.T) if len(people) > 1 else torch.zeros_like(within)
-    liberty: Tensor = within @ torch.linalg.inv(within + STRANGENESS * between)
+    liberty: Tensor = within @ torch.linalg.inv(within + IDENTITY_ERROR * between)
     return liberty
 
 
@@ -122,15 +131,14 @@ def train_causal(
     recipe: CausalRecipe,
     folder: Path,
     *,
-    on_save: Callable[[int], None] | None = None,
+    on_save: Callable[[CausalFlow, int], None] | None = None,
     deadline: float | None = None,
     runtime: Runtime = ALONE,
 ) -> CausalFlow:
     """Run the stage, resuming from ``folder``; returns a network with the averaged weights."""
     runtime.place(network)
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network", runtime=runtime)
-    pools = [long_enough(clips, frames) for frames in recipe.frames]
+    pools = clip_pools(clips, recipe.frames)
 
     def advance(step: int) -> Values:
         batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references, runtime=runtime)
@@ -140,8 +148,11 @@ def train_causal(
         descend(optimiser, loss, rate, runtime=runtime)
         return {"loss": loss.detach()}
 
-    average = stage.run(advance, Pace(recipe.steps, recipe.save_every, deadline=deadline), on_save=on_save)
-    return with_weights(network, average)
+    pace = Pace(recipe.steps, recipe.save_every, deadline=deadline)
+    return run_stage(
+        folder, {"network": network}, {"network": optimiser}, advance, pace,
+        result=network, on_save=on_save, runtime=runtime,
+    )  # fmt: skip
 
 
 @torch.no_grad()
@@ -154,21 +165,21 @@ def rollout_clip(
     temperature: tuple[float, ...] | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """States ``[n d]`` (encoder units) spoken from the clip's audio alone, by the run-time rollout."""
+    """States ``[n d]`` (encoder units) generated from the clip's audio alone, by the run-time rollout."""
     device = device_of(network)
     chunk = network.config.chunk
     count = -(-len(clip.z) // chunk) * chunk
     windows = audio_windows(np.pad(clip.mel, ((0, 4 * chunk), (0, 0)), mode="edge"), 0, count)
     audio = network.audio(windows[None].to(device))
-    known = network.normalise(references.to(device))[None]
-    cache = network.begin(known)
+    normalised = network.normalise(references.to(device))[None]
+    cache = network.begin(normalised)
     chunks = []
     for first in range(0, count, chunk):
         drawn = chunk_noise(seed, first, chunk, network.config.latent, len(schedule), temperature=temperature)
         noises = [noise.to(device) for noise in drawn]
         chunks.append(roll_chunk(network, cache, audio[:, first : first + chunk], noises, schedule))
-    spoken = network.anchored(torch.cat(chunks, 1), known)
-    return network.denormalise(spoken[0])[: len(clip.z)].cpu()
+    states = network.anchored(torch.cat(chunks, 1), normalised)
+    return network.denormalise(states[0])[: len(clip.z)].cpu()
 
 
 @torch.no_grad()
@@ -186,12 +197,12 @@ def validate(
     for clip in clips:
         references = clip.z[torch.from_numpy(choose_references(clip.landmarks[:25], 3, rng))]
         z = rollout_clip(network, clip, references, schedule, temperature=temperature)
-        real, made = (encoder.aperture(states.to(device_of(encoder))).cpu().numpy() for states in (clip.z, z))
-        if real.std() < 1e-4 or made.std() < 1e-6:
+        real, generated = (encoder.aperture(states.to(device_of(encoder))).cpu().numpy() for states in (clip.z, z))
+        if real.std() < 1e-4 or generated.std() < 1e-6:
             continue
         gap = network.normalise(z.to(device_of(network))) - network.normalise(clip.z.to(device_of(network)))
         error = float(gap.pow(2).mean())
-        rows.append((np.corrcoef(real, made)[0, 1], made.std() / real.std(), error))
+        rows.append((np.corrcoef(real, generated)[0, 1], generated.std() / real.std(), error))
     corr, spread, error = np.mean(rows, axis=0)
     return {"aperture_corr": float(corr), "aperture_spread": float(spread), "state_mse": float(error)}
 

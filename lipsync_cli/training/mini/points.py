@@ -1,13 +1,13 @@
-"""Stage: the mouth encoder alone, so that its points are right on faces it has never met.
+"""Stage: the mouth encoder alone, so that its landmarks generalise to faces outside the training set.
 
-The encoder costs a hundredth of the renderer, so it can see many more frames than a joint phase shows it. A pull
-towards its former states keeps what z says beyond geometry, and keeps the renderer's understanding of it.
+The encoder costs a hundredth of the renderer, so it can be trained on many more frames than a joint phase has. A
+penalty on the distance to its former states keeps what z holds beyond geometry, and so what the renderer learnt of
+it.
 """
 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,26 +19,29 @@ from torch.nn import functional as F
 from lipsync_cli.core.types import Float32
 from lipsync_cli.engines.mini.nn.landmark_flow import INNER_LIPS, POINTS
 from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder, mouth_window
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend, learning_rate
+from lipsync_cli.training.common.loop import Pace, Values, descend, learning_rate, run_stage
+from lipsync_cli.training.common.noise import step_seed
+from lipsync_cli.training.common.recipes import Count, LearningRate, Recipe, Seed, Weight
 from lipsync_cli.training.common.runtime import ALONE, Runtime
 from lipsync_cli.training.dataset.loader import ClipData, jitter_colour, mirror_points, speaker_weights
-from lipsync_cli.training.mini.autoencoder import disturb
+from lipsync_cli.training.mini.autoencoder import perturb
+
+WARMUP = 100
 
 
-@dataclass(frozen=True, slots=True)
-class PointsRecipe:
-    """``clips`` × ``frames`` frames a step; ``keep`` weighs the pull towards the former states."""
+class PointsRecipe(Recipe):
+    """``clips`` × ``frames`` frames a step; ``keep`` weighs the squared distance to the former states."""
 
-    steps: int = 1500
-    clips: int = 16
-    frames: int = 6
-    learning_rate: float = 1e-3
-    keep: float = 0.02
-    seed: int = 0
+    steps: Count = 1500
+    clips: Count = 16
+    frames: Count = 6
+    learning_rate: LearningRate = 1e-3
+    keep: Weight = 0.02
+    seed: Seed = 0
 
 
 class PointsBatch(NamedTuple):
-    """What ``mouth_window`` cuts, ``[b 3 56 56]``, and the points ``[b 29 2]`` in crop fractions."""
+    """Mouth windows ``[b 3 56 56]`` in [0, 1] (see ``mouth_window``) and the points ``[b 29 2]`` (crop fractions)."""
 
     windows: Tensor
     points: Tensor
@@ -72,25 +75,24 @@ def train_points(
     former = copy.deepcopy(encoder).eval().requires_grad_(False)
     encoder.train().requires_grad_(True)
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=recipe.learning_rate, weight_decay=0.02)
-    stage = Stage(
-        folder, {"encoder": encoder, "former": former}, {"encoder": optimiser}, averaged="encoder", runtime=runtime
-    )
     weights = speaker_weights(clips)
 
     def make(seed: int, size: int) -> PointsBatch:
         return _batch(clips, weights, recipe, seed, size)
 
     def advance(step: int) -> Values:
-        windows, target = runtime.draw(make, seed=recipe.seed * 1_000_003 + step, size=recipe.clips)
-        # Disturbing the window rather than the crop is a tenth of the work.
-        z = encoder.encode_window(disturb(windows, runtime.noise(recipe.seed + step)))
-        kept = (z - former.encode_window(windows)).pow(2).mean()
-        loss = points_loss(encoder.landmarks(z), target) + recipe.keep * kept
-        rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=100)
+        windows, target = runtime.draw(make, seed=step_seed(recipe.seed, step), size=recipe.clips)
+        # Perturbing the window rather than the crop is a tenth of the work.
+        z = encoder.encode_window(perturb(windows, runtime.noise(recipe.seed + step)))
+        drift = (z - former.encode_window(windows)).pow(2).mean()
+        loss = points_loss(encoder.landmarks(z), target) + recipe.keep * drift
+        rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=WARMUP)
         descend(optimiser, loss, rate, runtime=runtime)
-        return {"loss": loss.detach(), "kept": kept.detach()}
+        return {"loss": loss.detach(), "drift": drift.detach()}
 
-    encoder.load_state_dict(stage.run(advance, Pace(recipe.steps, deadline=deadline)))
+    networks, pace = {"encoder": encoder, "former": former}, Pace(recipe.steps, deadline=deadline)
+    averaged = run_stage(folder, networks, {"encoder": optimiser}, advance, pace, result=encoder, runtime=runtime)
+    encoder.load_state_dict(averaged.state_dict())
     return encoder.eval()
 
 

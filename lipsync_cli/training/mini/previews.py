@@ -1,4 +1,4 @@
-"""Pictures of what a renderer does while it is trained."""
+"""Previews of a renderer in training: targets beside what it makes of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lipsync_cli.core.types import UInt8
-from lipsync_cli.engines.mini.nn.drawing_torch import region_keep
+from lipsync_cli.engines.mini.nn.warping import region_keep
 from lipsync_cli.training.common.image_losses import weighted_l1
 from lipsync_cli.training.common.runtime import device_of
 from lipsync_cli.training.dataset.loader import ClipData, RenderBatch, render_batches

@@ -12,20 +12,20 @@ import torch
 from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.engines.mini.config import KIND, VERSION, MiniConfig
-from lipsync_cli.engines.mini.generator import MiniNetworks, load_model
+from lipsync_cli.engines.mini.generator import MiniNetworks, load_mini
 from lipsync_cli.engines.mini.nn.causal_flow import CausalFlow
 from lipsync_cli.engines.mini.nn.flow_backbone import AudioWindowEncoder, FlowBackbone
 from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
 from lipsync_cli.engines.mini.nn.state_sync import StateSync
 from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.training.common.export import WEIGHTS, export
-from lipsync_cli.training.common.loop import deadline_in, is_done, with_weights
+from lipsync_cli.training.common.loop import Report, deadline_in, is_done, with_weights
 from lipsync_cli.training.common.runtime import ALONE, Runtime
 from lipsync_cli.training.common.wall_times import describe, stage_times
 from lipsync_cli.training.dataset.loader import ClipData, load_clips
-from lipsync_cli.training.mini import autoencoder, causal
-from lipsync_cli.training.mini.adversarial import sharpen
-from lipsync_cli.training.mini.autoencoder import Autoencoder
+from lipsync_cli.training.mini import causal
+from lipsync_cli.training.mini.adversarial import train_adversarial
+from lipsync_cli.training.mini.autoencoder import Autoencoder, train_autoencoder
 from lipsync_cli.training.mini.latents import LatentClip, encode_clips
 from lipsync_cli.training.mini.phones import synthesise, train_phones
 from lipsync_cli.training.mini.points import train_points
@@ -36,8 +36,6 @@ from lipsync_cli.training.mini.student import train_student
 from lipsync_cli.training.mini.teacher import train_teacher
 from lipsync_cli.training.mini.trajectory import analyse
 
-Say = Callable[[str], None]
-
 
 class StageOptions(TypedDict):
     """What every stage's function takes beside its own."""
@@ -47,17 +45,17 @@ class StageOptions(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class MiniRun:
     """One training run: prepared clips in ``data``, checkpoints under ``runs``, at most ``minutes`` a stage.
 
-    ``start``, a model's name or folder, gives the networks to begin with instead of fresh ones. Of several processes
-    the main one of the ``runtime`` says, measures, draws previews and exports.
+    ``start``, a model's name or folder, gives the networks to begin with instead of fresh ones. ``report`` gets lines
+    for people. Of several processes the main one of the ``runtime`` reports, measures, draws previews and exports.
     """
 
     data: Path
     runs: Path
     recipe: MiniRecipe
-    say: Say
+    report: Report
     minutes: float | None = None
     runtime: Runtime = ALONE
     start: str | None = None
@@ -71,7 +69,7 @@ class Run:
         return load_clips(self.data, split, open_only=self.recipe.open_only)
 
 
-def train_all(run: Run, model: Path) -> Path:
+def train_all(run: MiniRun, model: Path) -> Path:
     """Train every stage and export to ``model``; returns the weights' path.
 
     Raises InputError when the folder holds no usable clips, UsageError when the processes cannot share a batch or the
@@ -80,12 +78,12 @@ def train_all(run: Run, model: Path) -> Path:
     for name, size in run.recipe.batches().items():
         run.runtime.check_batch(size, name)
     clips = _training_clips(run)
-    start = None if run.start is None else load_model(hub.load_card(run.start))
+    start = None if run.start is None else load_mini(hub.load_card(run.start))
     config = run.recipe.config(None if start is None else start[1])
     networks = run.runtime.place(MiniNetworks(config) if start is None else start[0])
-    pair = train_pictures(run, clips, networks if start else None)
-    networks.encoder.load_state_dict(pair.encoder.state_dict())
-    networks.renderer.load_state_dict(pair.renderer.state_dict())
+    pictures = train_pictures(run, clips, networks if start else None)
+    networks.encoder.load_state_dict(pictures.encoder.state_dict())
+    networks.renderer.load_state_dict(pictures.renderer.state_dict())
     networks.flow.load_state_dict(train_speech(run, networks, clips, config).state_dict())
     if not run.runtime.is_main:
         return model / WEIGHTS
@@ -93,12 +91,12 @@ def train_all(run: Run, model: Path) -> Path:
         networks, model, _blank_card(config, clips), role="networks", source="lipsync train mini",
         schedule=config.schedule, temperature=config.temperature,
     )  # fmt: skip
-    run.say(f"{describe(stage_times(run.runs))}\nwrote {path}")
+    run.report(f"{describe(stage_times(run.runs))}\nwrote {path}")
     return path
 
 
 def _blank_card(config: MiniConfig, clips: list[ClipData]) -> hub.ModelCard:
-    """What the card of a new model says until somebody writes more."""
+    """The card of a new model until somebody writes more."""
     return hub.ModelCard(
         name=KIND,
         version=VERSION,
@@ -109,7 +107,7 @@ def _blank_card(config: MiniConfig, clips: list[ClipData]) -> hub.ModelCard:
     )
 
 
-def train_pictures(run: Run, clips: list[ClipData], start: MiniNetworks | None = None) -> Autoencoder:
+def train_pictures(run: MiniRun, clips: list[ClipData], start: MiniNetworks | None = None) -> Autoencoder:
     """Mouth encoder and renderer: joint phases, points, and the renderer alone against a critic.
 
     They begin with the weights of ``start`` where it is given; without joint phases its encoder stays as it is.
@@ -124,51 +122,50 @@ def train_pictures(run: Run, clips: list[ClipData], start: MiniNetworks | None =
     for phase in recipe.autoencoder:
         folder = run.runs / f"autoencoder-{phase.crop_size}"
         on_save = _previews(run, clips, folder)
-        model = autoencoder.train(model, clips, phase, folder, on_save=on_save, **run.stage_options())
+        model = train_autoencoder(model, clips, phase, folder, on_save=on_save, **run.stage_options())
     if recipe.autoencoder:
         train_points(model.encoder, clips, recipe.points, run.runs / "points", **run.stage_options())
-    if recipe.sharpen is not None:
-        folder = run.runs / "sharpen"
+    if recipe.adversarial is not None:
+        folder = run.runs / "adversarial"
         on_save = _previews(run, clips, folder)
-        model = sharpen(model, clips, recipe.sharpen, folder, on_save=on_save, **run.stage_options())
+        model = train_adversarial(model, clips, recipe.adversarial, folder, on_save=on_save, **run.stage_options())
     return model.eval()
 
 
-def train_speech(run: Run, networks: MiniNetworks, clips: list[ClipData], config: MiniConfig) -> CausalFlow:
+def train_speech(run: MiniRun, networks: MiniNetworks, clips: list[ClipData], config: MiniConfig) -> CausalFlow:
     """From sound to mouth states: causal network, and if wanted teacher, sync expert and distilled student."""
     recipe, encoder = run.recipe, networks.encoder
-    if recipe.hearing is not None:
-        run.say(f"making {recipe.hearing.variants} variants of the sound of {len(clips)} clips")
-    states = encode_clips(encoder, clips, recipe.hearing, mirrored=recipe.mirrored)
+    if recipe.audio_augment is not None:
+        run.report(f"making {recipe.audio_augment.variants} variants of the sound of {len(clips)} clips")
+    states = encode_clips(encoder, clips, recipe.audio_augment, mirrored=recipe.mirrored)
     held_out = encode_clips(encoder, run.clips("val"))
-    run.say(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
+    run.report(f"{sum(len(clip.z) for clip in states)} states of {len(states)} clips")
     earlier = networks.flow if run.start is not None and recipe.phones is None else None
     network = speech_network(run, states, encoder, config, earlier)
     network = causal.train_causal(network, states, recipe.causal, run.runs / "causal", **run.stage_options())
-    _report(run, "causal", networks, network, held_out, config)
+    _report_validation(run, "causal", networks, network, held_out, config)
     if recipe.student is None:
-        return blended(earlier, network, recipe.learnt)
-    expert, teacher = train_judges(run, network, states, earlier)
+        return interpolated(earlier, network, recipe.learnt)
+    expert, teacher = train_scorers(run, network, states, earlier)
     if held_out and run.runtime.is_main:
-        run.say(f"wrote {analyse(teacher, expert, held_out, run.runs / 'teacher')}")
+        run.report(f"wrote {analyse(teacher, expert, held_out, run.runs / 'teacher')}")
     network = train_student(
         network, teacher, expert, states, recipe.student, run.runs / "student", **run.stage_options()
     )
-    network = blended(earlier, network, recipe.learnt)
-    _report(run, "student", networks, network, held_out, config)
+    network = interpolated(earlier, network, recipe.learnt)
+    _report_validation(run, "student", networks, network, held_out, config)
     return network
 
 
-def blended(earlier: CausalFlow | None, network: CausalFlow, learnt: float) -> CausalFlow:
+def interpolated(earlier: CausalFlow | None, network: CausalFlow, learnt: float) -> CausalFlow:
     """``network`` with weights ``learnt`` of the way to its own from those of ``earlier``, if there is one."""
     if earlier is None or learnt == 1.0:
         return network
-    former = earlier.state_dict()
-    taught = network.state_dict()
-    return with_weights(network, {key: torch.lerp(former[key], taught[key], learnt) for key in taught})
+    before, after = earlier.state_dict(), network.state_dict()
+    return with_weights(network, {key: torch.lerp(before[key], after[key], learnt) for key in after})
 
 
-def new_judges(recipe: MiniRecipe, units: CausalFlow) -> tuple[StateSync, WindowFlow]:
+def new_scorers(recipe: MiniRecipe, units: CausalFlow) -> tuple[StateSync, WindowFlow]:
     """The sync expert and the teacher before training, with seeded weights and the units of ``units``."""
     latent = units.config.latent
     torch.manual_seed(recipe.sync.seed)
@@ -180,68 +177,76 @@ def new_judges(recipe: MiniRecipe, units: CausalFlow) -> tuple[StateSync, Window
 
 
 def speech_network(
-    run: Run,
+    run: MiniRun,
     states: list[LatentClip],
     encoder: MouthEncoder,
     config: MiniConfig,
     earlier: CausalFlow | None = None,
 ) -> CausalFlow:
-    """The causal network before its stage: the data's units and ears that know phones, or all of ``earlier``."""
+    """The causal network before its stage: the data's units and a pretrained audio encoder, or all of ``earlier``."""
     network = causal.new_network(config.flow(), states, encoder, seed=run.recipe.causal.seed, earlier=earlier)
     if earlier is None:
-        listen(run, network)
+        load_audio_encoder(run, network)
     return network
 
 
-def listen(run: Run, network: FlowBackbone) -> None:
-    """Let the network's audio encoder begin with what the phones stage of its width taught one, if there is one."""
+def load_audio_encoder(run: MiniRun, network: FlowBackbone) -> None:
+    """Give the network an audio encoder of its width pretrained by the phones stage, if the recipe has one."""
     recipe = run.recipe.phones
     if recipe is None:
         return
     folder = run.runs / f"phones-{network.config.width}"
-    spoken = synthesise(recipe) if not is_done(folder, recipe.steps) else []
+    speech = synthesise(recipe) if not is_done(folder, recipe.steps) else []
     torch.manual_seed(recipe.seed)
-    encoder = train_phones(AudioWindowEncoder(network.config.width), spoken, recipe, folder, **run.stage_options())
+    encoder = train_phones(AudioWindowEncoder(network.config.width), speech, recipe, folder, **run.stage_options())
     network.audio.load_state_dict(encoder.state_dict())
 
 
-def train_judges(
-    run: Run, units: CausalFlow, states: list[LatentClip], earlier: CausalFlow | None = None
+def train_scorers(
+    run: MiniRun, units: CausalFlow, states: list[LatentClip], earlier: CausalFlow | None = None
 ) -> tuple[StateSync, WindowFlow]:
-    """The sync expert and the teacher, both in the units of ``units``; the teacher hears as ``earlier`` if it can."""
+    """The sync expert and the teacher, both in the units of ``units``.
+
+    The teacher begins with the audio encoder of ``earlier`` where that has its width.
+    """
     recipe = run.recipe
-    expert, teacher = new_judges(recipe, units)
+    expert, teacher = new_scorers(recipe, units)
     expert = train_state_sync(expert, units, states, recipe.sync, run.runs / "sync", **run.stage_options())
     if earlier is None:
-        listen(run, teacher)
+        load_audio_encoder(run, teacher)
     elif earlier.config.width == teacher.config.width:
         teacher.audio.load_state_dict(earlier.audio.state_dict())
     return expert, train_teacher(teacher, states, recipe.teacher, run.runs / "teacher", **run.stage_options())
 
 
-def _report(
-    run: Run, name: str, networks: MiniNetworks, network: CausalFlow, held_out: list[LatentClip], config: MiniConfig
+def _report_validation(
+    run: MiniRun,
+    name: str,
+    networks: MiniNetworks,
+    network: CausalFlow,
+    held_out: list[LatentClip],
+    config: MiniConfig,
 ) -> None:
     if held_out and run.runtime.is_main:
         figures = causal.validate(
             network, networks.encoder, held_out, config.schedule, temperature=config.temperature
         )
-        run.say(f"{name}, held-out speakers: " + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
+        run.report(f"{name}, held-out speakers: " + ", ".join(f"{key} {value:.3f}" for key, value in figures.items()))
 
 
-def _previews(run: Run, clips: list[ClipData], folder: Path) -> Callable[[Autoencoder, int], None]:
+def _previews(run: MiniRun, clips: list[ClipData], folder: Path) -> Callable[[Autoencoder, int], None]:
     """A picture and a line at every save."""
 
     def on_save(average: Autoencoder, step: int) -> None:
         picture, error = save_preview(average, clips, folder / f"preview-{step:05d}.png")
         if run.runtime.board is not None:
             run.runtime.board.picture(folder.name, step, picture)
-        run.say(f"{folder.name}, step {step}: mean error {error:.4f}")
+        run.report(f"{folder.name}, step {step}: mean error {error:.4f}")
 
     return on_save
 
 
-def _training_clips(run: Run) -> list[ClipData]:
+def _training_clips(run: MiniRun) -> list[ClipData]:
     clips = run.clips("train")
     if not clips:
         raise InputError(f"{run.data} has no usable clip in its train split.", hint="Add clips of talking people.")

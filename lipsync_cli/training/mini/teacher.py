@@ -1,13 +1,12 @@
 """Stage: the bidirectional teacher, by flow matching over windows with dropped sound.
 
-It sees the whole window at every step and may take fifty of them, so it is what the two-step causal student is
-distilled from. Dropping the sound now and then is what makes guidance possible.
+It attends to the whole window at every step and may take fifty of them, so it is what the two-step causal student is
+distilled from. Dropping the sound of some sequences makes classifier-free guidance possible.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,28 +14,28 @@ from torch import Tensor
 
 from lipsync_cli.engines.mini.nn.flow_backbone import FlowConfig
 from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend, learning_rate, with_weights
+from lipsync_cli.training.common.loop import Pace, Values, descend, learning_rate, run_stage
 from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.common.recipes import Count, CountOrNone, LearningRate, Recipe, Seed, Share
 from lipsync_cli.training.common.runtime import ALONE, Runtime
-from lipsync_cli.training.mini.latents import FlowBatch, LatentClip, batch_at, long_enough
+from lipsync_cli.training.mini.latents import FlowBatch, LatentClip, WindowFrames, batch_at, clip_pools
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherRecipe:
-    """Sizes and rates. ``dropped`` is the share of sequences without sound."""
+class TeacherRecipe(Recipe):
+    """Sizes and rates. ``dropped`` is the share of sequences without sound, for classifier-free guidance."""
 
-    steps: int = 2500
-    batch: int = 16
-    frames: tuple[int, ...] = (28, 48)
-    references: int = 3
-    width: int = 128
-    layers: int = 5
-    heads: int = 4
-    learning_rate: float = 1e-3
-    warmup: int = 100
-    dropped: float = 0.12
-    seed: int = 0
-    save_every: int = 250
+    steps: Count = 2500
+    batch: Count = 16
+    frames: WindowFrames = (28, 48)
+    references: Count = 3
+    width: Count = 128
+    layers: Count = 5
+    heads: Count = 4
+    learning_rate: LearningRate = 1e-3
+    warmup: CountOrNone = 100
+    dropped: Share = 0.12
+    seed: Seed = 0
+    save_every: Count = 250
 
     def config(self, latent: int) -> FlowConfig:
         """Sizes of the network: distances are told apart over the longest window."""
@@ -51,8 +50,8 @@ def window_loss(network: WindowFlow, batch: FlowBatch, dropped: float, noises: N
     t = noises.uniform((b,)).clamp(0.001, 0.999)
     noise = noises.normal(clean.shape)
     noisy = torch.lerp(clean, noise, t[:, None, None])
-    heard = (noises.uniform((b, 1, 1)) >= dropped).float()
-    velocity = network(noisy, t, network.audio(batch.audio) * heard, references)
+    with_sound = (noises.uniform((b, 1, 1)) >= dropped).float()
+    velocity = network(noisy, t, network.audio(batch.audio) * with_sound, references)
     loss: Tensor = (velocity - (noise - clean)).pow(2).mean()
     return loss
 
@@ -70,8 +69,7 @@ def train_teacher(
     """Run the stage, resuming from ``folder``; returns a network with the averaged weights."""
     runtime.place(network)
     optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network", runtime=runtime)
-    pools = [long_enough(clips, frames) for frames in recipe.frames]
+    pools = clip_pools(clips, recipe.frames)
 
     def advance(step: int) -> Values:
         batch = batch_at(pools, recipe.seed, step, size=recipe.batch, references=recipe.references, runtime=runtime)
@@ -81,9 +79,8 @@ def train_teacher(
         descend(optimiser, loss, rate, runtime=runtime)
         return {"loss": loss.detach()}
 
-    def saved(step: int) -> None:
-        if on_save is not None:
-            on_save(with_weights(network, stage.average), step)
-
-    pace = Pace(recipe.steps, save_every=recipe.save_every, deadline=deadline)
-    return with_weights(network, stage.run(advance, pace, on_save=saved))
+    pace = Pace(recipe.steps, recipe.save_every, deadline=deadline)
+    return run_stage(
+        folder, {"network": network}, {"network": optimiser}, advance, pace,
+        result=network, on_save=on_save, runtime=runtime,
+    )  # fmt: skip

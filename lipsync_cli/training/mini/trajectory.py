@@ -20,14 +20,14 @@ from lipsync_cli.engines.mini.nn.state_sync import StateSync, confidence
 from lipsync_cli.engines.mini.nn.window_flow import WindowFlow
 from lipsync_cli.training.common.noise import Noise
 from lipsync_cli.training.common.runtime import device_of
-from lipsync_cli.training.mini.latents import FlowBatch, LatentClip, batch_at, long_enough
+from lipsync_cli.training.mini.latents import FlowBatch, LatentClip, batch_at, clip_pools
 
-FIRST = 0.999
+FIRST_TIME = 0.999
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One prediction: ``guidance`` scales used so far, the time it was made at, distance to the truth, sync, spread.
+class TrajectoryPoint:
+    """One prediction: ``guidance`` scales used so far, the flow time it was made at, and its figures.
 
     ``distance`` is the mean squared distance to the real states in their variances, ``sync`` the expert's confidence,
     ``spread`` the standard deviation over time against the real one's.
@@ -42,12 +42,12 @@ class Point:
 
 def times(steps: int, shift: float) -> list[float]:
     """Times τ of an Euler solution with ``steps`` steps, from 0.999 down, pushed towards noise by ``shift``."""
-    even = [FIRST * (1 - step / steps) for step in range(steps)]
+    even = [FIRST_TIME * (1 - step / steps) for step in range(steps)]
     return [shift * u / (1 + (shift - 1) * u) for u in even]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class GuidanceProbe:
     """A teacher, an expert and one batch, with everything embedded that no prediction changes.
 
     ``real`` and ``references`` are states in the teacher's units, ``audio`` its vectors, ``sound`` the expert's.
@@ -62,7 +62,7 @@ class Bench:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, teacher: WindowFlow, expert: StateSync, batch: FlowBatch) -> Bench:
+    def of(cls, teacher: WindowFlow, expert: StateSync, batch: FlowBatch) -> GuidanceProbe:
         """Embed a batch, where the teacher is."""
         batch = FlowBatch(*(column.to(device_of(teacher)) for column in batch))
         return cls(
@@ -75,9 +75,9 @@ class Bench:
         return self.teacher.guided(x, x.new_full((len(x),), time), self.audio, self.references, guidance)
 
     @torch.no_grad()
-    def judge(self, x0: Tensor, guidance: tuple[float, ...], time: float) -> Point:
+    def measure(self, x0: Tensor, guidance: tuple[float, ...], time: float) -> TrajectoryPoint:
         """The figures of one prediction."""
-        return Point(
+        return TrajectoryPoint(
             guidance,
             round(time, 4),
             float((x0 - self.real).pow(2).mean()),
@@ -87,24 +87,26 @@ class Bench:
 
 
 @torch.no_grad()
-def trajectory(bench: Bench, guidance: float, *, steps: int = 50, shift: float = 3.0) -> list[Point]:
+def trajectory(
+    probe: GuidanceProbe, guidance: float, *, steps: int = 50, shift: float = 3.0
+) -> list[TrajectoryPoint]:
     """The predicted clean states at every step of one solution of the probability-flow equation."""
-    x = FIRST * Noise(0, device=bench.real.device).normal(bench.real.shape)
+    x = FIRST_TIME * Noise(0, device=probe.real.device).normal(probe.real.shape)
     points = []
     for now, after in pairwise([*times(steps, shift), 0.0]):
-        x0 = bench.predict(x, now, guidance)
-        points.append(bench.judge(x0, (guidance,), now))
+        x0 = probe.predict(x, now, guidance)
+        points.append(probe.measure(x0, (guidance,), now))
         x = x0 + (x - x0) * (after / now)
     return points
 
 
 @torch.no_grad()
-def two_steps(bench: Bench, guidance: tuple[float, float], second: float) -> Point:
-    """What two steps give: from noise to ``second`` under fresh noise, and from there to the end."""
-    noise = Noise(0, device=bench.real.device)
-    first, fresh = (noise.normal(bench.real.shape) for _ in range(2))
-    x = torch.lerp(bench.predict(FIRST * first, FIRST, guidance[0]), fresh, second)
-    return bench.judge(bench.predict(x, second, guidance[1]), guidance, second)
+def two_steps(probe: GuidanceProbe, guidance: tuple[float, float], second: float) -> TrajectoryPoint:
+    """The result of two steps: from noise to ``second`` under fresh noise, and from there to the end."""
+    noise = Noise(0, device=probe.real.device)
+    first, fresh = (noise.normal(probe.real.shape) for _ in range(2))
+    x = torch.lerp(probe.predict(FIRST_TIME * first, FIRST_TIME, guidance[0]), fresh, second)
+    return probe.measure(probe.predict(x, second, guidance[1]), guidance, second)
 
 
 def analyse(
@@ -119,12 +121,12 @@ def analyse(
 ) -> Path:
     """Write ``trajectory.json`` and, where matplotlib is installed, ``trajectory.png``; returns the JSON's path."""
     frames = min(frames, max(len(clip.z) for clip in clips))
-    batch = batch_at([long_enough(clips, frames)], 11, 0, size=size, references=3)
-    bench = Bench.of(teacher, expert, batch)
-    solutions = {scale: trajectory(bench, scale) for scale in scales}
+    batch = batch_at(clip_pools(clips, [frames]), 11, 0, size=size, references=3)
+    probe = GuidanceProbe.of(teacher, expert, batch)
+    solutions = {scale: trajectory(probe, scale) for scale in scales}
     seconds = times(16, 3.0)[1:]
     pairs = [(a, b) for a in (1.0, scales[-1]) for b in (1.0, scales[-1])]
-    schedules = {pair: [two_steps(bench, pair, at) for at in seconds] for pair in pairs}
+    schedules = {pair: [two_steps(probe, pair, at) for at in seconds] for pair in pairs}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "trajectory.json"
     rows = {
@@ -139,7 +141,9 @@ def analyse(
     return path
 
 
-def _plot(solutions: dict[str, list[Point]], schedules: dict[str, list[Point]], path: Path) -> None:
+def _plot(
+    solutions: dict[str, list[TrajectoryPoint]], schedules: dict[str, list[TrajectoryPoint]], path: Path
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,0 +1,1 @@
+"""``lipsync train omnisync``: a mask-free OmniSync transformer."""

@@ -12,31 +12,32 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, model_validator
 
 from lipsync_cli.core.errors import InputError
 from lipsync_cli.core.landmarks68 import LEFT_EYE, RIGHT_EYE, lip_gap
 from lipsync_cli.core.types import Float32, Float64
+from lipsync_cli.training.common.recipes import Count, FlowTime, Recipe, Share, Shift, Weight
 
 RIGID = (36, 39, 42, 45, 27, 28, 29, 30)
 """Corners of the eyes and the bridge of the nose: what speech does not move."""
 NORMAL = NormalDist()
 
 
-@dataclass(frozen=True, slots=True)
-class SigmaDensity:
-    """Where σ falls: u uniform, or a logistic of a normal variable (``mean``, ``spread``), then pushed by ``shift``.
+class SigmaDensity(Recipe):
+    """The density of σ: u uniform, or logistic of a normal variable (``mean``, ``spread``), then moved by ``shift``.
 
     σ = s·u / (1 + (s − 1)·u); a shift of 1 changes nothing. Esser et al. (2024), section 3.1.
     """
 
     kind: Literal["uniform", "logit-normal"] = "uniform"
-    shift: float = 1.0
-    mean: float = 0.0
-    spread: float = 1.0
+    shift: Shift = 1.0
+    mean: Annotated[float, Field(ge=-10, le=10)] = 0.0
+    spread: Annotated[float, Field(gt=0, le=10)] = 1.0
 
     def quantile(self, share: float) -> float:
         """The σ below which ``share`` in [0, 1] of the draws fall."""
@@ -60,43 +61,43 @@ class SigmaDensity:
         return min(max(self.quantile(float(rng.random())), 1e-3), 1 - 1e-3)
 
 
-@dataclass(frozen=True, slots=True)
-class PairingRule:
+class PairingRule(Recipe):
     """When two windows may be a pair.
 
-    Above ``threshold`` pairs are pose-aligned. ``keep`` says what the number means: ``sigma`` itself, or the
+    Above ``threshold`` pairs are pose-aligned. ``keep`` is the unit of that number: ``sigma`` itself, or the
     ``share`` of the draws that lie above, which a shifted density would otherwise change threefold. ``pose`` is the
     most that rigid landmarks may differ, in inter-ocular distances, mean over a window; ``lips`` the least that the
-    opening of the lips must differ. ``gap`` windows lie between two of a clip. ``candidates`` clips are looked at for
+    opening of the lips must differ. ``gap`` windows lie between two of a clip. ``candidates`` clips are searched for
     a pseudo-pair before an arbitrary one is taken instead.
     """
 
-    threshold: float = 0.85
+    threshold: FlowTime = 0.85
     keep: Literal["sigma", "share"] = "sigma"
-    pose: float = 0.015
-    lips: float = 0.01
-    gap: float = 1.0
-    candidates: int = 8
+    pose: Weight = 0.015
+    lips: Weight = 0.01
+    gap: Weight = 1.0
+    candidates: Count = 8
 
     def sigma(self, density: SigmaDensity) -> float:
         """The threshold as a σ."""
         return self.threshold if self.keep == "sigma" else density.quantile(1 - self.threshold)
 
 
-@dataclass(frozen=True, slots=True)
-class Dropout:
+class ConditionDropout(Recipe):
     """Shares of samples without sound and without text; ``both`` is part of each."""
 
-    audio: float = 0.15
-    text: float = 0.10
-    both: float = 0.05
+    audio: Share = 0.15
+    text: Share = 0.10
+    both: Share = 0.05
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.both <= min(self.audio, self.text) or self.audio + self.text - self.both > 1:
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.both > min(self.audio, self.text) or self.audio + self.text - self.both > 1:
             raise ValueError(f"shares of dropped conditions do not fit together: {self}")
+        return self
 
     def draw(self, rng: np.random.Generator) -> tuple[bool, bool]:
-        """Whether a sample keeps its sound, and its text."""
+        """Whether a sample has its sound, and its text."""
         u = float(rng.random())
         dropped_audio = u < self.audio
         return not dropped_audio, not self.audio - self.both <= u < self.audio - self.both + self.text
@@ -104,7 +105,7 @@ class Dropout:
 
 @dataclass(frozen=True, slots=True)
 class PairClip:
-    """What pairing knows of a clip, one row for each position a window may begin at or cover.
+    """What pairing needs of a clip, one row for each position a window may begin at or cover.
 
     ``rigid`` ``[n p 2]`` and ``gaps`` ``[n]``, the lips' opening, in inter-ocular distances of the aligned crop.
     Crops share their position, scale and tilt, so what is left to differ is the turn of the head and the face.
@@ -129,7 +130,7 @@ class PairClip:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class EditPair:
     """Windows of equal length: of ``source_clip`` from ``source``, the condition, and of ``clip`` from ``target``.
 
     ``aligned``: a pseudo-pair. ``missed``: one was wanted and none was found.
@@ -143,7 +144,7 @@ class Pair:
     missed: bool = False
 
 
-class Pairs:
+class PairSampler:
     """Draws pairs of windows of ``frames`` rows; a draw is a function of the generator it is given."""
 
     def __init__(self, clips: Sequence[PairClip], frames: int, rule: PairingRule, density: SigmaDensity) -> None:
@@ -166,32 +167,32 @@ class Pairs:
         able = [index for own in self._by_speaker.values() for index in own]
         self._able, self._able_weights = able, self._weights(able)
 
-    def draw(self, sigma: float, rng: np.random.Generator) -> Pair:
+    def draw(self, sigma: float, rng: np.random.Generator) -> EditPair:
         """A pair for a target at ``sigma``."""
         if sigma <= self.threshold:
             return self._arbitrary(rng)
         return self._pseudo(rng) or self._arbitrary(rng, missed=True)
 
-    def _arbitrary(self, rng: np.random.Generator, *, missed: bool = False) -> Pair:
+    def _arbitrary(self, rng: np.random.Generator, *, missed: bool = False) -> EditPair:
         """Two windows of one clip with the gap between them, either of which may be first."""
         index = self._wide[int(rng.choice(len(self._wide), p=self._wide_weights))]
         room = len(self._clips[index]) - self._frames - self._distance
         first, second = np.sort(rng.integers(0, room + 1, 2))
         second += self._distance
         source, target = (first, second) if rng.random() < 0.5 else (second, first)
-        return Pair(index, int(target), index, int(source), missed=missed)
+        return EditPair(index, int(target), index, int(source), missed=missed)
 
-    def _pseudo(self, rng: np.random.Generator) -> Pair | None:
-        """A random window, and a random one among those of its speaker that are like it but for the lips."""
+    def _pseudo(self, rng: np.random.Generator) -> EditPair | None:
+        """A random window, and a random one among those of its speaker of the same pose with other lips."""
         index = self._able[int(rng.choice(len(self._able), p=self._able_weights))]
         target = int(rng.integers(0, len(self._clips[index]) - self._frames + 1))
         own = self._by_speaker[self._clips[index].speaker]
-        seen = rng.permutation(own)[: self._rule.candidates]
-        found = [(int(other), int(start)) for other in seen for start in self._alike(index, target, int(other))]
+        candidates = rng.permutation(own)[: self._rule.candidates]
+        found = [(int(other), int(start)) for other in candidates for start in self._alike(index, target, int(other))]
         if not found:
             return None
         other, start = found[int(rng.integers(len(found)))]
-        return Pair(index, target, other, start, aligned=True)
+        return EditPair(index, target, other, start, aligned=True)
 
     def _alike(self, index: int, target: int, other: int) -> npt.NDArray[np.int64]:
         """Where windows of clip ``other`` begin that are a pseudo-pair with the one at ``target`` of ``index``."""

@@ -16,27 +16,26 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import InputError, UsageError
 from lipsync_cli.core.types import UInt8
 from lipsync_cli.engines.omnisync.config import KIND, VERSION, OmniSyncConfig, read_config
-from lipsync_cli.engines.omnisync.load import TRANSFORMER, load_surroundings
+from lipsync_cli.engines.omnisync.load import TRANSFORMER, load_frozen
 from lipsync_cli.engines.omnisync.nn.transformer import OmniCondition, OmniSyncTransformer
 from lipsync_cli.engines.omnisync.sampler import Sampler
 from lipsync_cli.training.common.export import WEIGHTS, export
-from lipsync_cli.training.common.loop import deadline_in
+from lipsync_cli.training.common.loop import Report, deadline_in
 from lipsync_cli.training.common.noise import Noise
 from lipsync_cli.training.common.runtime import ALONE, Runtime
 from lipsync_cli.training.dataset.loader import ClipData, load_clips
 from lipsync_cli.training.omnisync.data import (
     EditBatch,
     EncodedClip,
-    Surroundings,
+    FrozenEncoders,
     edit_batch,
     encode_clips,
     read_clips,
 )
-from lipsync_cli.training.omnisync.pairing import Dropout, Pairs
+from lipsync_cli.training.omnisync.pairing import ConditionDropout, PairSampler
 from lipsync_cli.training.omnisync.stage import OmniSyncRecipe, train_transformer
 
 PREVIEWS = 4
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class OmniSyncRun:
     data: Path
     runs: Path
     recipe: OmniSyncRecipe
-    say: Say
+    report: Report
     minutes: float | None = None
     runtime: Runtime = ALONE
 
@@ -73,20 +72,20 @@ def train_omnisync(run: OmniSyncRun, model: Path) -> Path:
     clips = load_clips(run.data, "train", open_only=run.recipe.open_only)
     if not clips:
         raise InputError(f"{run.data} has no usable clip in its train split.", hint="Add clips of talking people.")
-    codec, ears, text = load_surroundings(card, config, device=run.runtime.device, dtype=torch.float32)
-    surroundings = Surroundings(codec, ears, run.runtime.device, torch.float32)
+    codec, ears, text = load_frozen(card, config, device=run.runtime.device, dtype=torch.float32)
+    encoders = FrozenEncoders(codec, ears, run.runtime.device, torch.float32)
     folder = run.runs / "encoded"
     if run.runtime.is_main:
-        run.say(f"encoding {len(clips)} clips into {folder}, those that are not there yet")
-        encode_clips(clips, config, folder, files=_fingerprint(card), load=lambda: surroundings)
+        run.report(f"encoding {len(clips)} clips into {folder}, those that are not there yet")
+        encode_clips(clips, config, folder, files=_fingerprint(card), load=lambda: encoders)
     run.runtime.wait()
     encoded = read_clips(clips, config, folder, files=_fingerprint(card))
     torch.manual_seed(run.recipe.seed)
     network = OmniSyncTransformer(config.transformer())
-    run.say(_describe(network, encoded, run.recipe))
+    run.report(_describe(network, encoded, run.recipe))
     network = train_transformer(
         network, encoded, text, run.recipe, config, run.runs / KIND, on_save=_previews(run, encoded, config,
-        surroundings, text), deadline=deadline_in(run.minutes), runtime=run.runtime,
+        encoders, text), deadline=deadline_in(run.minutes), runtime=run.runtime,
     )  # fmt: skip
     if not run.runtime.is_main:
         return model / WEIGHTS
@@ -94,7 +93,7 @@ def train_omnisync(run: OmniSyncRun, model: Path) -> Path:
         network, model, _blank_card(card, clips, model), role=TRANSFORMER, source="lipsync train omnisync",
         **config.model_dump(exclude_none=True),
     )  # fmt: skip
-    run.say(f"wrote {path}")
+    run.report(f"wrote {path}")
     return path
 
 
@@ -109,7 +108,7 @@ def _describe(network: OmniSyncTransformer, clips: list[EncodedClip], recipe: Om
 
 
 def _fingerprint(card: hub.ModelCard) -> str:
-    """Of the files that make latents and features."""
+    """Hashes of the files that make latents and features, in one string."""
     return "".join(sorted(f"{w.role}:{w.sha256} " for w in card.weights if w.role in ("wan-vae", "speech")))
 
 
@@ -139,7 +138,7 @@ def _previews(
     run: OmniSyncRun,
     clips: list[EncodedClip],
     config: OmniSyncConfig,
-    surroundings: Surroundings,
+    encoders: FrozenEncoders,
     text: Tensor | None,
 ) -> Callable[[OmniSyncTransformer, int], None] | None:
     """A grid of samples and a line at every save."""
@@ -149,46 +148,52 @@ def _previews(
     # The source shows another moment than the target, so sampling has to begin with noise alone.
     choices = {"steps": recipe.preview_steps, "pni": "off", "pni_mouth_tau": None}
     sampler = config.model_copy(update=choices).sampler()
-    pairs = Pairs([clip.pair for clip in clips], config.window, recipe.pairing, recipe.density)
+    pairs = PairSampler([clip.pair for clip in clips], config.window, recipe.pairing, recipe.density)
     batch = edit_batch(
-        clips, pairs, recipe.density, Dropout(0, 0, 0), config.window, seed=recipe.seed + 5, size=PREVIEWS
+        clips,
+        pairs,
+        recipe.density,
+        ConditionDropout(audio=0, text=0, both=0),
+        config.window,
+        seed=recipe.seed + 5,
+        size=PREVIEWS,
     )
-    shown = EditBatch(*(column.to(run.runtime.device) for column in batch))
+    preview = EditBatch(*(column.to(run.runtime.device) for column in batch))
 
     def on_save(network: OmniSyncTransformer, step: int) -> None:
-        grid, error = sample_grid(network, shown, sampler, surroundings, text)
+        grid, error = sample_grid(network, preview, sampler, encoders, text)
         path = run.runs / KIND / f"samples-{step:06d}.png"
         cv2.imwrite(str(path), cv2.cvtColor(grid, cv2.COLOR_RGB2BGR))
         if run.runtime.board is not None:
             run.runtime.board.picture(KIND, step, grid)
-        run.say(f"step {step}: samples in {path}, mean error {error:.4f}")
+        run.report(f"step {step}: samples in {path}, mean error {error:.4f}")
 
     return on_save
 
 
 @torch.no_grad()
 def sample_grid(
-    network: OmniSyncTransformer, batch: EditBatch, sampler: Sampler, surroundings: Surroundings, text: Tensor | None
+    network: OmniSyncTransformer, batch: EditBatch, sampler: Sampler, encoders: FrozenEncoders, text: Tensor | None
 ) -> tuple[UInt8, float]:
-    """Rows of source, what it should become and what it became, at a window's first, middle and last frame.
+    """Rows of source, target and result at a window's first, middle and last frame, RGB uint8 ``[h w 3]``.
 
-    Also the mean absolute error in latents. Guidance is alike all over the picture.
+    Also the mean absolute error in latents. Guidance is the same all over the picture.
     """
     prompt = None if text is None else text.to(batch.source.device)
-    heard = OmniCondition(batch.source, batch.audio, prompt)
+    condition = OmniCondition(batch.source, batch.audio, prompt)
 
     def predict(x: Tensor, sigma: float, sound: bool) -> Tensor:
         times = torch.full((len(x),), sigma, device=x.device)
-        velocity: Tensor = network(x, times, heard if sound else heard.without_sound())
+        velocity: Tensor = network(x, times, condition if sound else condition.without_sound())
         return velocity.float()
 
     noise = Noise(0, device=batch.source.device).normal(batch.source.shape)
     result = sampler(predict, batch.source, noise, mouth=torch.ones((), device=noise.device),
                      region=torch.ones((), device=noise.device))  # fmt: skip
-    codec = surroundings.codec
+    codec = encoders.codec
     columns = []
     for latents in (batch.source, batch.target, result):
-        frames = codec.decode(latents.to(surroundings.dtype), codec.begin()).float()
+        frames = codec.decode(latents.to(encoders.dtype), codec.begin()).float()
         last = frames.shape[1] - 1
         columns += [frames[:, at] for at in (0, last // 2, last)]
     sheet = torch.cat([torch.cat(list(column), 1) for column in columns], 2)

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 from torch import Tensor
 
 from lipsync_cli.engines.omnisync.config import OmniSyncConfig
 from lipsync_cli.engines.omnisync.nn.transformer import OmniCondition, OmniSyncTransformer
 from lipsync_cli.engines.omnisync.noise_start import noised
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend, learning_rate, with_weights
-from lipsync_cli.training.common.noise import Noise
+from lipsync_cli.training.common.loop import Pace, Values, descend, learning_rate, run_stage
+from lipsync_cli.training.common.noise import Noise, step_seed
+from lipsync_cli.training.common.recipes import (
+    Count,
+    CountOrNone,
+    LearningRate,
+    Momentum,
+    Seed,
+    TrainingRecipe,
+    Weight,
+)
 from lipsync_cli.training.common.runtime import ALONE, Runtime
-from lipsync_cli.training.mini.recipe import checked_recipe, find_recipe
 from lipsync_cli.training.omnisync.data import EditBatch, EncodedClip, edit_batch
-from lipsync_cli.training.omnisync.pairing import Dropout, PairingRule, Pairs, SigmaDensity
-
-RECIPES = "omnisync"
+from lipsync_cli.training.omnisync.pairing import ConditionDropout, PairingRule, PairSampler, SigmaDensity
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class OmniSyncRecipe:
+class OmniSyncRecipe(TrainingRecipe):
     """What is trained and how. ``base`` is a model whose card names the encoders and the sizes; ``generator`` changes
     or, without a base, is its table.
 
@@ -35,34 +38,31 @@ class OmniSyncRecipe:
     silent about warm-up, averaging, the density of σ and dropout.
     """
 
+    training: ClassVar[str] = "omnisync"
+
     base: str = ""
-    generator: dict[str, Any] = field(default_factory=dict)
-    steps: int = 80_000
-    batch: int = 64
-    learning_rate: float = 1e-5
-    weight_decay: float = 0.01
-    warmup: int = 1000
-    average: float = 0.9999
-    density: SigmaDensity = field(default_factory=SigmaDensity)
-    pairing: PairingRule = field(default_factory=PairingRule)
-    dropout: Dropout = field(default_factory=Dropout)
+    generator: dict[str, Any] = Field(default_factory=dict)
+    steps: Count = 80_000
+    batch: Count = 64
+    learning_rate: LearningRate = 1e-5
+    weight_decay: Weight = 0.01
+    warmup: CountOrNone = 1000
+    average: Momentum = 0.9999
+    density: SigmaDensity = SigmaDensity()
+    pairing: PairingRule = PairingRule()
+    dropout: ConditionDropout = ConditionDropout()
     recompute: bool = False
     open_only: bool = False
-    preview_steps: int = 20
-    seed: int = 0
-    save_every: int = 500
-
-
-def load_omnisync_recipe(name_or_file: str) -> OmniSyncRecipe:
-    """A recipe of presets/omnisync by name, or a TOML file; UsageError names what is wrong with it."""
-    return checked_recipe(OmniSyncRecipe, *find_recipe(name_or_file, RECIPES))
+    preview_steps: CountOrNone = 20
+    seed: Seed = 0
+    save_every: Count = 500
 
 
 def edit_losses(network: OmniSyncTransformer, batch: EditBatch, text: Tensor | None, noises: Noise) -> Tensor:
     """Mean squared error ``[b]`` of the velocity ε − z of each sample at its own σ."""
     noise = noises.normal(batch.target.shape)
     noisy = noised(batch.target, noise, batch.sigma.view(-1, 1, 1, 1, 1))
-    condition = OmniCondition(batch.source, batch.audio, text, batch.heard, batch.read)
+    condition = OmniCondition(batch.source, batch.audio, text, batch.with_audio, batch.with_text)
     velocity = network(noisy, batch.sigma, condition)
     losses: Tensor = (velocity.float() - (noise - batch.target)).pow(2).flatten(1).mean(1)
     return losses
@@ -82,20 +82,19 @@ def train_transformer(
 ) -> OmniSyncTransformer:
     """Run the stage, resuming from ``folder``; returns a network with the averaged weights.
 
-    The log has the mean loss, σ's threshold, and the shares of pseudo-pairs and of those that were wanted in vain.
+    The log has the mean loss, σ's threshold, and the shares of pseudo-pairs and of those that were not found.
     """
     runtime.place(network)
     network.recompute = recipe.recompute
     optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    stage = Stage(folder, {"network": network}, {"network": optimiser}, averaged="network", runtime=runtime)
-    pairs = Pairs([clip.pair for clip in clips], config.window, recipe.pairing, recipe.density)
+    pairs = PairSampler([clip.pair for clip in clips], config.window, recipe.pairing, recipe.density)
     prompt = None if text is None else text.to(runtime.device)
 
     def make(seed: int, size: int) -> EditBatch:
         return edit_batch(clips, pairs, recipe.density, recipe.dropout, config.window, seed=seed, size=size)
 
     def advance(step: int) -> Values:
-        batch = runtime.draw(make, seed=recipe.seed * 1_000_003 + step, size=recipe.batch)
+        batch = runtime.draw(make, seed=step_seed(recipe.seed, step), size=recipe.batch)
         with runtime.autocast():
             losses = edit_losses(network, batch, prompt, runtime.noise(recipe.seed + step))
         rate = learning_rate(step, recipe.steps, peak=recipe.learning_rate, warmup=recipe.warmup)
@@ -107,9 +106,8 @@ def train_transformer(
             "missed": batch.missed.float().mean(),
         }
 
-    def saved(step: int) -> None:
-        if on_save is not None:
-            on_save(with_weights(network, stage.average), step)
-
-    pace = Pace(recipe.steps, save_every=recipe.save_every, average=recipe.average, deadline=deadline)
-    return with_weights(network, stage.run(advance, pace, on_save=saved))
+    pace = Pace(recipe.steps, recipe.save_every, average=recipe.average, deadline=deadline)
+    return run_stage(
+        folder, {"network": network}, {"network": optimiser}, advance, pace,
+        result=network, on_save=on_save, runtime=runtime,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""``lipsync train sync``: sync-mini, the sync expert of ``lipsync eval``."""

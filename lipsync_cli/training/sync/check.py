@@ -1,4 +1,4 @@
-"""How well the sync expert does on speakers it has never met: right windows, right clips, error of the offset."""
+"""Accuracy of the sync expert on held-out speakers: of windows, of clips, and the error of the offset."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SyncCheck:
 
 
 def check_expert(expert: SyncMini, clips: Sequence[SyncClip]) -> SyncCheck:
-    """Measure on whole clips, undisturbed. Raises ValueError without a clip of 24 frames."""
+    """Measure on whole clips, not augmented. Raises ValueError without a clip of 24 frames."""
     rows, errors, long_clips = [], [], 0
     for clip in clips:
         if len(clip.mouths) < 24:
@@ -72,9 +72,9 @@ def _accuracy(cosine: Embeddings) -> tuple[float, float, float]:
     count = len(cosine)
     apart = np.abs(np.arange(count)[:, None] - np.arange(count)[None])
     matching = np.diagonal(cosine)
-    wrong = [cosine[i][apart[i] >= APART] for i in range(count)]
-    accuracy = 0.5 * np.mean(matching > 0.5) + 0.5 * np.mean(np.concatenate(wrong) < 0.5)
-    order = np.mean([np.mean(m > others) for m, others in zip(matching, wrong, strict=True) if len(others)])
+    negatives = [cosine[i][apart[i] >= APART] for i in range(count)]
+    accuracy = 0.5 * np.mean(matching > 0.5) + 0.5 * np.mean(np.concatenate(negatives) < 0.5)
+    order = np.mean([np.mean(m > others) for m, others in zip(matching, negatives, strict=True) if len(others)])
     by_shift = [
         np.diagonal(cosine, shift).mean() for shift in range(-count // 2, count // 2 + 1) if abs(shift) >= APART
     ]
@@ -87,9 +87,9 @@ def offset_errors(picture: Embeddings, sound: Embeddings) -> list[int]:
     curve = offset_sums(picture, sound, _one_minus_cosine, max_offset=reach).curve()
     errors = []
     for late in SHIFTS:
-        # With the sound ``late`` frames later, what belongs together now meets at entry late of the same curve.
-        seen = curve[reach - late - MAX_OFFSET : reach - late + MAX_OFFSET + 1]
-        errors.append(score_curve(seen, len(picture)).av_offset + late)
+        # With the sound ``late`` frames later, matching windows lie at entry late of the same curve.
+        shifted = curve[reach - late - MAX_OFFSET : reach - late + MAX_OFFSET + 1]
+        errors.append(score_curve(shifted, len(picture)).av_offset + late)
     return errors
 
 

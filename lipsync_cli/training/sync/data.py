@@ -1,6 +1,6 @@
-"""Stretches of mouths with their sound for the sync expert: balanced by speaker, disturbed, never beyond the clip.
+"""Stretches of mouths with their sound for the sync expert: balanced by speaker, augmented, never beyond the clip.
 
-Sound is only ever taken from inside the clip, because the silence around a cut-out word would give a shift away.
+Sound is only ever taken from inside the clip, because the silence around a cut-out word would reveal an offset.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from lipsync_cli.core.types import Float32, UInt8
 from lipsync_cli.nn.sync.sync_mini import MOUTH_SIZE, ROWS_PER_FRAME, mouth_windows
+from lipsync_cli.training.dataset.audio_augment import augment_mel
 from lipsync_cli.training.dataset.format import MEL_MARGIN
 from lipsync_cli.training.dataset.loader import ClipData
-from lipsync_cli.training.mini.latents import disturb_mel
 
 # Sixteenths of the crop kept around the mouth, so that a turned or shifted window still has pixels.
 MARGIN = 1
@@ -59,7 +59,7 @@ def cut_mouths(clips: list[ClipData]) -> list[SyncClip]:
 
 
 def plain_mouths(mouths: UInt8) -> Tensor:
-    """Mouths ``[n 48 80]`` in [0, 1] without their margin, undisturbed."""
+    """Mouths ``[n 48 80]`` in [0, 1] without their margin, not augmented."""
     edge = 8 * MARGIN
     return torch.from_numpy(np.ascontiguousarray(mouths[:, edge:-edge, edge:-edge])).float() / 255
 
@@ -93,12 +93,12 @@ def _stretch(clip: SyncClip, frames: int, rng: np.random.Generator) -> tuple[Ten
     start = int(rng.integers(0, len(clip.mouths) - frames + 1))
     rows = clip.mel[ROWS_PER_FRAME * start : ROWS_PER_FRAME * (start + frames)]
     mouths = torch.from_numpy(np.array(clip.mouths[start : start + frames])).float() / 255
-    return disturb_picture(mouths, rng), torch.from_numpy(_disturb_sound(rows, rng))
+    return augment_mouths(mouths, rng), torch.from_numpy(_augment_sound(rows, rng))
 
 
-def _disturb_sound(rows: Float32, rng: np.random.Generator) -> Float32:
+def _augment_sound(rows: Float32, rng: np.random.Generator) -> Float32:
     """Loudness, tilt and noise as for the flow, then sometimes a missing band, as a telephone has."""
-    out = disturb_mel(rows, rng)
+    out = augment_mel(rows, rng)
     if rng.random() < 0.3:
         width = int(rng.integers(4, 20))
         low = int(rng.integers(0, out.shape[1] - width + 1))
@@ -106,11 +106,10 @@ def _disturb_sound(rows: Float32, rng: np.random.Generator) -> Float32:
     return out
 
 
-def disturb_picture(mouths: Tensor, rng: np.random.Generator) -> Tensor:
-    """Another place, size, tilt, side, light, sharpness and noise for mouths ``[n h w]`` with a margin → ``[n 48
-    80]``.
+def augment_mouths(mouths: Tensor, rng: np.random.Generator) -> Tensor:
+    """Mouths ``[n h w]`` with a margin → ``[n 48 80]``, moved, scaled, turned, flipped, relit, blurred, noisy.
 
-    All but noise and a tremble of a third of a pixel are the same for every frame: what moves is the mouth.
+    All but the noise and a jitter of a third of a pixel are the same for every frame: only the mouth moves.
     """
     out = F.grid_sample(
         mouths[:, None], _grid(len(mouths), mouths.shape[-2:], rng), padding_mode="border", align_corners=False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,14 +11,12 @@ from lipsync_cli.core.errors import InputError
 from lipsync_cli.evaluation.measures.sync_mini import KIND, VERSION
 from lipsync_cli.nn.sync.sync_mini import SyncMini
 from lipsync_cli.training.common.export import WEIGHTS, export
-from lipsync_cli.training.common.loop import deadline_in
+from lipsync_cli.training.common.loop import Report, deadline_in
 from lipsync_cli.training.common.runtime import ALONE, Runtime
 from lipsync_cli.training.dataset.loader import load_clips
 from lipsync_cli.training.sync.check import SyncCheck, check_expert
 from lipsync_cli.training.sync.data import SyncClip, cut_mouths
-from lipsync_cli.training.sync.stage import SyncRecipe, train
-
-Say = Callable[[str], None]
+from lipsync_cli.training.sync.stage import SyncRecipe, train_expert
 
 
 def train_sync(
@@ -29,28 +26,28 @@ def train_sync(
     recipe: SyncRecipe,
     *,
     minutes: float | None = None,
-    say: Say,
+    report: Report,
     runtime: Runtime = ALONE,
 ) -> Path:
     """Train on ``data`` (prepared) under ``runs`` and export to ``model``; returns the weights' path.
 
-    Every save is measured on the val split. Of several processes the main one measures, says and writes. Raises
+    Every save is measured on the val split. Of several processes the main one measures, reports and writes. Raises
     InputError when the folder holds no usable clips, UsageError when the processes cannot share a batch.
     """
     runtime.check_batch(recipe.clips, "clips")
     clips, held_out = load_mouths(data, "train", frames=recipe.frames), load_mouths(data, "val", frames=0)
-    say(f"{sum(len(clip.mouths) for clip in clips)} mouths of {len(clips)} clips")
+    report(f"{sum(len(clip.mouths) for clip in clips)} mouths of {len(clips)} clips")
 
     def on_save(expert: SyncMini, step: int) -> None:
-        say(f"step {step}: {describe(check_expert(expert, held_out))}")
+        report(f"step {step}: {describe(check_expert(expert, held_out))}")
 
-    expert = train(clips, recipe, runs, on_save=on_save, deadline=deadline_in(minutes), runtime=runtime)
+    expert = train_expert(clips, recipe, runs, on_save=on_save, deadline=deadline_in(minutes), runtime=runtime)
     if not runtime.is_main:
         return model / WEIGHTS
     card = hub.ModelCard(name=KIND, version=VERSION, kind=KIND, summary="A sync expert of your own.")
     path = export(expert, model, card, role="expert", source="lipsync train sync")
     (runs / "val.json").write_text(json.dumps(asdict(check_expert(expert, held_out)), indent=1) + "\n")
-    say(f"wrote {path}")
+    report(f"wrote {path}")
     return path
 
 

@@ -3,7 +3,7 @@
 StableSyncNet's loss, −log cos for what belongs together and −log (1 − cos) for what does not, half and half. At the
 few dozen clips a step that two cores can do, that loss alone stays at ln 2 for long (LatentSync 4 saw the same below
 256 pairs). So each step compares every window of a stretch with every other, hard negatives two frames apart and up,
-and adds a choice among all shifts (the multi-way matching of Chung, Chung and Kang 2019, "Perfect match").
+and adds a contrastive loss over all offsets (the multi-way matching of Chung, Chung and Kang 2019, "Perfect match").
 """
 
 from __future__ import annotations
@@ -11,34 +11,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from lipsync_cli.nn.sync.sync_mini import SyncConfig, SyncMini
-from lipsync_cli.training.common.loop import Pace, Stage, Values, descend, with_weights
-from lipsync_cli.training.common.noise import part_seed
+from lipsync_cli.nn.sync.sync_mini import WINDOW_FRAMES, SyncConfig, SyncMini
+from lipsync_cli.training.common.contrastive_loss import contrastive_loss, offset_logits
+from lipsync_cli.training.common.loop import Pace, Values, descend, run_stage
+from lipsync_cli.training.common.noise import part_seed, step_seed
+from lipsync_cli.training.common.recipes import Count, LearningRate, Seed, TrainingRecipe
 from lipsync_cli.training.common.runtime import ALONE, Runtime
 from lipsync_cli.training.sync.data import SyncBatch, SyncClip, sync_batches
-from lipsync_cli.training.sync.shift_loss import choice_loss, shift_logits
 
 
-@dataclass(frozen=True, slots=True)
-class SyncRecipe:
-    """``clips`` stretches of ``frames`` a step; shifts below ``tolerance`` frames are neither right nor wrong."""
+class SyncRecipe(TrainingRecipe):
+    """``clips`` stretches of ``frames`` a step; offsets below ``tolerance`` frames count as neither class."""
 
-    steps: int = 1600
-    clips: int = 24
-    frames: int = 28
-    learning_rate: float = 1e-3
-    warmup: int = 100
-    tolerance: int = 2
-    seed: int = 0
-    save_every: int = 200
+    training: ClassVar[str] = "sync"
+
+    steps: Count = 1600
+    clips: Count = 24
+    frames: Annotated[int, Field(ge=WINDOW_FRAMES)] = 28
+    learning_rate: LearningRate = 1e-3
+    warmup: Count = 100
+    tolerance: Count = 2
+    seed: Seed = 0
+    save_every: Count = 200
 
 
 class SyncLearner(nn.Module):
-    """The expert and the sharpness of its choice among shifts, which only training needs."""
+    """The expert and the inverse temperature of its contrastive loss, which only training needs."""
 
     def __init__(self, config: SyncConfig | None = None) -> None:
         super().__init__()
@@ -48,7 +52,7 @@ class SyncLearner(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class SyncLosses:
-    """``matching`` is StableSyncNet's, ``choice`` the cross-entropy over shifts; ``hit`` the share chosen right."""
+    """``matching`` is StableSyncNet's, ``choice`` the cross entropy over offsets; ``hit`` its accuracy."""
 
     matching: Tensor
     choice: Tensor
@@ -56,18 +60,18 @@ class SyncLosses:
 
 
 def sync_losses(picture: Tensor, sound: Tensor, clip: Tensor, sharpness: Tensor, *, tolerance: int) -> SyncLosses:
-    """Losses of unit embeddings ``[b w d]`` of the windows of ``b`` stretches; ``clip`` ``[b]`` is whose."""
+    """Losses of unit embeddings ``[b w d]`` of the windows of ``b`` stretches; ``clip`` ``[b]`` is their clips."""
     w, device = picture.shape[1], picture.device
     within = torch.einsum("bid,bjd->bij", picture, sound)
     at = torch.arange(w, device=device)
     apart = (at[:, None] - at[None]).abs()
-    right, wrong = apart == 0, apart >= tolerance
+    positive, negative = apart == 0, apart >= tolerance
     elsewhere = torch.einsum("aid,bid->abi", picture, sound)[clip[:, None] != clip[None]]
-    matching = _minus_log(within[:, right]) + 0.5 * _minus_log(1 - within[:, wrong])
+    matching = _minus_log(within[:, positive]) + 0.5 * _minus_log(1 - within[:, negative])
     matching = (matching + 0.5 * _minus_log(1 - elsewhere)) / 2
-    logits = shift_logits(within, sharpness, tolerance=tolerance)
+    logits = offset_logits(within, sharpness, tolerance=tolerance)
     hit = (logits.argmax(1) == at).float().mean()
-    return SyncLosses(matching, choice_loss(logits), hit)
+    return SyncLosses(matching, contrastive_loss(logits), hit)
 
 
 def _minus_log(probability: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ def _minus_log(probability: Tensor) -> Tensor:
     return -probability.clamp(1e-4, 1).log().mean()
 
 
-def train(
+def train_expert(
     clips: list[SyncClip],
     recipe: SyncRecipe,
     folder: Path,
@@ -95,27 +99,29 @@ def train(
     learner = SyncLearner(config)
     runtime.place(learner.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(learner.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    stage = Stage(folder, {"learner": learner}, {"learner": optimiser}, averaged="learner", runtime=runtime)
 
     def advance(step: int) -> Values:
         losses = _losses(learner, clips, recipe, step, runtime)
-        pace = min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * (1 - step / recipe.steps))
-        descend(optimiser, losses.matching + losses.choice, recipe.learning_rate * pace, runtime=runtime)
+        ramp = min(1, (step + 1) / recipe.warmup) * (0.02 + 0.98 * (1 - step / recipe.steps))
+        descend(optimiser, losses.matching + losses.choice, recipe.learning_rate * ramp, runtime=runtime)
         figures = {"matching": losses.matching, "choice": losses.choice, "hit": losses.hit}
         return {name: value.detach() for name, value in figures.items()}
 
-    def saved(step: int) -> None:
+    def saved(averaged: SyncLearner, step: int) -> None:
         if on_save is not None:
-            on_save(with_weights(learner, stage.average).expert, step)
+            on_save(averaged.expert, step)
 
     pace = Pace(recipe.steps, recipe.save_every, log_every=20, average=0.995, ramp=1, deadline=deadline)
-    return with_weights(learner, stage.run(advance, pace, on_save=saved)).expert
+    return run_stage(
+        folder, {"learner": learner}, {"learner": optimiser}, advance, pace,
+        result=learner, on_save=saved, runtime=runtime,
+    ).expert  # fmt: skip
 
 
 def _losses(
     learner: SyncLearner, clips: list[SyncClip], recipe: SyncRecipe, step: int, runtime: Runtime
 ) -> SyncLosses:
-    seed = recipe.seed * 1_000_003 + step
+    seed = step_seed(recipe.seed, step)
 
     def make(seed: int, size: int) -> SyncBatch:
         return next(sync_batches(clips, size=size, frames=recipe.frames, seed=seed))

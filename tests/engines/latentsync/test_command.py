@@ -12,12 +12,17 @@ from typer.testing import CliRunner
 from lipsync_cli import hub
 from lipsync_cli.cli.app import app
 from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.engines import memory
+from lipsync_cli.engines.engine import Placement
 from lipsync_cli.engines.latentsync import load
 from lipsync_cli.engines.latentsync.config import LatentSyncConfig, read_config
-from lipsync_cli.engines.registry import Sampling, load_generator
+from lipsync_cli.engines.latentsync.cost import memory_bytes
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.media.probe import probe
 from tests.helpers.narrow_latentsync import CONFIG, TABLE, make_folder, published_unet
 from tests.helpers.paths import SAMPLES
+
+RANDOM = Placement(random_weights=True)
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +36,12 @@ def command(*args: object):
 
 def test_two_files_become_a_dubbed_one(folder, no_part_files):
     out = no_part_files / "out.mp4"
-    args = ["--model", folder, "--preset", "realtime", "--json", "--end", "0.32", "--set", "steps=2"]
+    args = ["--model", folder, "--preset", "realtime", "--json", "--end", "0.32", "--option", "steps=2"]
     done = command("dub", SAMPLES / "speaker.mp4", SAMPLES / "speech.wav", "-o", out, *args)
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["frames_in"] == report["frames_out"] == report["frames_dubbed"] == 8
-    assert report["model"]["name"] == "narrow" and report["settings"]["solver"] == "dpm++"
+    assert report["model"]["name"] == "narrow" and report["options"] == {"steps": "2", "solver": "dpm++", "reuse": 1}
     assert probe(out).video.frames == 8
 
 
@@ -44,13 +49,13 @@ def test_two_files_become_a_dubbed_one(folder, no_part_files):
 def test_a_folder_loads_as_the_networks_it_was_made_of(tmp_path, motion):
     table = {**TABLE, "motion": motion}
     made = make_folder(tmp_path / "m", table=table)
-    generator = load_generator(hub.load_card(made), device="cpu", sampling=Sampling("dpm++", 7, 2.0, 1))
+    generator = load_model(hub.load_card(made), {"solver": "dpm++", "steps": 7, "guidance": 2.0, "reuse": 1})
     details = generator.spec.details
     assert (details["solver"], details["steps"], details["guidance"], details["reuse"]) == ("dpm++", 7, 2.0, 1)
     saved = torch.load(made / "latentsync_unet.pt")["state_dict"]
     loaded = published_unet(generator.networks.unet.net, old=not motion)
     assert loaded.keys() == saved.keys() and all(torch.equal(loaded[key], saved[key]) for key in saved)
-    plain = load_generator(hub.load_card(made), device="cpu").spec.details
+    plain = load_model(hub.load_card(made)).spec.details
     assert (plain["solver"], plain["steps"], plain["guidance"]) == ("ddim", 2, 1.5)
 
 
@@ -65,7 +70,7 @@ def test_a_folder_loads_as_the_networks_it_was_made_of(tmp_path, motion):
 def test_a_file_that_lacks_something_is_named(tmp_path, role, key, said):
     made = make_folder(tmp_path / "m", change=lambda r, tensors: tensors.pop(key) if r == role else None)
     with pytest.raises(ModelError) as error:
-        load_generator(hub.load_card(made), device="cpu")
+        load_model(hub.load_card(made))
     assert said in error.value.message
 
 
@@ -82,9 +87,9 @@ def test_weights_of_another_version_end_with_one_sentence_and_no_output(folder, 
 
 def test_what_cannot_be_asked_of_it_is_refused(folder):
     card = hub.load_card(folder)
-    for options in ({"dtype": "float8"}, {"devices": 2}):
+    for options, placement in (({}, Placement(dtype="float8")), ({"devices": 2}, None)):
         with pytest.raises(UsageError):
-            load_generator(card, device="cpu", **options)
+            load_model(card, options, placement)
     with pytest.raises(ModelError, match="wrong at steps"):
         read_config({**TABLE, "steps": 0}, model="m")
     for key, value, said in (
@@ -97,15 +102,15 @@ def test_what_cannot_be_asked_of_it_is_refused(folder):
 
 
 def test_too_little_room_is_a_sentence_with_both_numbers(folder, monkeypatch):
-    needed = load.needed_bytes(CONFIG, torch.float32)
+    needed = sum(memory_bytes(CONFIG, bytes_per_weight=4).values())
     assert needed == 4 * sum(  # the encoder's and the decoder's half, without the two 1 × 1 layers between them
         p.numel()
         for network in _parts(load.random_networks(CONFIG, device=torch.device("cpu"), dtype=torch.float32))
         for p in network.parameters()
     )
-    monkeypatch.setattr(load, "free_bytes", lambda device: int(needed) - 1)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: int(needed) - 1)
     with pytest.raises(EnvironmentProblem, match=r"Model narrow needs 0\.0 GB .* and cpu has 0\.0 GB free"):
-        load_generator(hub.load_card(folder), device="cpu", random_weights=True)
+        load_model(hub.load_card(folder), {}, RANDOM)
 
 
 def _parts(networks):
@@ -158,7 +163,7 @@ def test_a_checkpoint_becomes_a_model(folder, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert command("models", "verify", tmp_path / "mine").exit_code == 0
-    ours, theirs = (load_generator(hub.load_card(m), device="cpu") for m in (tmp_path / "mine", folder))
+    ours, theirs = (load_model(hub.load_card(m)) for m in (tmp_path / "mine", folder))
     states = [generator.networks.unet.net.state_dict() for generator in (ours, theirs)]
     assert all(torch.equal(states[0][key], value) for key, value in states[1].items())
 

@@ -14,7 +14,7 @@ from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.dubbing.chunk_grid import chunk_end
 from lipsync_cli.engines.latentsync.generator import LatentSync
 from lipsync_cli.engines.mouth_mask import kept_pixels
-from lipsync_cli.engines.protocol import NO_MEL, CropChunk, DrawsOnDevice, Generator, Measurable, WaveSpan
+from lipsync_cli.engines.protocol import NO_MEL, CropChunk, LipSyncModel, WaveSpan
 from tests.helpers.narrow_latentsync import CONFIG, make_networks
 
 SIZE, CHUNK = CONFIG.crop_size, CONFIG.chunk
@@ -58,8 +58,7 @@ def run(generator: LatentSync, crops, times, *, wave=WAVE, seed=0, extra_s=Fract
 
 
 def test_it_is_a_generator_that_can_be_measured(generator):
-    assert isinstance(generator, Generator) and isinstance(generator, Measurable)
-    assert isinstance(generator, DrawsOnDevice)
+    assert isinstance(generator, LipSyncModel) and generator.flops_per_frame() > 0
     spec = generator.spec
     assert (spec.first_chunk_frames, spec.chunk_frames, spec.rate, spec.reference_frames) == (CHUNK, CHUNK, 25, 0)
     assert (spec.template, spec.audio, spec.whole_audio) == ("latentsync", "waveform", False)
@@ -145,8 +144,8 @@ def test_a_segment_needs_the_same_memory_however_long_it_is(generator):
         low = max(0, int((times[0] - generator.spec.audio_before_s) * 16_000) - 640)
         span = WaveSpan(np.zeros(32_000, np.float32), low)
         generator.step(state, CropChunk((crop,) * CHUNK, tuple(times), NO_MEL, np.zeros(CHUNK, np.float32), span))
-        assert len(state.pictures) <= 1 and state.heard.activations is None
-    assert state.frames == 4 * CHUNK
+        assert len(state.pictures) <= 1 and state.speech.activations is None
+    assert state.made == 4 * CHUNK
 
 
 def test_missing_sound_is_an_error_not_a_guess(generator):
@@ -221,7 +220,7 @@ def test_drawings_may_be_left_on_the_device():
     crops, times = make_crops(CHUNK), at_rate(CHUNK)
     generator = LatentSync(make_networks(), CONFIG)
     expected = np.stack(run(generator, crops, times))
-    generator.leave_drawings = True
+    generator.leave_on_device = True
     left = run(generator, crops, times)
     assert all(isinstance(picture, torch.Tensor) for picture in left)
     np.testing.assert_array_equal(np.stack([picture.numpy() for picture in left]), expected)

@@ -30,7 +30,7 @@ def test_drawings_left_there_are_final_when_they_are_handed_out():
     crops, times = make_crops(5), at_rate(5)
     generator = on_gpu(torch.float32)
     expected = np.stack(run(generator, crops, times))
-    generator.leave_drawings = True
+    generator.leave_on_device = True
     left = run(generator, crops, times)
     with torch.cuda.stream(torch.cuda.Stream()):
         pictures = np.stack([picture.cpu().numpy() for picture in left])

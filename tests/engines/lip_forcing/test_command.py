@@ -63,13 +63,13 @@ def test_as_the_release_cuts_it_the_tail_is_left_alone(folder, head_mp4, voice_w
     done = command("dub", head_mp4, voice_wav, "-o", tmp_path / "out.mp4", *args)
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
-    assert (report["frames_out"], report["settings"]["parity"]) == (50, True)
+    assert (report["frames_out"], report["options"]["parity"]) == (50, True)
 
 
 def test_parity_is_for_models_that_have_a_release(head_mp4, voice_wav, tmp_path):
     done = command("dub", head_mp4, voice_wav, "-o", tmp_path / "o.mp4", "--model", "passthrough", "--parity")
     assert done.exit_code == 2
-    assert "--parity" in done.output
+    assert "no option 'parity'" in done.output and "lip-forcing models" in done.output
 
 
 def truncate(path: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_whole_way_is_measured_with_random_weights(folder, tmp_path):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.toml").write_text((folder / "model.toml").read_text())
     args = ["--lengths", "1", "--heights", "240", "--rounds", "1", "--tflops", "1", "--preset", "realtime"]
-    sets = ["--set", "dtype=float8", "--set", "crop_encoder=taew", "--set", "graphs=true"]
+    sets = ["--set", "dtype=float8", "--option", "encoder=taew", "--option", "graphs=true"]
     done = command("bench", "--model", tmp_path / "m", "--random-weights", *args, *sets, "--device", "cpu", "--json",
                    "--out", tmp_path / "bench.json")  # fmt: skip
     assert done.exit_code == 0, done.output

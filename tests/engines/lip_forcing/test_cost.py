@@ -6,14 +6,7 @@ import pytest
 
 from lipsync_cli import hub
 from lipsync_cli.engines.lip_forcing.config import read_config
-from lipsync_cli.engines.lip_forcing.cost import (
-    first_chunk_costs,
-    forecast,
-    memory_bytes,
-    stage_costs,
-    transformer_flops,
-    transformer_parameters,
-)
+from lipsync_cli.engines.lip_forcing.cost import model_cost, transformer_flops, transformer_parameters
 from tests.helpers.narrow_lip_forcing import CONFIG
 
 
@@ -41,31 +34,32 @@ def test_a_steady_pass_costs_what_is_published_and_what_can_be_worked_out(name, 
 
 @pytest.fixture(scope="module")
 def costs():
-    return {cost.stage: cost for cost in stage_costs(CONFIG)}
+    return {cost.stage: cost for cost in model_cost(CONFIG).stages}
 
 
 def test_three_passes_make_a_chunk_and_the_first_costs_less(costs):
     assert list(costs) == ["speech", "encode", "transformer", "decode"]
     assert costs["transformer"].flops == 3 * transformer_flops(CONFIG)
-    first = {cost.stage: cost for cost in first_chunk_costs(CONFIG)}
+    first = {cost.stage: cost for cost in model_cost(CONFIG).first}
     assert all(first[stage].flops < costs[stage].flops for stage in ("speech", "encode", "transformer"))
     # All weights are read once a pass, all keys and values of the window with them.
-    held = memory_bytes(CONFIG)
+    held = model_cost(CONFIG).memory
     assert costs["transformer"].bytes == 3 * (held["transformer weights"] + held["keys and values"])
     assert held["keys and values"] == 2 * 2 * 4 * 7 * 4 * 24
 
 
 def test_the_forecast_is_a_lower_bound(costs):
-    at_best = forecast(CONFIG, 4e9, 3e12)
+    cost = model_cost(CONFIG)
+    at_best = cost.forecast(4e9, 3e12)
     assert sum(at_best.seconds.values()) >= sum(cost.flops for cost in costs.values()) / 4e9
     assert at_best.fps == pytest.approx(12 / sum(at_best.seconds.values()))
-    assert forecast(CONFIG, 8e9, 6e12).fps == pytest.approx(2 * at_best.fps)
-    assert forecast(CONFIG, 4e30, 1e6).seconds["decode"] == pytest.approx(costs["decode"].bytes / 1e6)
+    assert cost.forecast(8e9, 6e12).fps == pytest.approx(2 * at_best.fps)
+    assert cost.forecast(4e30, 1e6).seconds["decode"] == pytest.approx(costs["decode"].bytes / 1e6)
 
 
 @pytest.mark.slow
 def test_the_tiny_encoder_costs_a_fraction_of_the_full_one(costs):
     wide = CONFIG.model_copy(update={"vae_width": 96, "taew_width": 64})
-    full = {cost.stage: cost for cost in stage_costs(wide)}
-    tiny = {cost.stage: cost for cost in stage_costs(wide.model_copy(update={"encoder": "taew"}))}
+    full = {cost.stage: cost for cost in model_cost(wide).stages}
+    tiny = {cost.stage: cost for cost in model_cost(wide.model_copy(update={"encoder": "taew"})).stages}
     assert tiny["encode"].flops < full["encode"].flops / 10

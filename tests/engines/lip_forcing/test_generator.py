@@ -15,7 +15,7 @@ from lipsync_cli.dubbing.chunk_grid import chunk_end
 from lipsync_cli.engines.lip_forcing import parity
 from lipsync_cli.engines.lip_forcing.generator import LipForcing, pack_speech
 from lipsync_cli.engines.lip_forcing.load import random_networks
-from lipsync_cli.engines.protocol import NO_MEL, CropChunk, Generator, WaveSpan
+from lipsync_cli.engines.protocol import NO_MEL, CropChunk, LipSyncModel, WaveSpan
 from tests.helpers.narrow_lip_forcing import CONFIG, CPU, make_networks
 
 SIZE = CONFIG.crop_size
@@ -59,7 +59,7 @@ def run(generator: LipForcing, crops, times, *, wave=WAVE, seed=0, extra_s=Fract
 
 
 def test_it_is_a_generator(generator):
-    assert isinstance(generator, Generator)
+    assert isinstance(generator, LipSyncModel)
     spec = generator.spec
     assert (spec.first_chunk_frames, spec.chunk_frames, spec.rate, spec.reference_frames) == (9, 12, 25, 0)
     assert spec.audio_after_s == Fraction(CONFIG.speech_lookahead + 1, 25)
@@ -221,7 +221,7 @@ def test_drawings_may_be_left_on_the_device():
     crops, times = make_crops(9), at_rate(9)
     generator = LipForcing(make_networks(), CONFIG)
     expected = np.stack(run(generator, crops, times))
-    generator.leave_drawings = True
+    generator.leave_on_device = True
     left = run(generator, crops, times)
     assert all(isinstance(picture, torch.Tensor) for picture in left)
     np.testing.assert_array_equal(np.stack([picture.numpy() for picture in left]), expected)

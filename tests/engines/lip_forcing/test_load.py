@@ -11,13 +11,17 @@ import torch
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import EnvironmentProblem, ModelError, UsageError
+from lipsync_cli.engines import text_context
 from lipsync_cli.engines.convert import convert
-from lipsync_cli.engines.lip_forcing import load
+from lipsync_cli.engines.engine import Placement
 from lipsync_cli.engines.lip_forcing.config import read_config
 from lipsync_cli.engines.lip_forcing.generator import LipForcing
-from lipsync_cli.engines.registry import load_generator
+from lipsync_cli.engines.lip_forcing.weight_roles import roles
+from lipsync_cli.engines.loading import load_model
 from tests.engines.lip_forcing.test_generator import at_rate, make_crops, run
 from tests.helpers.narrow_lip_forcing import CONFIG, CPU, TABLE, make_folder, make_networks
+
+RANDOM = Placement(random_weights=True)
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +36,7 @@ def expected() -> np.ndarray:
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_folder_speaks_as_the_networks_it_was_made_of(tmp_path, expected, suffix):
-    generator = load_generator(hub.load_card(make_folder(tmp_path / "narrow", suffix=suffix)), device="cpu")
+    generator = load_model(hub.load_card(make_folder(tmp_path / "narrow", suffix=suffix)))
     assert generator.spec.name == "narrow"
     pictures = np.stack(run(generator, make_crops(9), at_rate(9)))
     np.testing.assert_allclose(pictures, expected, atol=1e-5)
@@ -41,7 +45,7 @@ def test_a_folder_speaks_as_the_networks_it_was_made_of(tmp_path, expected, suff
 def test_the_tiny_encoder_can_stand_in_for_the_full_one(tmp_path, expected):
     card = hub.load_card(make_folder(tmp_path / "m"))
     (tmp_path / "m" / "wan-vae.pth").unlink()
-    generator = load_generator(card, device="cpu", crop_encoder="taew")
+    generator = load_model(card, {"encoder": "taew"})
     assert generator.spec.details["encoder"] == "taew"
     pictures = np.stack(run(generator, make_crops(9), at_rate(9)))
     assert pictures.shape == expected.shape and not np.allclose(pictures, expected, atol=1e-3)
@@ -60,7 +64,7 @@ def test_the_tiny_encoder_can_stand_in_for_the_full_one(tmp_path, expected):
 def test_a_file_that_lacks_something_is_named(tmp_path, role, key, said):
     folder = make_folder(tmp_path / "m", change=lambda r, tensors: tensors.pop(key) if r == role else None)
     with pytest.raises(ModelError) as error:
-        load_generator(hub.load_card(folder), device="cpu")
+        load_model(hub.load_card(folder))
     assert said in str(error.value)
 
 
@@ -71,7 +75,7 @@ def test_a_transformer_of_another_size_is_named(tmp_path):
     with pytest.raises(
         ModelError, match=r"of another shape \(blocks.0.ffn.0.weight \[32, 24\] instead of \[40, 24\]"
     ):
-        load_generator(hub.load_card(folder), device="cpu")
+        load_model(hub.load_card(folder))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +110,7 @@ def test_the_cards_of_both_sizes_describe_the_published_networks():
 
 def test_the_small_model_says_that_its_transformer_is_not_published(monkeypatch):
     with pytest.raises(ModelError) as error:
-        load_generator(hub.load_card("lip-forcing-1.3b"), device="cpu")
+        load_model(hub.load_card("lip-forcing-1.3b"))
     assert "has no weights for 'transformer'" in str(error.value)
     assert "lipsync models convert FILE" in str(error.value)
 
@@ -122,7 +126,7 @@ def test_a_converted_checkpoint_is_a_model_folder_of_its_own(tmp_path, expected,
     card = hub.load_card(tmp_path / "mine")
     assert card.generator == hub.load_card(folder).generator
     assert [check.state for check in hub.verify(card)] == ["ok"] * 5
-    pictures = np.stack(run(load_generator(card, device="cpu"), make_crops(9), at_rate(9)))
+    pictures = np.stack(run(load_model(card), make_crops(9), at_rate(9)))
     np.testing.assert_allclose(pictures, expected, atol=1e-5)
 
 
@@ -143,7 +147,7 @@ def with_text_encoder(folder: Path) -> hub.ModelCard:
     make_folder(folder, table=table)
     config = read_config(table, model="m")
     torch.manual_seed(0)
-    encoder = load.ROLES["umt5"].create(config).state_dict()
+    encoder = roles(config)["umt5"].create().state_dict()
     encoder.pop("encoder.embed_tokens.weight")
     torch.save(encoder, folder / "umt5.pth")
     tokenizer = Tokenizer(WordLevel({"a": 3, "person": 4, "talking": 5, "?": 0}, unk_token="?"))
@@ -162,32 +166,34 @@ def with_text_encoder(folder: Path) -> hub.ModelCard:
 def test_the_prompt_is_read_once_and_kept(tmp_path, monkeypatch):
     card = with_text_encoder(tmp_path / "m")
     config = read_config(card.generator, model="m")
-    context = load.text_context(card, config, device=CPU)
+    context = text_context.text_context(card, config, device=CPU)
     assert context.shape == (1, 4, 64)
     assert context[:, :3].any() and not context[:, 3:].any()
-    assert load.text_cache(card, config).is_file()
-    monkeypatch.setattr(load, "encode_text", lambda *args, **options: pytest.fail("read again"))
-    assert torch.equal(load.text_context(card, config, device=CPU), context)
-    assert load_generator(card, device="cpu").spec.name == "m"
+    assert text_context.text_cache(card, config).is_file()
+    monkeypatch.setattr(text_context, "encode_text", lambda *args, **options: pytest.fail("read again"))
+    assert torch.equal(text_context.text_context(card, config, device=CPU), context)
+    assert load_model(card).spec.name == "m"
 
 
 def test_another_prompt_is_read_anew(tmp_path):
     card = with_text_encoder(tmp_path / "m")
     config = read_config(card.generator, model="m")
     other = config.model_copy(update={"prompt": "talking person"})
-    assert load.text_cache(card, config) != load.text_cache(card, other)
-    assert not torch.equal(load.text_context(card, config, device=CPU), load.text_context(card, other, device=CPU))
+    assert text_context.text_cache(card, config) != text_context.text_cache(card, other)
+    assert not torch.equal(
+        text_context.text_context(card, config, device=CPU), text_context.text_context(card, other, device=CPU)
+    )
 
 
 def test_random_weights_need_room_but_no_files(tmp_path):
     card = hub.load_card(make_folder(tmp_path / "m"))
     for path in (tmp_path / "m").glob("*.pth"):
         path.unlink()
-    generator = load_generator(card, device="cpu", random_weights=True)
+    generator = load_model(card, {}, RANDOM)
     assert len(run(generator, make_crops(9), at_rate(9))) == 9
     huge = card.model_copy(update={"generator": {**card.generator, "layers": 10**9}})
     with pytest.raises(EnvironmentProblem, match=r"Model m needs .* GB of memory .* cpu has"):
-        load_generator(huge, device="cpu", random_weights=True)
+        load_model(huge, {}, RANDOM)
 
 
 @pytest.mark.parametrize(
@@ -200,10 +206,10 @@ def test_random_weights_need_room_but_no_files(tmp_path):
 def test_what_does_not_go_together_is_refused(tmp_path, options, error, said):
     card = hub.load_card(make_folder(tmp_path / "m"))
     with pytest.raises(error, match=said):
-        load_generator(card, device="cpu", random_weights=True, **options)
+        load_model(card, options, RANDOM)
 
 
 def test_only_large_models_are_shared_or_random():
-    for options in ({"devices": 2}, {"random_weights": True}):
+    for options, placement in (({"devices": 2}, None), ({}, RANDOM)):
         with pytest.raises(UsageError):
-            load_generator(hub.load_card("passthrough"), device="cpu", **options)
+            load_model(hub.load_card("passthrough"), options, placement)

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import LipsyncError, ModelError, UsageError
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.mini.adapter import AdapterInfo, apply_adapter, read_adapter, write_adapter
-from lipsync_cli.engines.registry import load_generator
 from tests.helpers.tiny_mini import make_folder, make_networks
 
 KEY = "renderer.paint_out.bias"
@@ -42,8 +42,11 @@ def test_what_was_written_is_read_and_added_to_the_weights(
 ) -> None:
     adapter = read_adapter(write(tmp_path, info), card)
     assert adapter.info == info
-    assert adapter.fingerprint == f"person.safetensors {adapter.sha256[:12]}"
-    networks, original = load_generator(card, adapter=adapter).networks.state_dict(), make_networks().state_dict()
+    assert adapter.summary["file"] == str(adapter.path) and adapter.summary["sha256"] == adapter.sha256
+    networks, original = (
+        load_model(card, {"adapter": adapter.path}).networks.state_dict(),
+        make_networks().state_dict(),
+    )
     for key, value in original.items():
         assert torch.equal(networks[key], value + 0.5 if key == KEY else value), key
 

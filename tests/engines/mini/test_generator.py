@@ -18,10 +18,10 @@ from lipsync_cli import hub
 from lipsync_cli.core.errors import ModelError, UsageError
 from lipsync_cli.core.landmarks68 import JAW
 from lipsync_cli.core.types import MEL_RATE, Alignment, Crop
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.mini.config import MiniConfig, read_config
 from lipsync_cli.engines.mini.generator import LipForcingMini, MiniNetworks, load_networks
-from lipsync_cli.engines.protocol import CropChunk, Generator, MelSpan
-from lipsync_cli.engines.registry import load_generator
+from lipsync_cli.engines.protocol import CropChunk, LipSyncModel, MelSpan
 
 CONFIG = read_config({"crop_size": 64, "latent": 6, "width": 16, "layers": 2, "heads": 2, "window": 8}, model="test")
 RNG = np.random.default_rng(0)
@@ -74,7 +74,7 @@ def at_rate(count: int, rate: Fraction, start: Fraction = Fraction(0)) -> list[F
 
 
 def test_it_is_a_generator(generator):
-    assert isinstance(generator, Generator)
+    assert isinstance(generator, LipSyncModel)
     assert generator.spec.audio_after_s - Fraction(CONFIG.chunk, 25) <= Fraction(1, 5)
 
 
@@ -217,8 +217,8 @@ def test_loading_does_not_import_torchs_compiler() -> None:
     code = """if True:
         import sys
         from lipsync_cli import hub
-        from lipsync_cli.engines.registry import load_generator
-        load_generator(hub.load_card("lip-forcing-mini"), device="cpu")
+        from lipsync_cli.engines.loading import load_model
+        load_model(hub.load_card("lip-forcing-mini"))
         sys.exit("torch._dynamo" in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -263,10 +263,10 @@ def test_lips_at_rest_are_offered_open_and_closed() -> None:
 
 def test_the_crop_size_can_be_chosen_but_not_below_what_a_mouth_needs() -> None:
     card = hub.load_card("lip-forcing-mini")
-    assert load_generator(card, device="cpu", crop_size=96).spec.crop_size == 96
-    assert load_generator(card, device="cpu").spec.crop_size == card.generator["crop_size"]
-    with pytest.raises(UsageError, match="48 px"):
-        load_generator(card, device="cpu", crop_size=48)
+    assert load_model(card, {"crop_size": 96}).spec.crop_size == 96
+    assert load_model(card).spec.crop_size == card.generator["crop_size"]
+    with pytest.raises(UsageError, match="cannot be 48"):
+        load_model(card, {"crop_size": 48})
 
 
 def test_speech_moves_the_jaw_up_and_down_only(generator) -> None:
@@ -293,6 +293,6 @@ def test_drawings_may_be_left_on_the_device(monkeypatch):
 
     monkeypatch.setattr(generator, "step", watched)
     expected = run(generator, crops, times, [4, 4])
-    generator.leave_drawings = True
+    generator.leave_on_device = True
     np.testing.assert_allclose(run(generator, crops, times, [4, 4]), expected, atol=1e-5)
     assert seen == [np.ndarray] * 8 + [torch.Tensor] * 8

@@ -109,9 +109,9 @@ def test_pictures_of_the_pose_lead_once_they_were_let_in() -> None:
     wanted = Reader().landmarks(torch.full((1, 6), 0.2))
     for _ in range(EASE):
         held.wants()
-    first = references(held, turned(0.1)).nearest(wanted)
+    first = references(held, turned(0.1)).select(wanted)
     assert first.indices[0, 0] == 1 and first.weights[0, 0] > 0.99
-    assert references(held).nearest(wanted).indices[0, 0] == 0
+    assert references(held).select(wanted).indices[0, 0] == 0
 
 
 @torch.inference_mode()
@@ -121,7 +121,7 @@ def test_a_new_picture_is_let_in_little_by_little() -> None:
     wanted = Reader().landmarks(torch.full((1, 6), 0.3))
     shares = []
     for _ in range(EASE + 1):
-        chosen = references(held).nearest(wanted)
+        chosen = references(held).select(wanted)
         shares.append(float(chosen.weights[0, chosen.indices[0] == 1]))
         held.wants()
     assert shares[0] < 0.05 and shares[-1] > 0.8

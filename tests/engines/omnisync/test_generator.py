@@ -10,16 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lipsync_cli import hub
 from lipsync_cli.core.errors import UsageError
 from lipsync_cli.core.types import Alignment, Crop
 from lipsync_cli.dubbing.chunk_grid import chunk_end
-from lipsync_cli.engines.omnisync.config import ASPECTS, OmniSyncConfig, with_sampling
 from lipsync_cli.engines.omnisync.cost import codec_flops
+from lipsync_cli.engines.omnisync.engine import OmniSyncEngine
 from lipsync_cli.engines.omnisync.generator import OmniSync, faded
 from lipsync_cli.engines.omnisync.mouth_map import MouthTrack
-from lipsync_cli.engines.omnisync.speech_window import by_latent_frame
-from lipsync_cli.engines.protocol import CropChunk, Generator, Lagging, Measurable, MelSpan, WaveSpan
-from lipsync_cli.faces.alignment import TEMPLATES
+from lipsync_cli.engines.omnisync.speech_features import by_latent_frame
+from lipsync_cli.engines.options import read_options
+from lipsync_cli.engines.protocol import CropChunk, LipSyncModel, MelSpan, WaveSpan
 from tests.helpers.narrow_omnisync import PIXELS, WAN, config, make_networks
 
 RNG = np.random.default_rng(0)
@@ -75,7 +76,7 @@ def run(generator, crops, times, *, rows=ROWS, wave=WAVE, seed=0, extra_s=Fracti
 
 
 def test_it_is_a_generator_that_looks_ahead(generator, wan):
-    assert isinstance(generator, Generator) and isinstance(generator, Lagging) and isinstance(generator, Measurable)
+    assert isinstance(generator, LipSyncModel) and generator.spec.lag_frames and generator.flops_per_frame() > 0
     spec = generator.spec
     assert (spec.first_chunk_frames, spec.chunk_frames, spec.lag_frames, spec.audio) == (6, 4, 2, "mel")
     spec = wan.spec
@@ -248,15 +249,24 @@ def test_each_latent_frame_hears_its_own_frames_and_their_neighbours():
     assert frames == [list(range(-4, 2)), list(range(0, 6)), list(range(4, 10))]
 
 
-def test_sampling_may_be_changed_and_mistakes_are_named():
-    table = with_sampling(PIXELS, "steps=7, pni=off,cfg_window=band:0.5-0.9", model="m")
-    changed = OmniSyncConfig(**table).sampler()
+def test_options_change_how_a_model_samples_and_mistakes_are_named():
+    engine, card = OmniSyncEngine(), hub.load_card("omnisync").model_copy(update={"generator": PIXELS})
+
+    def configured(**options):
+        return engine.configure(engine.read(card), read_options(engine, card, options, {}))
+
+    changed = configured(steps="7", pni="off", cfg_window="band:0.5-0.9").sampler()
     assert (changed.steps, changed.start.tau, changed.guidance.window.low) == (7, 1.0, 0.5)
-    assert with_sampling(PIXELS, "", model="m") == PIXELS
-    for wrong, said in (("width=3", "width=3"), ("steps=0", "steps"), ("cfg_window=x", "cfg_window"), ("pni", "pni"),
-                        ("pni_mouth_tau=1,cfg_map=flat", "flat")):  # fmt: skip
+    assert configured() == engine.read(card)
+    for wrong, said in (
+        ({"width": "3"}, "no option 'width'"),
+        ({"steps": "0"}, "expected 1–1000"),
+        ({"cfg_window": "x"}, "cfg_window=x"),
+        ({"pni": "maybe"}, "expected on, off"),
+        ({"pni_mouth_tau": "1", "cfg_map": "flat"}, "flat"),
+    ):
         with pytest.raises(UsageError, match=said):
-            with_sampling(PIXELS, wrong, model="m")
+            configured(**wrong)
 
 
 @pytest.mark.parametrize(("changes", "said"), [({"overlap": 4}, "overlap"), ({"crop_size": 40}, "multiple of 16")])
@@ -268,10 +278,6 @@ def test_sizes_that_do_not_fit_are_refused(changes, said):
 def test_a_window_longer_than_whisper_hears_is_refused():
     with pytest.raises(ValueError, match="heard over"):
         config(WAN, speech_past=40)
-
-
-def test_aspects_are_those_of_the_templates():
-    assert {name: template.aspect for name, template in TEMPLATES.items()} == ASPECTS
 
 
 @pytest.mark.slow

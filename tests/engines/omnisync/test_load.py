@@ -11,14 +11,17 @@ from safetensors.torch import load_file, save_file
 
 from lipsync_cli import hub
 from lipsync_cli.core.errors import ModelError
+from lipsync_cli.engines.engine import Placement
+from lipsync_cli.engines.loading import load_model
 from lipsync_cli.engines.omnisync.config import read_config
 from lipsync_cli.engines.omnisync.load import load_networks
-from lipsync_cli.engines.registry import Sampling, load_generator
 from lipsync_cli.training.omnisync.pairing import PairingRule
 from lipsync_cli.training.omnisync.run import OmniSyncRun, train_omnisync
 from lipsync_cli.training.omnisync.stage import OmniSyncRecipe
 from tests.helpers.narrow_omnisync import CPU, PIXELS, WAN, config, make_folder, make_networks
 from tests.helpers.prepared_folder import write_prepared
+
+RANDOM = Placement(random_weights=True)
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +35,12 @@ def test_a_folder_becomes_the_networks_it_was_made_of(folder: Path) -> None:
     made = make_networks(config(WAN))
     for own, other in (
         (loaded.transformer, made.transformer), (loaded.codec.vae, made.codec.vae),
-        (loaded.ears.encoder, made.ears.encoder),
+        (loaded.speech.encoder, made.speech.encoder),
     ):  # fmt: skip
         for key, value in own.state_dict().items():
             assert torch.equal(value, other.state_dict()[key]), key
     assert torch.equal(loaded.text, made.text)
-    generator = load_generator(card, device="cpu", sampling=Sampling(options="steps=9,pni=off"))
+    generator = load_model(card, {"steps": 9, "pni": "off"})
     assert generator.spec.details["steps"] == 9 and generator.spec.name == "narrow"
 
 
@@ -52,15 +55,15 @@ def test_foreign_weights_are_named(tmp_path: Path) -> None:
         update={"bytes": path.stat().st_size, "sha256": hub.files.digest(path, afresh=True)}
     )
     with pytest.raises(ModelError, match=r"1 missing \(no_audio\)"):
-        load_generator(card.model_copy(update={"weights": (weights,)}), device="cpu")
+        load_model(card.model_copy(update={"weights": (weights,)}))
 
 
 def test_random_weights_need_no_files(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_text((folder / "model.toml").read_text())
-    generator = load_generator(hub.load_card(tmp_path), device="cpu", random_weights=True)
+    generator = load_model(hub.load_card(tmp_path), {}, RANDOM)
     assert all(torch.isfinite(p).all() for p in generator.networks.transformer.parameters())
     with pytest.raises(ModelError):
-        load_generator(hub.load_card(tmp_path), device="cpu")
+        load_model(hub.load_card(tmp_path))
 
 
 def test_training_upon_a_base_takes_its_encoders_along(folder: Path, tmp_path: Path) -> None:
@@ -78,4 +81,4 @@ def test_training_upon_a_base_takes_its_encoders_along(folder: Path, tmp_path: P
     assert all((tmp_path / "mine" / w.file).is_file() for w in card.weights)
     encoded = np.load(next((tmp_path / "runs" / "encoded").glob("*.latents.npy")))
     assert encoded.shape == (8, 16, 8 // 2, 8 // 2) and encoded.dtype == np.float16
-    load_generator(card, device="cpu")
+    load_model(card)

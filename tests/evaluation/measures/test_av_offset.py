@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lipsync_cli.evaluation.measures.av_offset import offset_sums, score_curve
+from lipsync_cli.evaluation.measures.av_offset import (
+    SyncScore,
+    mean_scores,
+    offset_sums,
+    one_minus_cosine,
+    score_curve,
+)
 
 
 def euclidean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -65,3 +71,13 @@ def test_runs_add_up_by_their_pairs() -> None:
 def test_a_curve_without_values_is_refused() -> None:
     with pytest.raises(ValueError, match="some finite"):
         score_curve(np.full(31, np.nan), windows=0)
+
+
+def test_mean_of_scores_cuts_the_offset_off_towards_zero() -> None:
+    one, two = (SyncScore(c, d, o, 10, (c, d, c)) for c, d, o in ((1.0, 3.0, -2), (2.0, 5.0, -1)))
+    assert mean_scores([one, two]) == SyncScore(1.5, 4.0, -1, 20, (1.5, 4.0, 1.5))
+
+
+def test_cosine_distance_of_unit_vectors() -> None:
+    a, b = np.eye(2, dtype=np.float32), np.array([[1, 0], [1, 0]], np.float32)
+    assert one_minus_cosine(a, b).tolist() == [0, 1]

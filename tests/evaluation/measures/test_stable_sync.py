@@ -1,4 +1,4 @@
-"""StableSyncNet as a judge: the windows it is shown, the sound of their time, and the score of both."""
+"""StableSyncNet: the windows it is shown, the sound of their time, and the score of both."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from lipsync_cli.audio.wav2lip_mel import column_samples, first_column, wav2lip_
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.core.types import Face, FaceState
 from lipsync_cli.evaluation.clip_reader import MeasuredFrame
+from lipsync_cli.evaluation.measure import AlignedSound, ClipContext, ClipSounds
 from lipsync_cli.evaluation.measures import stable_sync
 from lipsync_cli.evaluation.measures.stable_sync import (
     STRIDE,
-    StableSyncMeter,
+    StableSync,
     aligned_half,
     frame_major,
-    load_judge,
+    load_stable_sync,
     mel_windows,
 )
 from lipsync_cli.faces.mean_face import MEAN_FACE
@@ -29,30 +30,29 @@ from lipsync_cli.media.audio import open_speech
 from lipsync_cli.nn.sync.stable_syncnet import CONFIGS, StableSyncConfig, StableSyncNet, TowerConfig, lower_halves
 from lipsync_cli.nn.sync.stable_syncnet_file import save_stable_syncnet
 from lipsync_cli.synthetic import write_voice
+from tests.helpers.measured_frames import UPRIGHT, FixedNetworks
+from tests.helpers.metric_files import TINY_STABLE
 
-UPRIGHT = np.array([[1.0, 0, 0], [0, 1, 0]])
 LANDMARKS = MEAN_FACE[:, :2] * 64 + 16
-TINY = StableSyncConfig(
-    16,
-    TowerConfig((1, 80, 52), (4, 8, 8), (4, 4, (5, 3))),
-    TowerConfig((48, 16, 32), (4, 8, 8), ((1, 2), 4, 4)),
-    groups=2,
-)
 
 
 @pytest.fixture(scope="module")
 def network() -> StableSyncNet:
     torch.manual_seed(0)
-    return StableSyncNet(TINY).eval()
+    return StableSyncNet(TINY_STABLE).eval()
 
 
-def reading(index: int) -> MeasuredFrame:
+def frame_of(index: int) -> MeasuredFrame:
     rgb = np.random.default_rng(index).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     face = Face(0, (16.0, 16.0, 80.0, 80.0), LANDMARKS, 1.0, 0.0, FaceState.OK)
     return MeasuredFrame(index, Fraction(index, 25), rgb, face, None)
 
 
-def test_the_lower_half_begins_below_the_nose() -> None:
+def measure_with(network: StableSyncNet) -> StableSync:
+    return StableSync(ClipContext(UPRIGHT, FixedNetworks(network)))
+
+
+def test_lower_half_begins_below_the_nose() -> None:
     """Red above the upper lip's height, green below: nearly all that is seen is green."""
     picture = np.zeros((96, 96, 3), np.uint8)
     nose, lip = int(LANDMARKS[33, 1]), int(LANDMARKS[51, 1])
@@ -92,16 +92,16 @@ def test_a_lost_face_ends_a_run_and_windows_begin_every_fourth_frame(lengths: li
         def picture(self, frames: torch.Tensor) -> torch.Tensor:
             return torch.zeros(1, 1)
 
-    meter, wanted, at = StableSyncMeter(Counting(TINY), UPRIGHT), [], 0
-    frame = reading(0)
+    measure, wanted, at = measure_with(Counting(TINY_STABLE)), [], 0
+    frame = frame_of(0)
     for length in lengths:
         for _ in range(length):
-            meter.add(frame)
-        meter.add(None)
+            measure.add_on_grid(frame)
+        measure.add_on_grid(None)
         if length >= 16:
             wanted.append((at, (length - 16) // STRIDE + 1))
         at += length + 1
-    assert [(run.first, len(run.rows)) for run in meter.runs] == wanted
+    assert [(run.first, len(run.rows)) for run in measure.runs] == wanted
 
 
 @pytest.mark.parametrize("start", [Fraction(0), Fraction(2, 25), Fraction(-1, 10)])
@@ -110,14 +110,19 @@ def test_the_score_is_that_of_each_window_with_its_sound(
 ) -> None:
     monkeypatch.setattr(stable_sync, "_SOUNDS_AT_ONCE", 7)
     write_voice(tmp_path / "voice.wav", 2.0)
-    frames, missing = [reading(index) for index in range(36)], 3
-    meter = StableSyncMeter(network, UPRIGHT)
+    frames, missing = [frame_of(index) for index in range(36)], 3
+    measure = measure_with(network)
     for _ in range(missing):
-        meter.add(None)
+        measure.add_on_grid(None)
     for frame in frames:
-        meter.add(frame)
-    score = meter.score(tmp_path / "voice.wav", start)
+        measure.add_on_grid(frame)
+    score = measure.score(AlignedSound(tmp_path / "voice.wav", start))
     assert score is not None and score.windows == 6
+    assert measure.values(ClipSounds(Fraction(0), AlignedSound(tmp_path / "voice.wav", start))) == {
+        "stable_sync": 1 - score.at(0),
+        "stable_sync_confidence": score.confidence,
+        "stable_sync_offset": score.av_offset,
+    }
 
     with open_speech(tmp_path / "voice.wav") as spans:
         samples = np.concatenate([span.samples[0] for span in spans])
@@ -135,16 +140,16 @@ def test_the_score_is_that_of_each_window_with_its_sound(
 
 def test_too_little_to_compare_is_no_score(network: StableSyncNet, tmp_path: Path) -> None:
     write_voice(tmp_path / "voice.wav", 0.5)
-    meter = StableSyncMeter(network, UPRIGHT)
+    measure = measure_with(network)
     for index in range(20):
-        meter.add(reading(index))
-    assert meter.score(tmp_path / "voice.wav", Fraction(0)) is None
+        measure.add_on_grid(frame_of(index))
+    assert measure.score(AlignedSound(tmp_path / "voice.wav", Fraction(0))) is None
 
 
-def test_a_network_that_looks_at_latents_is_no_judge(tmp_path: Path) -> None:
-    config = StableSyncConfig(2, TINY.audio, TowerConfig((8, 4, 4), (4, 8), (2, 2)), groups=2)
+def test_network_that_looks_at_latents_is_refused(tmp_path: Path) -> None:
+    config = StableSyncConfig(2, TINY_STABLE.audio, TowerConfig((8, 4, 4), (4, 8), (2, 2)), groups=2)
     path = tmp_path / "latent.pt"
     save_stable_syncnet(path, StableSyncNet(config).state_dict(), config, step=0)
     with pytest.raises(ModelError, match="compares VAE latents"):
-        load_judge(path)
+        load_stable_sync(path)
     assert not CONFIGS["16_latent"].sees_pixels

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipsync_cli.faces.detectors.protocol import FaceReader
 from lipsync_cli.faces.options import TrackOptions
 from lipsync_cli.faces.tracking.background_change import BackgroundChange
 from lipsync_cli.faces.tracking.cuts import signature
@@ -34,7 +35,7 @@ def changed(before: np.ndarray, after: np.ndarray, rotation: int = 0) -> bool:
     return BackgroundChange(info).changed(thumbnail(before), thumbnail(after), [FACE])
 
 
-def test_only_what_happens_elsewhere_counts() -> None:
+def test_background_change_is_only_what_happens_elsewhere() -> None:
     before = scene(WIDTH, HEIGHT)
     talking = paint_face(before, pose(205, 125, 80))
     newcomer = paint_face(talking, pose(400, 125, 50))
@@ -42,7 +43,7 @@ def test_only_what_happens_elsewhere_counts() -> None:
     assert changed(talking, newcomer)
 
 
-def test_noise_does_not_count() -> None:
+def test_background_change_is_not_noise() -> None:
     rng = np.random.default_rng(0)
     before = scene(WIDTH, HEIGHT)
     noisy = np.clip(before + rng.normal(0, 6, before.shape), 0, 255).astype(np.uint8)
@@ -50,7 +51,7 @@ def test_noise_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_boxes_are_of_the_upright_picture(rotation: int) -> None:
+def test_background_change_takes_boxes_of_the_upright_picture(rotation: int) -> None:
     before = scene(WIDTH, HEIGHT)
     talking = paint_face(before, pose(205, 125, 80))
     newcomer = paint_face(before, pose(400, 125, 50))
@@ -76,25 +77,25 @@ def searches(pictures: list[np.ndarray]) -> tuple[int, int, list[int]]:
     detector = Watched()
     options = TrackOptions(detect_every=STEP)
     tracker = Tracker(
-        video_info(WIDTH, HEIGHT), detector, options, predictor=DiscPredictor(), recogniser=SkinRecogniser()
+        video_info(WIDTH, HEIGHT), FaceReader(detector, DiscPredictor()), options, recogniser=SkinRecogniser()
     )
     faces = [len(item.faces) for item in tracker.run(frame(i, picture) for i, picture in enumerate(pictures))]
     whole = detector.shown.count((HEIGHT, WIDTH))
     return whole, len(detector.shown) - whole, faces
 
 
-def test_a_still_scene_is_searched_every_fifth_time() -> None:
+def test_search_of_a_still_scene_comes_every_fifth_time() -> None:
     still = paint_face(scene(WIDTH, HEIGHT), pose(200, 130, 90))
     assert searches([still] * 51) == (3, 8, [1] * 51)
 
 
-def test_a_moving_scene_is_searched_every_time() -> None:
+def test_search_of_a_moving_scene_comes_every_time() -> None:
     panned = [paint_face(np.roll(scene(WIDTH, HEIGHT), 4 * i, axis=1), pose(100 + 4 * i, 130, 90)) for i in range(51)]
     whole, _, faces = searches(panned)
     assert (whole, faces) == (11, [1] * 51)
 
 
-def test_a_newcomer_nobody_notices_is_found_at_the_fifth_detection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_finds_an_unnoticed_newcomer_at_the_fifth_detection(monkeypatch: pytest.MonkeyPatch) -> None:
     """The documented bound where the thumbnail shows no change: 5 × detect_every frames, less the look-ahead."""
     monkeypatch.setattr(BackgroundChange, "changed", lambda *_: False)
     alone = paint_face(scene(WIDTH, HEIGHT), pose(150, 130, 90))

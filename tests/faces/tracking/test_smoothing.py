@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lipsync_cli.faces.alignment import LOWER_FACE
-from lipsync_cli.faces.jitter import corner_jitter
-from lipsync_cli.faces.landmark_predictor import pose_of_landmarks
+from lipsync_cli.core.crop_templates import LOWER_FACE
+from lipsync_cli.faces.face_patch import pose_of_landmarks
 from lipsync_cli.faces.mean_face import MEAN_FACE
 from lipsync_cli.faces.tracking.smoothing import smooth
+from tests.helpers.crop_jitter import corner_jitter
 
 RATE = 25.0
 SPAN = 3
@@ -28,7 +28,7 @@ def face_at(x: float, y: float = 200.0, width: float = 250.0) -> np.ndarray:
     return MEAN_FACE[:, :2] * width + [x, y]
 
 
-def test_a_trembling_still_face_is_calmed() -> None:
+def test_smoothing_calms_a_trembling_still_face() -> None:
     rng = np.random.default_rng(0)
     raw = [face_at(100) + rng.normal(0, 0.5, (68, 2)) + rng.normal(0, 0.3, 2) for _ in range(60)]
     calm = smoothed(raw)
@@ -37,7 +37,7 @@ def test_a_trembling_still_face_is_calmed() -> None:
 
 
 @pytest.mark.parametrize("speed", [1.0, 5.0])
-def test_steady_motion_is_followed_without_lag(speed: float) -> None:
+def test_smoothing_follows_steady_motion_without_lag(speed: float) -> None:
     truth = [face_at(100 + speed * i) for i in range(20)]
     error = [np.abs(a - b).max() for a, b in zip(smoothed(truth), truth, strict=True)]
     assert max(error[SPAN:-SPAN]) < 0.05
@@ -45,18 +45,18 @@ def test_steady_motion_is_followed_without_lag(speed: float) -> None:
     assert max(error) < 0.45 * speed
 
 
-def test_a_jump_is_not_smeared() -> None:
+def test_smoothing_does_not_smear_a_jump() -> None:
     truth = [face_at(100 if i < 10 else 180) for i in range(20)]
     assert max(np.abs(a - b).max() for a, b in zip(smoothed(truth), truth, strict=True)) < 0.5
 
 
-def test_shaking_keeps_its_amplitude() -> None:
+def test_smoothing_keeps_the_amplitude_of_shaking() -> None:
     truth = [face_at(100 + 20 * np.sin(2 * np.pi * 1.5 * i / RATE)) for i in range(50)]
     error = [np.abs(a - b).max() for a, b in zip(smoothed(truth), truth, strict=True)]
     assert max(error) < 3.0
 
 
-def test_the_mouth_opens_in_time() -> None:
+def test_smoothing_lets_the_mouth_open_in_time() -> None:
     truth = []
     for i in range(20):
         points = face_at(100)
@@ -67,6 +67,6 @@ def test_the_mouth_opens_in_time() -> None:
     assert int(np.argmax(lips)) == 10
 
 
-def test_one_reading_is_kept() -> None:
+def test_smoothing_leaves_a_lone_frame() -> None:
     only = face_at(10)
     assert smooth([only], [pose_of_landmarks(only)], [0.0], 0) is only

@@ -20,6 +20,7 @@ from tests.helpers.small_stages import STAGES, Weights
 
 pytest.importorskip("accelerate", reason="needs accelerate, of the train extra")
 
+
 # A normalisation or softmax takes away what these add: their gradient is rounding errors, of which Adam makes steps.
 WITHOUT_GRADIENT = ("head.bias", "head_out.bias")
 
@@ -76,7 +77,7 @@ def together(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.mark.parametrize("name", list(STAGES))
-def test_two_halves_are_one_whole(name, prepared, together, tmp_path):
+def test_processes_with_two_halves_equal_one_with_the_whole(name, prepared, together, tmp_path):
     both = together[1][0][name]
     alone = STAGES[name](prepared, tmp_path / "alone", Runtime(parts=2))
     other = STAGES[name](prepared, tmp_path / "other", Runtime())
@@ -89,31 +90,31 @@ def distance(one: Weights, other: Weights) -> float:
     return float(torch.stack(gaps).norm())
 
 
-def test_all_processes_end_with_the_same_weights(together):
+def test_processes_end_with_the_same_weights(together):
     first, second = together[1]
     assert first.keys() == second.keys()
     for name, weights in first.items():
         assert all(torch.equal(value, second[name][key]) for key, value in weights.items()), name
 
 
-@pytest.mark.parametrize("name", ["sharpen", "student"])
-def test_two_stopped_and_resumed_processes_equal_two_unbroken_ones(name, together):
+@pytest.mark.parametrize("name", ["adversarial", "student"])
+def test_processes_stopped_and_resumed_equal_unbroken_ones(name, together):
     whole, parts = together[1][0][name], together[1][0][f"{name}-parts"]
     assert all(torch.equal(value, parts[key]) for key, value in whole.items())
 
 
-def test_one_process_writes_the_log(together):
-    rows = [json.loads(line) for line in (together[0] / "sharpen" / "metrics.jsonl").read_text().splitlines()]
+def test_processes_write_one_log(together):
+    rows = [json.loads(line) for line in (together[0] / "adversarial" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0]
 
 
-def test_nobody_goes_on_when_the_main_process_is_out_of_time(together):
+def test_processes_stop_when_the_main_one_is_out_of_time(together):
     assert [int(results["late"]["step"]) for results in together[1]] == [0, 0]
 
 
-def test_logged_figures_are_those_of_the_whole_batch(prepared, together, tmp_path):
-    STAGES["sharpen"](prepared, tmp_path / "sharpen", Runtime(parts=2))
-    one, two = (json.loads((at / "sharpen" / "metrics.jsonl").read_text()) for at in (tmp_path, together[0]))
+def test_processes_log_the_figures_of_the_whole_batch(prepared, together, tmp_path):
+    STAGES["adversarial"](prepared, tmp_path / "adversarial", Runtime(parts=2))
+    one, two = (json.loads((at / "adversarial" / "metrics.jsonl").read_text()) for at in (tmp_path, together[0]))
     for row in (one, two):
         row.pop("s")
     assert one.keys() == two.keys()
@@ -131,7 +132,7 @@ references = 2
 steps = 1
 clips = 2
 frames = 2
-[sharpen]
+[adversarial]
 crop_size = 64
 network_size = 32
 steps = 1
@@ -166,7 +167,7 @@ def command(prepared, tmp_path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_command_in_two_processes_speaks_and_writes_once(command, tmp_path):
+def test_processes_of_the_command_report_and_write_once(command, tmp_path):
     first, second = run_together([sys.executable, "-m", *command])
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert "wrote" in first.stderr and "wrote" not in second.stderr

@@ -69,7 +69,7 @@ def done(data: Path, options: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return out, json.loads(result.stdout)
 
 
-def test_a_folder_becomes_clips_with_reasons_for_the_rest(done: tuple[Path, dict]) -> None:
+def test_prepare_makes_clips_of_a_folder_and_reasons_for_the_rest(done: tuple[Path, dict]) -> None:
     out, said = done
     left_out = said["clips_left_out"] | said["sources_without_clips"]
     assert said["sources"] == 4
@@ -84,7 +84,7 @@ def test_a_folder_becomes_clips_with_reasons_for_the_rest(done: tuple[Path, dict
     assert cv2.imread(str(out / "report.png")).shape[1] > 800
 
 
-def test_frames_without_a_face_split_a_clip(done: tuple[Path, dict]) -> None:
+def test_prepare_splits_a_clip_at_frames_without_a_face(done: tuple[Path, dict]) -> None:
     cuts = {cut.path: cut for cut in read_work(done[0] / "work.jsonl")}
     cut = cuts["anna/talks.mkv"]
     first, second = cut.stretches
@@ -93,7 +93,7 @@ def test_frames_without_a_face_split_a_clip(done: tuple[Path, dict]) -> None:
     assert cut.frames == FRAMES and sum(cut.unusable.values()) == FRAMES - first.frames - second.frames
 
 
-def test_crops_are_those_that_dubbing_would_see(done: tuple[Path, dict], data: Path) -> None:
+def test_prepare_cuts_crops_as_dubbing_does(done: tuple[Path, dict], data: Path) -> None:
     out, _ = done
     cut = next(cut for cut in read_work(out / "work.jsonl") if cut.path == "anna/talks.mkv")
     stretch = cut.stretches[0]
@@ -101,7 +101,7 @@ def test_crops_are_those_that_dubbing_would_see(done: tuple[Path, dict], data: P
     crops = decode_crops(out / place / f"{stretch.name}.mp4")
     arrays = read_arrays(out / place / f"{stretch.name}.npz")
     with read_clip(data / "anna" / "talks.mkv") as clip:
-        seen = [reading for reading in clip.readings if reading.index < stretch.frames]
+        seen = [reading for reading in clip.frames if reading.index < stretch.frames]
     assert len(crops) == len(arrays.landmarks) == stretch.frames == len(seen)
     for index in (0, 12, stretch.frames - 1):
         crop = seen[index].crop
@@ -113,7 +113,7 @@ def test_crops_are_those_that_dubbing_would_see(done: tuple[Path, dict], data: P
         assert arrays.times[index] == pytest.approx(index / 25, abs=1e-3)
 
 
-def test_training_reads_what_was_prepared(done: tuple[Path, dict]) -> None:
+def test_prepare_writes_what_training_reads(done: tuple[Path, dict]) -> None:
     out, _ = done
     records = read_index(out)
     clips = [clip for split in ("train", "val", "test") for clip in load_clips(out, split)]
@@ -126,11 +126,11 @@ def test_training_reads_what_was_prepared(done: tuple[Path, dict]) -> None:
         assert clip.crops[0].std() > 5 and clip.mel.std() > 0.1
 
 
-def test_a_second_run_cuts_nothing_and_other_limits_choose_again(
+def test_prepare_again_segments_nothing_and_filters_by_other_limits(
     done: tuple[Path, dict], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, _ = done
-    monkeypatch.setattr(module, "cut_source", lambda *a, **k: pytest.fail("cut again"))
+    monkeypatch.setattr(module, "segment_source", lambda *a, **k: pytest.fail("cut again"))
     before = read_index(out)
     with (out / "work.jsonl").open("a") as log:
         log.write('{"path": "anna/tal')  # as a run that was killed leaves it

@@ -12,7 +12,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from lipsync_cli.nn.sync.stable_syncnet import StableSyncConfig, StableSyncNet, TowerConfig
-from lipsync_cli.nn.video_mae import VideoMae, VideoMaeConfig
 from lipsync_cli.training.latentsync.losses import (
     STAGES,
     LossWeights,
@@ -25,7 +24,6 @@ from lipsync_cli.training.latentsync.losses import (
     sync_loss,
 )
 from lipsync_cli.training.latentsync.stage import alpha_bars
-from lipsync_cli.training.latentsync.trepa import trepa_features, trepa_loss
 
 SYNC = StableSyncConfig(
     2,
@@ -33,7 +31,6 @@ SYNC = StableSyncConfig(
     TowerConfig((6, 8, 16), (4, 8), ((2, 4), 4)),
     groups=2,
 )
-CLIP = VideoMaeConfig(width=12, depth=1, heads=2, hidden=16, patch=4, frames=4, size=8)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.0])
@@ -50,7 +47,7 @@ def test_mixed_noise_is_unit_noise_that_frames_share(alpha: float) -> None:
     assert rows.mean().abs() < 0.02
 
 
-def test_by_default_half_of_the_noise_is_shared() -> None:
+def test_mixed_noise_by_default_is_shared_by_half() -> None:
     ones, zeros = torch.ones(1, 1, 1, 1, 1), torch.zeros(1, 1, 4, 1, 1)
     assert torch.equal(mixed_noise(ones, zeros) ** 2, torch.full((1, 1, 4, 1, 1), 0.5**0.5) ** 2)
     assert torch.equal(mixed_noise(0 * ones, zeros + 1), torch.full((1, 1, 4, 1, 1), 0.5**0.5))
@@ -58,14 +55,14 @@ def test_by_default_half_of_the_noise_is_shared() -> None:
 
 @settings(max_examples=20)
 @given(st.lists(st.floats(0.005, 0.9999), min_size=1, max_size=3))
-def test_the_true_noise_leads_back_to_the_clean_latent(alpha_bars: list[float]) -> None:
+def test_clean_latent_of_the_true_noise_is_the_clean_latent(alpha_bars: list[float]) -> None:
     torch.manual_seed(0)
     shape = (len(alpha_bars), 4, 3, 2, 2)
     clean, noise, kept = torch.randn(shape), torch.randn(shape), torch.tensor(alpha_bars)
     torch.testing.assert_close(clean_latent(add_noise(clean, noise, kept), noise, kept), clean, atol=1e-4, rtol=1e-3)
 
 
-def test_noise_and_clean_latent_are_those_of_diffusers() -> None:
+def test_add_noise_and_clean_latent_are_those_of_diffusers() -> None:
     from diffusers import DDIMScheduler
 
     scheduler = DDIMScheduler(
@@ -83,7 +80,7 @@ def test_noise_and_clean_latent_are_those_of_diffusers() -> None:
     torch.testing.assert_close(clean_latent(noisy, guess, kept), torch.stack(theirs), rtol=1e-4, atol=1e-4)
 
 
-def test_sync_is_the_cross_entropy_of_belonging_together() -> None:
+def test_sync_loss_is_the_cross_entropy_of_matching() -> None:
     torch.manual_seed(0)
     network = StableSyncNet(SYNC).eval()
     frames, mel = torch.randn(3, 2, 3, 16, 16, requires_grad=True), torch.randn(3, 1, 80, 8)
@@ -105,7 +102,7 @@ class Corners(nn.Module):
         return torch.stack([x[:, 0, 0, 0], x[:, 1, -1, -1]], 1)
 
 
-def test_lpips_looks_at_the_lower_half_of_every_frame() -> None:
+def test_lower_lpips_is_of_the_lower_half_of_every_frame() -> None:
     true, made = torch.zeros(2, 3, 3, 8, 8), torch.zeros(2, 3, 3, 8, 8)
     made[..., :4, :] = 1
     assert lower_lpips(Corners(), made, true) == 0
@@ -115,37 +112,18 @@ def test_lpips_looks_at_the_lower_half_of_every_frame() -> None:
     assert float(lower_lpips(Corners(), made, true)) == pytest.approx(2 * 127.5**2 / 6)
 
 
-def test_ten_times_trepa_is_one_minus_the_cosine() -> None:
-    torch.manual_seed(0)
-    made, true = (F.normalize(torch.randn(5, 1408), dim=1) for _ in range(2))
-    expected = 20 / 1408 * (1 - (made * true).sum(1)).mean()
-    assert abs(20 / 1408 - 0.0142) < 1e-4
-    torch.testing.assert_close(10 * trepa_loss(made, true), expected)
-
-
-def test_trepa_shows_the_network_clips_in_0_to_1() -> None:
-    torch.manual_seed(0)
-    network = VideoMae(CLIP).eval()
-    frames = torch.rand(2, 4, 3, 8, 8) * 2 - 1
-    features = trepa_features(network, frames)
-    torch.testing.assert_close(features, F.normalize(network((frames.transpose(1, 2) + 1) / 2), dim=1))
-    torch.testing.assert_close(features.norm(dim=1), torch.ones(2))
-    assert trepa_loss(features, features) == 0
-    assert trepa_features(network, torch.zeros(1, 4, 3, 20, 20)).shape == (1, 12)
-
-
-def test_recon_is_in_full_precision() -> None:
+def test_recon_loss_is_in_full_precision() -> None:
     a, b = torch.full((1, 1, 1, 1, 1), 300.0).half(), torch.zeros(1, 1, 1, 1, 1).half()
     assert recon_loss(a, b) == 90_000
 
 
-def test_weights_of_the_public_recipes() -> None:
+def test_stages_have_the_weights_of_the_public_recipes() -> None:
     assert {name: stage.weights for name, stage in STAGES.items()} == {
         "stage1": LossWeights(1, 0, 0, 0),
         "stage2": LossWeights(1, 0.05, 0.1, 10),
         "stage2_efficient": LossWeights(1, 0.05, 0.1, 0),
     }
-    assert [stage.weights.look_at_pixels for stage in STAGES.values()] == [False, True, True]
+    assert [stage.weights.need_pixels for stage in STAGES.values()] == [False, True, True]
 
 
 def public_name(name: str) -> str:
@@ -181,7 +159,7 @@ def count(sizes: dict[str, int], stage: str, *, where: str = "") -> int:
     return sum(size for name, size in sizes.items() if STAGES[stage].learns(name) and where in name)
 
 
-def test_each_stage_trains_what_the_public_recipe_trains(sizes: dict[str, int]) -> None:
+def test_stages_train_what_the_public_recipes_train(sizes: dict[str, int]) -> None:
     assert sum(sizes.values()) == 1_267_099_844
     plain = {name: size for name, size in sizes.items() if "motion_modules." not in name}
     assert count(plain, "stage1") == 849_962_244
@@ -194,7 +172,7 @@ def test_each_stage_trains_what_the_public_recipe_trains(sizes: dict[str, int]) 
     assert count(decoder, "stage2_efficient") == 284_660_480
 
 
-def test_the_others_are_frozen() -> None:
+def test_mark_trained_freezes_the_others() -> None:
     network = nn.ModuleDict({"attentions": nn.Linear(2, 3), "resnets": nn.Linear(2, 2)})
     trained = mark_trained(network, STAGES["stage2"])
     assert [parameter.numel() for parameter in trained] == [6, 3]
@@ -204,7 +182,7 @@ def test_the_others_are_frozen() -> None:
         mark_trained(nn.Linear(1, 1), STAGES["stage2"])
 
 
-def test_a_sure_network_has_nothing_to_lose() -> None:
+def test_sync_loss_of_a_certain_network_is_zero() -> None:
     class Sure(nn.Module):
         config = SYNC
 

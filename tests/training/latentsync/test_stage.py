@@ -1,4 +1,4 @@
-"""LatentSync's loop around tiny networks: what the UNet is shown, what each term sees, who learns, resumption."""
+"""LatentSync's loop around tiny networks: the UNet's input, each term, which parameters learn, resumption."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lipsync_cli.nn.video_mae import VideoMae, VideoMaeConfig
 from lipsync_cli.training.common.noise import Noise
 from lipsync_cli.training.latentsync.losses import STAGES, LossWeights, clean_latent
 from lipsync_cli.training.latentsync.stage import (
-    Judges,
     LatentSyncBatch,
     LatentSyncRecipe,
+    LossNetworks,
     alpha_bars,
     draw_windows,
     loss_terms,
-    train,
+    train_latentsync,
 )
-from lipsync_cli.training.sync.stable_stage import CERTAIN
+from lipsync_cli.training.stable_sync.stage import PROBABILITY_MARGIN
 
 FRAMES, SIDE = 4, 32
 SYNC = StableSyncConfig(
@@ -85,9 +85,9 @@ def make(seed: int, size: int) -> LatentSyncBatch:
 
 
 @pytest.fixture(scope="module")
-def judges() -> Judges:
+def networks() -> LossNetworks:
     torch.manual_seed(0)
-    return Judges(
+    return LossNetworks(
         Vae(), StableSyncNet(SYNC).eval().requires_grad_(False), Levels(), VideoMae(CLIP).eval().requires_grad_(False)
     )
 
@@ -98,28 +98,28 @@ def new_unet() -> Unet:
 
 
 @given(st.integers(48, 90), st.integers(0, 200))
-def test_a_reference_is_another_window_of_the_clip(frames: int, seed: int) -> None:
+def test_draw_windows_gives_a_reference_that_does_not_overlap(frames: int, seed: int) -> None:
     start, reference = draw_windows(frames, np.random.default_rng(seed))
     assert 0 <= start <= frames - 16 and 0 <= reference <= frames - 16
     assert abs(start - reference) >= 16
 
 
-def test_a_clip_too_short_for_a_reference_is_refused() -> None:
+def test_draw_windows_refuses_a_clip_too_short_for_a_reference() -> None:
     with pytest.raises(ValueError, match="48 frames"):
         draw_windows(47, np.random.default_rng(0))
 
 
-def test_the_unet_is_shown_noisy_mask_masked_and_reference(judges: Judges) -> None:
+def test_loss_terms_give_the_unet_noisy_mask_masked_and_reference(networks: LossNetworks) -> None:
     batch, seen = make(0, 2), []
 
     def unet(latents: Tensor, t: Tensor, audio: Tensor) -> Tensor:
         seen.append((latents, t, audio))
         return torch.zeros_like(latents[:, :4])
 
-    terms = loss_terms(unet, judges, batch, MASK, Noise(5), LossWeights())
+    terms = loss_terms(unet, networks, batch, MASK, Noise(5), LossWeights())
     ((latents, t, audio),) = seen
     noisy, mask, masked, reference = latents.split([4, 1, 4, 4], 1)
-    encode = judges.vae.encode
+    encode = networks.vae.encode
     torch.testing.assert_close(masked, encode(batch.frames * MASK))
     torch.testing.assert_close(reference, encode(batch.reference))
     assert mask[..., :2, :].min() == 1 and mask[..., 2:, :].max() == 0 and mask.shape == (2, 1, FRAMES, 4, 4)
@@ -133,9 +133,9 @@ def test_the_unet_is_shown_noisy_mask_masked_and_reference(judges: Judges) -> No
     assert set(terms) == {"recon"}
 
 
-def test_a_perfect_guess_loses_only_what_the_sync_network_doubts(judges: Judges) -> None:
+def test_loss_terms_of_a_perfect_prediction_are_those_of_the_sync_network(networks: LossNetworks) -> None:
     batch = make(1, 2)
-    clean = judges.vae.encode(batch.frames)
+    clean = networks.vae.encode(batch.frames)
 
     def unet(latents: Tensor, t: Tensor, audio: Tensor) -> Tensor:
         kept = alpha_bars()[t].view(-1, 1, 1, 1, 1)
@@ -143,25 +143,27 @@ def test_a_perfect_guess_loses_only_what_the_sync_network_doubts(judges: Judges)
         torch.testing.assert_close(clean_latent(latents[:, :4], guess, alpha_bars()[t]), clean, atol=1e-3, rtol=1e-3)
         return guess
 
-    terms = loss_terms(unet, judges, batch, MASK, Noise(3), STAGES["stage2"].weights)
+    terms = loss_terms(unet, networks, batch, MASK, Noise(3), STAGES["stage2"].weights)
     assert set(terms) == {"recon", "sync", "lpips", "trepa"}
     assert terms["recon"] < 1e-6 and terms["lpips"] < 1e-6 and terms["trepa"] < 1e-6
-    assert judges.sync is not None
+    assert networks.sync is not None
     halves = batch.frames[..., 16:, :].reshape(2, 12, 16, 32)
-    doubt = -judges.sync(halves, batch.mel).clamp(CERTAIN, 1).log().mean()
+    doubt = -networks.sync(halves, batch.mel).clamp(PROBABILITY_MARGIN, 1).log().mean()
     torch.testing.assert_close(terms["sync"], doubt, atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize("stage", ["stage1", "stage2", "stage2_efficient"])
-def test_each_stage_trains_its_own_parameters(stage: str, judges: Judges, tmp_path: Path) -> None:
+def test_train_latentsync_trains_the_parameters_of_each_stage(
+    stage: str, networks: LossNetworks, tmp_path: Path
+) -> None:
     class NothingToSee(Vae):
         def decode(self, latents: Tensor) -> Tensor:
             raise AssertionError("stage 1 decodes nothing")
 
     unet, before = new_unet(), new_unet().state_dict()
-    shown = Judges(NothingToSee()) if stage == "stage1" else judges
-    recipe = LatentSyncRecipe(stage, steps=2, batch=2, at_once=1, learning_rate=1e-2, log_every=1)
-    assert train(unet, shown, make, MASK, recipe, tmp_path) == 2
+    shown = LossNetworks(NothingToSee()) if stage == "stage1" else networks
+    recipe = LatentSyncRecipe(stage=stage, steps=2, batch=2, at_once=1, learning_rate=1e-2, log_every=1)
+    assert train_latentsync(unet, shown, make, MASK, recipe, tmp_path) == 2
     changed = {key.split(".")[0] for key, value in unet.state_dict().items() if not torch.equal(value, before[key])}
     everything = {"resnets", "attentions", "motion_modules"}
     assert changed == (everything if stage == "stage1" else everything - {"resnets"})
@@ -170,32 +172,34 @@ def test_each_stage_trains_its_own_parameters(stage: str, judges: Judges, tmp_pa
     assert set(rows[0]) == {"step", "s", "gradient", *wanted}
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(judges: Judges, tmp_path: Path) -> None:
+def test_train_latentsync_resumes_to_the_bit(networks: LossNetworks, tmp_path: Path) -> None:
     def run(folder: str, *ends: int) -> dict[str, Tensor]:
         for steps in ends:
             unet = new_unet()
-            train(unet, judges, make, MASK, LatentSyncRecipe(steps=steps, batch=2, at_once=2), tmp_path / folder)
+            train_latentsync(
+                unet, networks, make, MASK, LatentSyncRecipe(steps=steps, batch=2, at_once=2), tmp_path / folder
+            )
         return unet.state_dict()
 
     whole, parts = run("whole", 4), run("parts", 2, 4)
     assert all(torch.equal(value, parts[key]) for key, value in whole.items())
 
 
-def test_what_is_missing_is_named(judges: Judges, tmp_path: Path) -> None:
+def test_train_latentsync_names_what_is_missing(networks: LossNetworks, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sync term of weight"):
-        train(new_unet(), Judges(Vae()), make, MASK, LatentSyncRecipe(), tmp_path)
+        train_latentsync(new_unet(), LossNetworks(Vae()), make, MASK, LatentSyncRecipe(), tmp_path)
     with pytest.raises(ValueError, match="3 at once"):
-        train(new_unet(), judges, make, MASK, LatentSyncRecipe(batch=8, at_once=3), tmp_path)
+        train_latentsync(new_unet(), networks, make, MASK, LatentSyncRecipe(batch=8, at_once=3), tmp_path)
 
 
-def test_a_step_lessens_the_loss_of_its_batch(judges: Judges, tmp_path: Path) -> None:
+def test_train_latentsync_lessens_the_loss_of_a_batch(networks: LossNetworks, tmp_path: Path) -> None:
     unet, weights = new_unet(), STAGES["stage2"].weights
 
     def total() -> float:
-        terms = loss_terms(unet, judges, make(7, 4), MASK, Noise(7), weights)
+        terms = loss_terms(unet, networks, make(7, 4), MASK, Noise(7), weights)
         return sum(float(getattr(weights, name) * term.detach()) for name, term in terms.items())
 
     before = total()
     recipe = LatentSyncRecipe(steps=30, batch=4, at_once=4, learning_rate=3e-3)
-    train(unet, judges, lambda seed, size: make(7, size), MASK, recipe, tmp_path)
+    train_latentsync(unet, networks, lambda seed, size: make(7, size), MASK, recipe, tmp_path)
     assert total() < 0.9 * before

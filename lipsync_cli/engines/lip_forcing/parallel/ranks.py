@@ -146,7 +146,7 @@ class Helpers:
                 said = self._dead() or f"The devices were not ready after {START_S} s."
                 self._failed = said
                 self.close()
-                raise EnvironmentProblem(said, hint="Try again, or with --set devices=1.")
+                raise EnvironmentProblem(said, hint="Try again, or with --option devices=1.")
             time.sleep(0.05)
 
     def _start(self, job: dict[str, Any]) -> subprocess.Popen[str]:
@@ -177,7 +177,7 @@ class Helpers:
     def watched(self) -> Iterator[None]:
         """Turn a failed exchange into a sentence about the rank that failed."""
         if self._failed:
-            raise EnvironmentProblem(self._failed, hint="Try again, or with --set devices=1.")
+            raise EnvironmentProblem(self._failed, hint="Try again, or with --option devices=1.")
         try:
             yield
         except RuntimeError as error:
@@ -185,7 +185,7 @@ class Helpers:
             self._failed = self._dead(wait_s=1) or self._lost(error)
             if not self._failed:
                 raise
-            raise EnvironmentProblem(self._failed, hint="Try again, or with --set devices=1.") from error
+            raise EnvironmentProblem(self._failed, hint="Try again, or with --option devices=1.") from error
         except BaseException:
             self._in_step = False
             raise

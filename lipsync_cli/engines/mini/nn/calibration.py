@@ -26,14 +26,14 @@ class Calibration(NamedTuple):
     wanted: Tensor
 
 
-def calibrate(read: Tensor, seen: Tensor, *, still: bool) -> Calibration:
-    """From points ``[n 29 2]`` as the encoder ``read`` them and as the landmarks have ``seen`` them.
+def calibrate(encoded: Tensor, measured: Tensor, *, still: bool) -> Calibration:
+    """From points ``[n 29 2]`` as the mouth encoder has them (``encoded``) and as the landmarks do (``measured``).
 
     Wanted lips are moved as the references' are, for what is wrong about a face is so in all its states. But where
     all references show one state (``still``) they cannot tell whether a mouth that is read as nearly closed is so:
     then wanted lips keep the aperture that they ask for.
     """
-    missed = (seen - read).mean(0)
+    missed = (measured - encoded).mean(0)
     size = missed[: len(LIPS)].square().sum(-1).mean()
     references = missed * (size / (size + USUAL**2))
     if not still:

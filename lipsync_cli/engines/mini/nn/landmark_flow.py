@@ -66,16 +66,16 @@ def squared_lip_distance(points: Tensor, others: Tensor) -> Tensor:
     return (others[..., lips, :] - points[..., lips, :]).square().sum(-1).mean(-1)
 
 
-def nearest(
-    points: Tensor, reference_points: Tensor, count: int, aside: Tensor | float = 0.0
+def select_nearest(
+    points: Tensor, reference_points: Tensor, count: int, penalty: Tensor | float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Which of n references ``[b n 29 2]`` have lips most like ``points`` ``[b 29 2]``, and how much each counts.
 
     Indices and weights ``[b k]``, nearest first, k = min(count, n); weights sum to one. They fall with the distance
     and reach (almost) nothing where the next reference is as near, so that lips which move on never make the
-    picture jump when one takes another's place. ``aside`` ``[b n]`` is added to the squared distances.
+    picture jump when one takes another's place. ``penalty`` ``[b n]`` is added to the squared distances.
     """
-    squared = squared_lip_distance(points[:, None], reference_points) + aside
+    squared = squared_lip_distance(points[:, None], reference_points) + penalty
     ordered, order = squared.sort(dim=1, stable=True)
     pulls = torch.exp(-0.5 * (ordered - ordered[:, :1]) / NEAR_SIGMA**2)
     weights = pulls[:, :count]

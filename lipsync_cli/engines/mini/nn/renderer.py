@@ -3,7 +3,7 @@
 Every pixel is either taken from a reference through a predicted displacement or painted. Taking is what keeps
 skin, teeth and beard those of the person at the sharpness of the source; painting covers what no reference shows.
 The networks look at crops at their own size; displacements, shares and paint are smooth enough to be enlarged to the
-crop's, where pixels are taken, so that detail costs sampling and no convolutions (``nn.drawing``).
+crop's, where pixels are taken, so that detail costs sampling and no convolutions (``nn.warping``).
 References are a bank of any size, of which each frame takes the few whose lips are most like the wanted ones. Their
 features are computed once (``encode_references``), so a frame costs one encoder pass.
 """
@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from lipsync_cli.engines.mini.nn.blocks import ResidualBlock, conv, partial_conv
 from lipsync_cli.engines.mini.nn.calibration import Calibration
-from lipsync_cli.engines.mini.nn.drawing_torch import Fields, Paint, RegionWindow, blend, region_keep, shrink, take
-from lipsync_cli.engines.mini.nn.landmark_flow import displacement, heat_maps, nearest, point_weights
+from lipsync_cli.engines.mini.nn.landmark_flow import displacement, heat_maps, point_weights, select_nearest
+from lipsync_cli.engines.mini.nn.warping import Fields, Inpainting, RegionWindow, blend, region_keep, shrink, warp
 
 LEVELS = (24, 48, 96, 128)
 # Furthest correction of the points' displacement, in crop widths.
@@ -38,7 +38,7 @@ class References(NamedTuple):
     the trunk at these scales, ``head`` into the head; the last two of the window only. Channels are last, as
     convolutions have them in memory: then a few of many are picked, and met with a frame's own, without reordering.
 
-    ``shift`` ``[b 29 2]`` leads from wanted points to their places. ``aside`` ``[b n]`` is what else speaks against
+    ``shift`` ``[b 29 2]`` leads from wanted points to their places. ``penalty`` ``[b n]`` is what else speaks against
     each of them, beside the squared distance of lips.
     """
 
@@ -50,7 +50,7 @@ class References(NamedTuple):
     z: Tensor
     points: Tensor
     places: Tensor
-    aside: Tensor
+    penalty: Tensor
     shift: Tensor
 
     @property
@@ -71,9 +71,9 @@ class References(NamedTuple):
         """Those at the indices ``kept``."""
         return References._make([*(x[:, kept] for x in self[:-1]), self.shift])
 
-    def nearest(self, points: Tensor) -> Chosen:
+    def select(self, points: Tensor) -> SelectedReferences:
         """The references for lips at ``points`` ``[b 29 2]``."""
-        indices, weights = nearest(points, self.points, NEAREST, self.aside)
+        indices, weights = select_nearest(points, self.points, NEAREST, self.penalty)
         b, n = self.points.shape[:2]
         rows = (torch.arange(b, device=indices.device)[:, None] * n + indices).flatten()
 
@@ -85,10 +85,10 @@ class References(NamedTuple):
 
         trunk = mean(self.sixteenth), mean(self.eighth), mean(self.quarter)
         head = picked(self.head).flatten(0, 1).permute(0, 3, 1, 2)
-        return Chosen(indices, weights, *trunk, head, picked(self.z), picked(self.places))
+        return SelectedReferences(indices, weights, *trunk, head, picked(self.z), picked(self.places))
 
 
-class Chosen(NamedTuple):
+class SelectedReferences(NamedTuple):
     """k references of a frame, ``indices`` and ``weights`` ``[b k]``: means of what they add to the trunk
     ``[b c h w]``, what each adds to the head ``[b·k c h w]``, and their ``z`` and ``places``."""
 
@@ -102,12 +102,12 @@ class Chosen(NamedTuple):
     places: Tensor
 
     @classmethod
-    def joined(cls, frames: Sequence[Chosen]) -> Chosen:
+    def joined(cls, frames: Sequence[SelectedReferences]) -> SelectedReferences:
         """Those of several frames, which have as many references each, as one batch."""
         return frames[0] if len(frames) == 1 else cls._make(torch.cat(parts) for parts in zip(*frames, strict=True))
 
 
-class Seen(NamedTuple):
+class FrameFeatures(NamedTuple):
     """What frames show outside the region, which depends on nothing else: ``masked`` frames ``[b 3 n n]`` and their
     features ``[b c h w]`` at these scales."""
 
@@ -117,7 +117,7 @@ class Seen(NamedTuple):
     sixteenth: Tensor
 
 
-class Look(NamedTuple):
+class FlowPrediction(NamedTuple):
     """What the networks make of a frame before any pixel is taken: features ``h`` ``[b c h w]`` and ``fields`` at a
     quarter of their size, and the ``masked`` frame ``[b 3 4h 4w]``, all of the window only. ``indices`` ``[b k]`` say
     which references the fields are of."""
@@ -207,46 +207,57 @@ class Renderer(nn.Module):
         places, shift = points.clone(), torch.zeros_like(points[:, 0])
         if calibration is not None:
             places, shift = points + calibration.references.to(points), shift + calibration.wanted.to(points)
-        aside = points.new_zeros(b, n)
-        return References(pixels, sixteenth, eighth, quarter, head, z, points, places, aside, shift)
+        penalty = points.new_zeros(b, n)
+        return References(pixels, sixteenth, eighth, quarter, head, z, points, places, penalty, shift)
 
     def forward(
-        self, frames: Tensor, z: Tensor, points: Tensor, references: References, like: Tensor | None = None
+        self,
+        frames: Tensor,
+        z: Tensor,
+        points: Tensor,
+        references: References,
+        selection_points: Tensor | None = None,
     ) -> Rendering:
         """Frames ``[b 3 s s]`` in [0, 1], whose mouth region is blanked here and never read.
 
-        States z ``[b d]`` and the points they say, ``[b 29 2]`` in crop fractions; references are chosen by ``like``
-        instead of these where it is given. ``s`` is a whole multiple of the size at which the references were looked
-        at.
+        States z ``[b d]`` and the points they say, ``[b 29 2]`` in crop fractions; references are chosen by
+        ``selection_points`` instead of these where they are given. ``s`` is a whole multiple of the size at which the
+        references were looked at.
         """
         zoom = frames.shape[-1] // references.network_size
         window = RegionWindow.of(references.network_size).enlarged(zoom)
-        chosen = references.nearest(points if like is None else like)
-        look = self.look(self.see(_with_ones(shrink(frames, zoom))), z, points + references.shift, chosen)
-        sources = references.pixels[torch.arange(len(frames), device=frames.device)[:, None], look.indices]
-        warped = take(look.fields, sources, window)
-        image = blend(warped, self.paint(look, z, shrink(warped, zoom)))
+        chosen = references.select(points if selection_points is None else selection_points)
+        prediction = self.predict_flow(
+            self.encode_frame(_with_ones(shrink(frames, zoom))), z, points + references.shift, chosen
+        )
+        sources = references.pixels[torch.arange(len(frames), device=frames.device)[:, None], prediction.indices]
+        warped = warp(prediction.fields, sources, window)
+        image = blend(warped, self.inpaint(prediction, z, shrink(warped, zoom)))
         image = torch.where(window.fine(region_keep(frames.shape[-1], frames)) > 0.5, window.fine(frames), image)
         return Rendering(window.paste(image, frames), window.paste(warped, frames))
 
-    def see(self, frames: Tensor) -> Seen:
+    def encode_frame(self, frames: Tensor) -> FrameFeatures:
         """Frames at the networks' size, ``[b 4 n n]``: RGB and ones, of which the mask of what is seen is made."""
         inputs = _layout((frames * 2 - 1) * region_keep(frames.shape[-1], frames))
-        return Seen(inputs[:, :3], *self.pyramid(inputs))
+        return FrameFeatures(inputs[:, :3], *self.pyramid(inputs))
 
-    def look(self, seen: Seen, z: Tensor, places: Tensor, chosen: Chosen) -> Look:
+    def predict_flow(
+        self, features: FrameFeatures, z: Tensor, places: Tensor, chosen: SelectedReferences
+    ) -> FlowPrediction:
         """Where to take the pixels of the window from, for wanted points at ``places`` ``[b 29 2]`` of the crop."""
-        size = seen.masked.shape[-1]
+        size = features.masked.shape[-1]
         window = RegionWindow.of(size)
-        h = self._trunk(seen, z, places, chosen, window)
+        h = self._trunk(features, z, places, chosen, window)
         weights = point_weights(places, size // 4, (window.coarse_rows, window.coarse_columns))
         guess = displacement(weights, places, chosen.places)
-        return Look(chosen.indices, h, window.fine(seen.masked), self._fields(h, z, guess, chosen))
+        return FlowPrediction(chosen.indices, h, window.fine(features.masked), self._fields(h, z, guess, chosen))
 
-    def _trunk(self, seen: Seen, z: Tensor, places: Tensor, references: Chosen, window: RegionWindow) -> Tensor:
+    def _trunk(
+        self, features: FrameFeatures, z: Tensor, places: Tensor, references: SelectedReferences, window: RegionWindow
+    ) -> Tensor:
         """Features of the window at a quarter of the networks' size, from all scales."""
         _, c1, c2, c3 = LEVELS
-        _, f1, f2, f3 = seen
+        _, f1, f2, f3 = features
         h = self.trunk3(partial_conv(self.join3, f3, 0) + references.sixteenth, z)
         h = _up(partial_conv(self.join2, F.silu(h), 0)) + partial_conv(self.join2, f2, c3) + references.eighth
         h = _up(partial_conv(self.join1, F.silu(self.trunk2(h, z)), 0))
@@ -255,7 +266,7 @@ class Renderer(nn.Module):
         own = partial_conv(self.join1, _layout(f1[..., *part]), c2) + partial_conv(self.join1, heats, c2 + 2 * c1)
         return window.without_margin(self.trunk1(_layout(h[..., *part]) + own + references.quarter, z))
 
-    def _fields(self, h: Tensor, z: Tensor, guess: Tensor, references: Chosen) -> Fields:
+    def _fields(self, h: Tensor, z: Tensor, guess: Tensor, references: SelectedReferences) -> Fields:
         """The points' displacement ``guess`` ``[b k 2 h w]``, corrected, and each reference's share."""
         b, k = references.z.shape[:2]
         states = torch.cat([z[:, None].expand(-1, k, -1), references.z], -1).flatten(0, 1)
@@ -268,12 +279,12 @@ class Renderer(nn.Module):
         # The reference whose lips are nearest to the wanted ones leads from the start; logits refine that per pixel.
         return Fields(shift, references.weights.log()[:, :, None, None] + out[:, :, 2])
 
-    def paint(self, look: Look, z: Tensor, warped: Tensor) -> Paint:
+    def inpaint(self, prediction: FlowPrediction, z: Tensor, warped: Tensor) -> Inpainting:
         """What corrects the mixture ``warped`` ``[b 3 h w]``, the window at the networks' size."""
-        detail = F.interpolate(self.paint_up(look.h), scale_factor=2, mode="bilinear", align_corners=False)
-        x = torch.cat([_unshuffle(warped * 2 - 1), _unshuffle(look.masked), detail], 1)
+        detail = F.interpolate(self.paint_up(prediction.h), scale_factor=2, mode="bilinear", align_corners=False)
+        x = torch.cat([_unshuffle(warped * 2 - 1), _unshuffle(prediction.masked), detail], 1)
         out = self.paint_out(F.silu(self.paint_block(self.paint_in(x), z)))
-        return Paint(F.pixel_shuffle(out[:, :12], 2), torch.sigmoid(F.pixel_shuffle(out[:, 12:], 2)))
+        return Inpainting(F.pixel_shuffle(out[:, :12], 2), torch.sigmoid(F.pixel_shuffle(out[:, 12:], 2)))
 
 
 def _with_ones(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lipsync_cli.nn.whisper import SAMPLE_RATE, SAMPLES_PER_POSITION, WhisperSizes
 
 
-class WhisperEars(nn.Module):
+class WhisperFeatures(nn.Module):
     """transformers' encoder behind transformers' log-mel features."""
 
     def __init__(self, encoder: nn.Module, sizes: WhisperSizes) -> None:

@@ -12,9 +12,9 @@ from lipsync_cli.engines.mini.nn.landmark_flow import (
     POINTS,
     displacement,
     heat_maps,
-    nearest,
     pixel_centres,
     point_weights,
+    select_nearest,
     squared_lip_distance,
 )
 
@@ -70,7 +70,7 @@ def moved(points: torch.Tensor, *distances: float) -> torch.Tensor:
 
 def test_the_reference_with_the_nearest_lips_leads():
     points = spread_points()
-    indices, weights = nearest(points, moved(points, 0.05, 0.0, 0.004, -0.02), 3)
+    indices, weights = select_nearest(points, moved(points, 0.05, 0.0, 0.004, -0.02), 3)
     assert indices.tolist() == [[1, 2, 3]]
     assert weights[0, 0] > weights[0, 1] > weights[0, 2] > 0
     torch.testing.assert_close(weights.sum(1), torch.ones(1))
@@ -88,7 +88,7 @@ def test_only_lips_decide_which_reference_is_near():
 
 def test_fewer_references_than_wanted_are_all_taken():
     points = spread_points()
-    indices, weights = nearest(points, moved(points, 0.0, 0.003), 3)
+    indices, weights = select_nearest(points, moved(points, 0.0, 0.003), 3)
     assert indices.tolist() == [[0, 1]] and weights[0, 1] > 0.1
 
 
@@ -98,7 +98,7 @@ def test_moving_lips_never_make_the_weights_jump():
     bank = moved(points, *places)
     before = None
     for offset in torch.linspace(0.0, 0.03, 1001).tolist():
-        indices, weights = nearest(points + torch.tensor([offset, 0.0]), bank, 3)
+        indices, weights = select_nearest(points + torch.tensor([offset, 0.0]), bank, 3)
         every = torch.zeros(10).index_put((indices[0],), weights[0])
         assert before is None or (every - before).abs().max() < 0.03
         before = every

@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from lipsync_cli.engines.mini.nn.blocks import conv, partial_conv
-from lipsync_cli.engines.mini.nn.drawing_torch import RegionWindow, identity_grid, region_keep
 from lipsync_cli.engines.mini.nn.landmark_flow import heat_maps, pixel_centres, point_weights
 from lipsync_cli.engines.mini.nn.mouth_encoder import MouthEncoder
-from lipsync_cli.engines.mini.nn.renderer import Renderer, Seen
+from lipsync_cli.engines.mini.nn.renderer import FrameFeatures, Renderer
+from lipsync_cli.engines.mini.nn.warping import RegionWindow, identity_grid, region_keep
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_trunk_sees_no_edge_where_only_its_window_is_computed(renderer, size
     frames, z, p = torch.rand(2, 3, size, size, generator=g), torch.randn(2, 6, generator=g), points(2)
     pixels = torch.rand(2, 3, 3, size, size, generator=g)
     bank = renderer.encode_references(pixels, torch.randn(2, 3, 6, generator=g), points(2, 3))
-    chosen = bank.nearest(p)
+    chosen = bank.select(p)
     seen = torch.cat([frames, region_keep(size, frames).expand(2, -1, -1, -1)], 1)
     f1, f2, f3 = renderer.pyramid(seen)
     inputs = torch.cat([pixels.flatten(0, 1) * 2 - 1, torch.ones(6, 1, size, size)], 1)
@@ -128,7 +128,7 @@ def test_the_trunk_sees_no_edge_where_only_its_window_is_computed(renderer, size
     heats = heat_maps(p, size // 4)
     whole = renderer.trunk1(renderer.join1(torch.cat([h, f1, half, heats], 1)), z)
     window = RegionWindow.of(size)
-    part = renderer._trunk(Seen(frames, f1, f2, f3), z, p, chosen, window)
+    part = renderer._trunk(FrameFeatures(frames, f1, f2, f3), z, p, chosen, window)
     torch.testing.assert_close(part, window.coarse(whole), atol=1e-4, rtol=1e-4)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lipsync_cli.engines.omnisync.nn.whisper import WhisperEars
+from lipsync_cli.engines.omnisync.nn.whisper import WhisperFeatures
 from lipsync_cli.nn.whisper import WhisperSizes, create_whisper
 
 SIZES = WhisperSizes(width=16, layers=2, heads=2, feed_forward=24, mels=80, positions=100)
@@ -22,7 +22,7 @@ def test_two_features_a_frame_and_those_of_transformers(encoder):
     from transformers import WhisperFeatureExtractor
 
     samples = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, 640 * 20).astype(np.float32))
-    features = WhisperEars(encoder, SIZES)(samples)
+    features = WhisperFeatures(encoder, SIZES)(samples)
     assert features.shape == (40, 16)
     extractor = WhisperFeatureExtractor(feature_size=80, chunk_length=2)
     mel = extractor(samples.numpy(), sampling_rate=16_000, return_tensors="pt").input_features
@@ -33,7 +33,7 @@ def test_two_features_a_frame_and_those_of_transformers(encoder):
 
 
 def test_sound_of_another_shape_is_refused(encoder):
-    ears = WhisperEars(encoder, SIZES)
+    ears = WhisperFeatures(encoder, SIZES)
     for length in (100, 640 * 51):
         with pytest.raises(ValueError, match="at most 2 s"):
             ears(torch.zeros(length))

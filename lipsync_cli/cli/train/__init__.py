@@ -1,0 +1,1 @@
+"""``lipsync train``, a file for each command."""

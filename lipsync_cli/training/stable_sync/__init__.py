@@ -1,0 +1,1 @@
+"""``lipsync train stable-sync``: StableSyncNet, LatentSync's sync supervisor."""
