@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import weakref
 from fractions import Fraction
 from pathlib import Path
@@ -42,9 +43,9 @@ FUNCTIONS = ("dub", "load_model", "dub_frames", "inspect", "evaluate")
 QUICK = {"detect_every": 10, "encoder_preset": "ultrafast"}
 SIGNATURES = {
     "dub": "video audio output *preset=None *model=None *start=None *end=None *overwrite=False *keep=False "
-    "*on_progress=None **settings",
-    "load_model": "name='lip-forcing-mini' *device='auto' *preset=None **options",
-    "dub_frames": "frames audio *rate *sample_rate *model=None *preset=None **settings",
+    "*options=None *on_progress=None **settings",
+    "load_model": "name='lip-forcing-mini' *device='auto' *dtype='auto' *threads=0 *preset=None **options",
+    "dub_frames": "frames audio *rate *sample_rate *model=None *preset=None *options=None **settings",
     "inspect": "video *faces=True *start=None *end=None *preset=None *on_progress=None **settings",
     "evaluate": "clip against=None *source=None *audio=None *original=None *face='largest' *trim=False "
     "*syncnet=None *stable_sync=None *weights=None *on_progress=None",
@@ -119,6 +120,9 @@ def test_process_is_left_as_it_was(tmp_path: Path) -> None:
         assert state() == expected
         del model
         gc.collect()
+        for thread in threading.enumerate():
+            if thread.name.startswith("lipsync"):
+                thread.join(timeout=10)
         assert not lipsync_threads()
     finally:
         torch.set_num_threads(before)
@@ -189,7 +193,7 @@ def test_dub_takes_numbers_as_people_write_them(head_mp4, voice_wav, tmp_path) -
 
 def test_loaded_model_dubs_again_without_loading(tmp_path, monkeypatch) -> None:
     model = load_model("lip-forcing-mini", device="cpu")
-    monkeypatch.setattr("lipsync_cli.dubbing.model.load_generator", lambda *args, **kwargs: pytest.fail("loaded"))
+    monkeypatch.setattr("lipsync_cli.dubbing.model.load_engine_model", lambda *args, **kwargs: pytest.fail("loaded"))
     files = [tmp_path / "one.mkv", tmp_path / "two.mkv"]
     for file in files:
         report = dub(
@@ -199,7 +203,7 @@ def test_loaded_model_dubs_again_without_loading(tmp_path, monkeypatch) -> None:
         seconds = {entry.stage: entry.seconds for entry in report.stages}
         assert seconds["load"] == 0 < seconds["generate"]
         assert (report.model.name, report.frames_dubbed, report.settings["device"]) == ("lip-forcing-mini", 15, "cpu")
-        assert report.provenance["crop_size"] == "loaded model"
+        assert report.provenance["dtype"] == "loaded model"
     decoded = []
     for file in files:
         with open_frames(probe(file), with_rgb=False) as frames:
@@ -214,6 +218,15 @@ def test_loaded_model_takes_no_settings_of_another(head_mp4, voice_wav, tmp_path
         dub(head_mp4, voice_wav, tmp_path / "o.mp4", model=model, dtype="bfloat16")
     with pytest.raises(UsageError, match="crf does not concern how a model is loaded"):
         load_model("passthrough", crf=20)
+
+
+def test_options_of_engines_are_theirs_and_no_others(head_mp4, voice_wav, tmp_path) -> None:
+    assert load_model("lip-forcing-mini", device="cpu", crop_size=192).generator.spec.crop_size == 192
+    arguments = (head_mp4, voice_wav, tmp_path / "o.mp4")
+    with pytest.raises(UsageError, match="passthrough has no option 'crop_size'"):
+        dub(*arguments, model="passthrough", options={"crop_size": 192})
+    with pytest.raises(UsageError, match="crop_size is decided when a model is loaded"):
+        dub(*arguments, model=load_model("passthrough", device="cpu"), options={"crop_size": 192})
 
 
 def test_nothing_of_a_dub_outlives_it(head_mp4, voice_wav, tmp_path, monkeypatch) -> None:
