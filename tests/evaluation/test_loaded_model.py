@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lipsync_cli.evaluation.loaded_model import LoadedModel
 
 from lipsync_cli import hub
 from lipsync_cli.dubbing import pipeline
 from lipsync_cli.dubbing.plan import Job
 from lipsync_cli.dubbing.request import DubRequest
+from lipsync_cli.evaluation.loaded_model import LoadedModel
 from lipsync_cli.settings import DubSettings, OptionLayers
 
 
