@@ -54,7 +54,7 @@ def states_of_a_dub(path: Path, settings) -> list[str]:
     [("realtime", {}, True), ("quality", {}, True), ("balanced", {"spare_covered": False}, False)],
 )
 def test_scan_sees_what_a_dub_sees(covered_mp4, preset, changes, some_covered):
-    settings, _ = resolve_settings(preset, {"model": "passthrough", "face": "all", **changes}, environ={})
+    settings = resolve_settings(preset, {"model": "passthrough", "face": "all", **changes}, environ={}).settings
     found = scan_faces(probe(covered_mp4), settings)
     (track,) = found.tracks
     scanned = [str(span.state) for span in track.spans for _ in range(span.frames)]
@@ -63,7 +63,7 @@ def test_scan_sees_what_a_dub_sees(covered_mp4, preset, changes, some_covered):
 
 
 def test_inspection_is_plain_data(head_mp4):
-    settings, _ = resolve_settings("realtime", {}, environ={})
+    settings = resolve_settings("realtime", {}, environ={}).settings
     info = probe(head_mp4)
     document = Inspection(info, scan_faces(info, settings)).to_json()
     assert json.loads(json.dumps(document)) == document

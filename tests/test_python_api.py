@@ -14,11 +14,9 @@ import sys
 import threading
 import weakref
 from fractions import Fraction
-from itertools import count, islice
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import pytest
 
 import lipsync_cli
@@ -26,7 +24,6 @@ from lipsync_cli import (
     DubReport,
     InputError,
     LipsyncError,
-    NoFaceError,
     OutputError,
     UsageError,
     dub,
@@ -34,54 +31,26 @@ from lipsync_cli import (
     inspect,
     load_model,
 )
-from lipsync_cli.core.types import GeneratedCrop
 from lipsync_cli.dubbing import picture_dubber
-from lipsync_cli.dubbing.model import MODEL_SETTINGS, LoadedModel
-from lipsync_cli.dubbing.plan import plan_picture
-from lipsync_cli.engines.passthrough import Passthrough
-from lipsync_cli.media.arrays import speech_of
-from lipsync_cli.media.audio import open_speech
+from lipsync_cli.dubbing.model import MODEL_SETTINGS
 from lipsync_cli.media.probe import probe
 from lipsync_cli.media.video import open_frames
 from lipsync_cli.settings import DubSettings
-from lipsync_cli.synthetic import draw_head, voice
+from tests.helpers.grey_model import SOUND, grey_model, heads, lipsync_threads
 from tests.helpers.paths import SAMPLES
 
 FUNCTIONS = ("dub", "load_model", "dub_frames", "inspect", "evaluate")
 QUICK = {"detect_every": 10, "encoder_preset": "ultrafast"}
 SIGNATURES = {
     "dub": "video audio output *preset=None *model=None *start=None *end=None *overwrite=False *keep=False "
-    "*on_progress=None **settings",
-    "load_model": "name='lip-forcing-mini' *device='auto' *preset=None **options",
-    "dub_frames": "frames audio *rate *sample_rate *model=None *preset=None **settings",
+    "*options=None *on_progress=None **settings",
+    "load_model": "name='lip-forcing-mini' *device='auto' *dtype='auto' *threads=0 *preset=None **options",
+    "dub_frames": "frames audio *rate *sample_rate *model=None *preset=None *options=None **settings",
     "inspect": "video *faces=True *start=None *end=None *preset=None *on_progress=None **settings",
     "evaluate": "clip against=None *source=None *audio=None *original=None *face='largest' *trim=False "
     "*syncnet=None *stable_sync=None *weights=None *on_progress=None",
 }
 """Parameters with their defaults; a star stands before those that go by name."""
-
-
-class Grey(Passthrough):
-    """Draws a grey mouth."""
-
-    def step(self, state, chunk):
-        return [GeneratedCrop(np.full((192, 192, 3), 0.5, np.float32))] * len(chunk.crops)
-
-
-def grey_model() -> LoadedModel:
-    return LoadedModel(plan_picture(DubSettings(model="passthrough", device="cpu")), "cpu", Grey())
-
-
-def heads(number: int) -> list[np.ndarray]:
-    """A drawn head that opens and closes its mouth."""
-    return [draw_head(openness=float(0.1 * np.sin(np.pi * 3 * i / 25) ** 2)) for i in range(number)]
-
-
-def lipsync_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("lipsync")]
-
-
-SOUND = voice(2.0).astype(np.float32) / 32768
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -151,6 +120,9 @@ def test_process_is_left_as_it_was(tmp_path: Path) -> None:
         assert state() == expected
         del model
         gc.collect()
+        for thread in threading.enumerate():
+            if thread.name.startswith("lipsync"):
+                thread.join(timeout=10)
         assert not lipsync_threads()
     finally:
         torch.set_num_threads(before)
@@ -221,7 +193,7 @@ def test_dub_takes_numbers_as_people_write_them(head_mp4, voice_wav, tmp_path) -
 
 def test_loaded_model_dubs_again_without_loading(tmp_path, monkeypatch) -> None:
     model = load_model("lip-forcing-mini", device="cpu")
-    monkeypatch.setattr("lipsync_cli.dubbing.model.load_generator", lambda *args, **kwargs: pytest.fail("loaded"))
+    monkeypatch.setattr("lipsync_cli.dubbing.model.load_engine_model", lambda *args, **kwargs: pytest.fail("loaded"))
     files = [tmp_path / "one.mkv", tmp_path / "two.mkv"]
     for file in files:
         report = dub(
@@ -231,7 +203,7 @@ def test_loaded_model_dubs_again_without_loading(tmp_path, monkeypatch) -> None:
         seconds = {entry.stage: entry.seconds for entry in report.stages}
         assert seconds["load"] == 0 < seconds["generate"]
         assert (report.model.name, report.frames_dubbed, report.settings["device"]) == ("lip-forcing-mini", 15, "cpu")
-        assert report.provenance["crop_size"] == "loaded model"
+        assert report.provenance["dtype"] == "loaded model"
     decoded = []
     for file in files:
         with open_frames(probe(file), with_rgb=False) as frames:
@@ -246,6 +218,15 @@ def test_loaded_model_takes_no_settings_of_another(head_mp4, voice_wav, tmp_path
         dub(head_mp4, voice_wav, tmp_path / "o.mp4", model=model, dtype="bfloat16")
     with pytest.raises(UsageError, match="crf does not concern how a model is loaded"):
         load_model("passthrough", crf=20)
+
+
+def test_options_of_engines_are_theirs_and_no_others(head_mp4, voice_wav, tmp_path) -> None:
+    assert load_model("lip-forcing-mini", device="cpu", crop_size=192).generator.spec.crop_size == 192
+    arguments = (head_mp4, voice_wav, tmp_path / "o.mp4")
+    with pytest.raises(UsageError, match="passthrough has no option 'crop_size'"):
+        dub(*arguments, model="passthrough", options={"crop_size": 192})
+    with pytest.raises(UsageError, match="crop_size is decided when a model is loaded"):
+        dub(*arguments, model=load_model("passthrough", device="cpu"), options={"crop_size": 192})
 
 
 def test_nothing_of_a_dub_outlives_it(head_mp4, voice_wav, tmp_path, monkeypatch) -> None:
@@ -286,135 +267,6 @@ def rss_mb() -> float:
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs /proc")
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def test_frames_come_back_as_many_and_in_order_and_changed_only_at_the_mouth() -> None:
-    pictures = heads(30)
-    results = list(dub_frames(iter(pictures), SOUND, rate=25, sample_rate=16_000, model=grey_model()))
-    assert len(results) == 30
-    for before, after in zip(pictures, results, strict=True):
-        assert (after.dtype, after.shape, after.flags.c_contiguous) == (np.uint8, before.shape, True)
-        changed = np.argwhere((before != after).any(-1))
-        (top, left), (_, right) = changed.min(0), changed.max(0)
-        assert top > 150 and left > 140 and right < 340
-    assert max(np.abs(a.astype(int) - b.astype(int)).max() for a, b in zip(pictures, results, strict=True)) > 30
-
-
-def test_frames_are_those_that_a_file_would_give(tmp_path) -> None:
-    """The very same pipeline: a lossless RGB file dubbed to a lossless RGB file has the same pictures."""
-    import av
-
-    pictures = heads(15)
-    with av.open(str(tmp_path / "in.mkv"), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.height, stream.width = pictures[0].shape[:2]
-        stream.pix_fmt = "bgr0"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgr0")))
-        container.mux(stream.encode(None))
-    from lipsync_cli.synthetic import write_voice
-
-    write_voice(tmp_path / "voice.wav", 2.0)
-    options = {"model": grey_model(), "detect_every": 5}
-    dub(tmp_path / "in.mkv", tmp_path / "voice.wav", tmp_path / "out.mkv", length="video", codec="ffv1", **options)
-    results = list(dub_frames(pictures, SOUND, rate=25, sample_rate=16_000, **options))
-    with open_frames(probe(tmp_path / "out.mkv")) as frames:
-        for frame, result in zip(frames, results, strict=True):
-            assert np.array_equal(frame.rgb, result)
-
-
-def test_frames_without_a_face_come_back_equal() -> None:
-    rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (96, 130, 3), np.uint8) for _ in range(8)]
-    results = list(dub_frames(pictures, SOUND, rate="30000/1001", sample_rate=16_000, model=grey_model()))
-    assert all(np.array_equal(a, b) for a, b in zip(pictures, results, strict=True))
-    assert list(dub_frames([], SOUND, rate=25, sample_rate=16_000, model=grey_model())) == []
-
-
-def test_frames_may_be_overwritten_once_the_next_is_asked_for() -> None:
-    pictures, buffer = heads(20), np.zeros_like(heads(1)[0])
-
-    def reused():
-        for picture in pictures:
-            buffer[:] = picture
-            yield buffer
-
-    model = grey_model()
-    expected = list(dub_frames(pictures, SOUND, rate=25, sample_rate=16_000, model=model))
-    results = list(dub_frames(reused(), SOUND, rate=25, sample_rate=16_000, model=model))
-    assert all(np.array_equal(a, b) for a, b in zip(expected, results, strict=True))
-
-
-def test_frames_of_an_endless_source_are_held_by_the_dozen_and_closing_ends_the_threads() -> None:
-    alive, most = set(), 0
-    template = heads(1)[0]
-
-    def endless():
-        for index in count():
-            picture = template.copy()
-            alive.add(index)
-            weakref.finalize(picture, alive.discard, index)
-            yield picture
-            del picture
-
-    results = dub_frames(endless(), SOUND, rate=25, sample_rate=16_000, model=grey_model(), reference_frames=5)
-    for _ in islice(results, 60):
-        most = max(most, len(alive))
-    results.close()
-    assert most <= 4
-    assert not lipsync_threads()
-
-
-@pytest.mark.parametrize(("rate", "shape"), [(16_000, 1), (44_100, 1), (48_000, 2)])
-def test_sound_in_memory_is_that_of_a_file(rate, shape, tmp_path) -> None:
-    import wave
-
-    t = np.arange(rate) / rate
-    tone = (0.3 * np.sin(2 * np.pi * 300 * t) * 32767).astype(np.int16)
-    with wave.open(str(tmp_path / "tone.wav"), "wb") as file:
-        file.setnchannels(shape)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(np.repeat(tone, shape).tobytes())
-    samples = tone.astype(np.float32) / 32768
-    whole = samples if shape == 1 else np.stack([samples, samples])
-    with open_speech(tmp_path / "tone.wav") as spans:
-        expected = np.concatenate([span.samples for span in spans], axis=1)
-    blocks = (whole[..., begin : begin + 1000] for begin in range(0, rate, 1000))
-    for audio in (whole, blocks):
-        found = list(speech_of(audio, rate))
-        assert [span.start for span in found] == [0, *np.cumsum([span.samples.shape[1] for span in found])[:-1]]
-        np.testing.assert_allclose(np.concatenate([span.samples for span in found], axis=1), expected, atol=2e-6)
-
-
-@pytest.mark.parametrize(
-    ("changes", "error", "words"),
-    [
-        ({"frames": [np.zeros((8, 8), np.uint8)]}, InputError, r"uint8 RGB array .* got uint8 \[8, 8\]"),
-        ({"frames": [np.zeros((8, 8, 3), np.float32)]}, InputError, "got float32"),
-        ({"frames": ["a.png"]}, InputError, "got str"),
-        ({"frames": [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 6, 3), np.uint8)]}, InputError, "Frame 1 is 6×8"),
-        ({"audio": np.zeros(100, np.int16)}, InputError, "floating-point"),
-        ({"audio": np.zeros((1, 2, 3), np.float32)}, InputError, "floating-point"),
-        ({"audio": []}, InputError, "sound is empty"),
-        ({"rate": 0}, UsageError, "frame rate"),
-        ({"rate": "fast"}, UsageError, "frame rate"),
-        ({"rate": "1/0"}, UsageError, "frame rate"),
-        ({"sample_rate": 0}, UsageError, "sample rate"),
-        ({"crf": 20}, UsageError, "crf says how a file is written"),
-        ({"face": "nobody"}, UsageError, "chooses no face"),
-    ],
-)
-def test_frames_of_another_kind_are_refused(changes, error, words) -> None:
-    values = {"frames": heads(8), "audio": SOUND, "rate": 25, "sample_rate": 16_000, "model": grey_model()}
-    values |= changes
-    with pytest.raises(error, match=words):
-        list(dub_frames(values.pop("frames"), values.pop("audio"), **values))
-
-
-def test_frames_in_which_the_chosen_person_never_comes_end_in_an_error() -> None:
-    with pytest.raises(NoFaceError):
-        list(dub_frames(heads(8), SOUND, rate=25, sample_rate=16_000, model=grey_model(), face="3"))
 
 
 def test_inspect_finds_what_the_command_shows(head_mp4, voice_wav) -> None:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-import numpy as np
 import pytest
 
 from lipsync_cli.core.errors import NoFaceError
-from lipsync_cli.core.types import GeneratedCrop
 from lipsync_cli.dubbing import picture_dubber
 from lipsync_cli.dubbing.model import LoadedModel, load_model
 from lipsync_cli.dubbing.pipeline import dub
 from lipsync_cli.dubbing.plan import plan
-from lipsync_cli.engines.passthrough import Passthrough
 from lipsync_cli.media.probe import probe
+from lipsync_cli.synthetic import write_voice
 from tests.dubbing.test_plan import request_for
+from tests.helpers.grey_model import Grey
+from tests.helpers.synthetic import make_video
 
 
-class Grey(Passthrough):
-    """Draws a grey mouth in every crop, or in those whose time lies before ``until`` seconds."""
+class GreyUntil(Grey):
+    """Draws in the crops whose time lies before ``until`` seconds."""
 
-    def __init__(self, until: Fraction | None = None) -> None:
+    def __init__(self, until: Fraction) -> None:
         super().__init__()
         self._until = until
 
     def step(self, state, chunk):
-        grey = GeneratedCrop(np.full((192, 192, 3), 0.5, np.float32))
-        return [grey if self._until is None or time < self._until else None for time in chunk.times]
+        drawings = super().step(state, chunk)
+        return [drawing if time < self._until else None for drawing, time in zip(drawings, chunk.times, strict=True)]
 
 
 def dubbed_with(generator, request):
@@ -61,8 +61,6 @@ def test_report_shows_a_frame_that_was_lost(head_mp4, voice_wav, tmp_path, monke
 def test_report_of_a_cut_counts_what_was_delivered_up_to_it(head_mp4, voice_wav, tmp_path):
     changes = {"settings": {"length": "audio"}, "end": Fraction(1)}
     half = tmp_path / "half.wav"
-    from lipsync_cli.synthetic import write_voice
-
     write_voice(half, 0.6)
     report = dubbed_with(Grey(), request_for(head_mp4, half, tmp_path / "out.mp4", **changes))
     assert (report.frames_in, report.frames_out, report.frames_dubbed) == (15, 15, 15)
@@ -71,7 +69,7 @@ def test_report_of_a_cut_counts_what_was_delivered_up_to_it(head_mp4, voice_wav,
 
 def test_report_counts_as_dubbed_only_what_was_changed(head_mp4, voice_wav, tmp_path):
     request = request_for(head_mp4, voice_wav, tmp_path / "out.mp4")
-    report = dubbed_with(Grey(until=Fraction(1)), request)
+    report = dubbed_with(GreyUntil(Fraction(1)), request)
     assert (report.frames_out, report.frames_dubbed, report.passed_through) == (50, 25, {"unchanged": 25})
     assert [(span.reason, span.track, span.end_s) for span in report.spans] == [("dubbed", 0, 1), ("unchanged", 0, 2)]
     assert report.tracks[0].dubbed == 25
@@ -86,8 +84,6 @@ def test_dub_by_a_model_that_changes_nothing_is_no_error_but_said(head_mp4, voic
 
 
 def test_dub_without_a_face_is_an_error(voice_wav, tmp_path):
-    from tests.helpers.synthetic import make_video
-
     scenery = make_video(tmp_path / "scenery.mp4", frames=10)
     with pytest.raises(NoFaceError, match=r"in the 10 frames of scenery\.mp4 \(10 missing"):
         dubbed_with(Grey(), request_for(scenery, voice_wav, tmp_path / "out.mp4"))

@@ -18,7 +18,7 @@ from lipsync_cli.dubbing.pipeline import dub, explain
 from lipsync_cli.dubbing.plan import plan
 from lipsync_cli.dubbing.profiling import STAGES
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
 from tests.helpers.synthetic import make_tone
 
 QUICK = DubSettings(model="passthrough", detect_every=10, encoder_preset="ultrafast", length="video")
@@ -91,7 +91,7 @@ def test_plan_refuses_what_cannot_work(head_mp4, voice_wav, tmp_path):
     for error, changes in (
         (UsageError, {"settings": {"face": "nobody"}}),
         (ModelError, {"settings": {"model": "nothing"}}),
-        (UsageError, {"settings": {"adapter": "some.safetensors"}}),
+        (UsageError, {"options": OptionLayers(given={"adapter": "some.safetensors"})}),
         (UsageError, {"container": "gif"}),
         (OutputError, {"output": there}),
         (InputError, {"video": voice_wav}),
@@ -111,7 +111,7 @@ import sys
 from pathlib import Path
 from lipsync_cli.dubbing.plan import plan
 from lipsync_cli.dubbing.request import DubRequest
-from lipsync_cli.settings import DubSettings
+from lipsync_cli.settings import DubSettings, OptionLayers
 plan(DubRequest(Path({str(head_mp4)!r}), Path({str(voice_wav)!r}), None, DubSettings()))
 assert "torch" not in sys.modules, "torch was imported"
 """
@@ -148,7 +148,7 @@ def test_model_cache_loads_only_what_is_not_loaded(head_mp4, voice_wav):
 def test_dub_with_a_loaded_model_loads_nothing(head_mp4, voice_wav, tmp_path, monkeypatch):
     planned = plan(request_for(head_mp4, voice_wav, tmp_path / "out.mp4", end=Fraction(1, 2), overwrite=True))
     model = load_model(planned.picture)
-    monkeypatch.setattr("lipsync_cli.dubbing.model.load_generator", lambda *args, **kwargs: pytest.fail("loaded"))
+    monkeypatch.setattr("lipsync_cli.dubbing.model.load_engine_model", lambda *args, **kwargs: pytest.fail("loaded"))
     for _ in range(2):
         report = dub(planned, model)
         assert {entry.stage: entry.seconds for entry in report.stages}["load"] == 0
