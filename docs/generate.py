@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from lipsync_cli.evaluation.metrics import METRICS
 from pydantic.fields import FieldInfo
 
 from lipsync_cli import hub
@@ -22,7 +21,10 @@ from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.engines.registry import BUILT_IN as ENGINES
 from lipsync_cli.engines.registry import engine_of_kind
-from lipsync_cli.media.containers import BY_NAME, BY_SUFFIX, STREAMABLE
+from lipsync_cli.evaluation.metric import ARROWS, SECTIONS, Metric
+from lipsync_cli.evaluation.needs import EmbeddedNetwork, NetworkFile
+from lipsync_cli.evaluation.registry import BUILT_IN as MEASURES
+from lipsync_cli.media.containers import CONTAINERS
 from lipsync_cli.settings import DubSettings, Preset, field_bounds, load_preset, preset_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -183,18 +185,17 @@ def recipes_table() -> str:
 
 def containers_table() -> str:
     """What can be written."""
-    suffixes = {name: [s for s, c in BY_SUFFIX.items() if c.name == name] for name in BY_NAME}
     rows = (
         (
-            code(name),
-            " ".join(map(code, suffixes[name])),
-            ", ".join(map(code, c.video)),
-            ", ".join(map(code, sorted(c.audio))),
-            code(c.audio_encoder),
-            code(c.subtitles),
-            "yes" if name in STREAMABLE else "",
+            code(container.name),
+            " ".join(map(code, container.suffixes)),
+            ", ".join(map(code, container.video)),
+            ", ".join(map(code, sorted(container.audio))),
+            code(container.audio_encoder),
+            code(container.subtitles),
+            "yes" if container.streamable else "",
         )
-        for name, c in BY_NAME.items()
+        for container in CONTAINERS
     )
     head = ("container", "names", "video encoders, default first", "audio copied", "else", "subtitles", "to `-`")
     return table(head, rows)
@@ -222,10 +223,16 @@ def layers() -> str:
 
 
 def metrics_table() -> str:
-    """What is measured, and which way is better."""
-    arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1", "": ""}
-    rows = [(m.title, arrows[m.better], code(m.name), m.meaning) for m in METRICS.values()]
-    return table(("metric", "", "in JSON", "meaning"), rows)
+    """What is measured, which way is better, and what it needs beyond the clip and its sound."""
+    metrics = sorted((m for measure in MEASURES for m in measure.metrics), key=lambda m: SECTIONS.index(m.section))
+    rows = [(m.title, ARROWS[m.better], code(m.name), m.meaning, _needs(m)) for m in metrics]
+    return table(("metric", "", "in JSON", "meaning", "needs"), rows)
+
+
+def _needs(metric: Metric) -> str:
+    """References and files that a metric asks for; networks that come with the tool are there anyway."""
+    asked = (need for need in metric.needs if not isinstance(need, EmbeddedNetwork))
+    return ", ".join(code(need.file) if isinstance(need, NetworkFile) else need.name for need in asked)
 
 
 def quoted_file(path: str) -> str:
