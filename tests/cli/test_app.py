@@ -49,7 +49,7 @@ def test_a_commands_help_needs_nothing_but_the_settings(command: str) -> None:
 
 def test_the_version() -> None:
     done = lipsync("--version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "lipsync 0.1.0\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "lipsync 0.2.0\n", "")
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.documentation import DOCS, PAGES, anchors, code_spans, links
+from tests.helpers.documentation import CARDS, DOCS, PAGES, anchors, code_spans, links
 from tests.helpers.paths import ROOT
 
 FOLDERS = ("benchmarks", "docs", "lipsync_cli", "models", "presets", "samples", "tests")
 MOST_BYTES = 300_000
+TEXTS = [*PAGES, *CARDS, ROOT / "samples" / "README.md", ROOT / "CHANGELOG.md"]
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "lipsync_cli").rglob("*.py"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_files_and_headings(page: Path):
     broken = []
     for target in links(page):
@@ -26,13 +27,13 @@ def test_links_lead_to_files_and_headings(page: Path):
     assert broken == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_paths_in_the_text_exist(page: Path):
     paths = [span for span in code_spans(page) if re.fullmatch(rf"(?:{'|'.join(FOLDERS)})/[\w./-]*", span)]
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_classes_in_the_text_exist(page: Path):
     names = {span for span in code_spans(page) if re.fullmatch(r"(?:[A-Z][a-z0-9]+){2,}", span)}
     missing = {name for name in names if not re.search(rf"\b{name}\b", SOURCES)}

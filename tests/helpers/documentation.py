@@ -16,6 +16,8 @@ from tests.helpers.paths import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+CARDS = [*sorted(ROOT.glob("models/*/CARD.md")), ROOT / "models" / "lip-forcing-mini" / "GALLERY.md"]
+"""What models say of themselves to people."""
 _FENCE = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
 _LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.M)
@@ -42,7 +44,7 @@ def blocks(page: Path, language: str) -> list[Block]:
 
 def shell_commands() -> Iterator[tuple[Block, list[str]]]:
     """The words of every command in a ``sh`` block, up to a pipe or a redirection."""
-    for page in PAGES:
+    for page in [*PAGES, *CARDS]:
         for block in blocks(page, "sh"):
             for number, line in _whole_lines(block.text):
                 if words := shlex.split(line, comments=True):
