@@ -141,7 +141,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as a fresh clone has it, as far as commands read it."""
     path = tmp_path_factory.mktemp("clone")
     shutil.copytree(SAMPLES, path / "samples")
-    (path / "out").mkdir()
     return path
 
 

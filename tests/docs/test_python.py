@@ -16,7 +16,6 @@ from tests.helpers.paths import ROOT, SAMPLES
 @pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "python.md"], ids=lambda page: page.name)
 def test_python_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shutil.copytree(SAMPLES, tmp_path / "samples")
-    (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "documentation"}
     found = blocks(page, "python")
@@ -24,4 +23,4 @@ def test_python_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch:
         code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # errors name the page's own line
         with patch.dict(os.environ):
             exec(code, names)
-    assert found and list((tmp_path / "out").glob("*.mp4"))
+    assert found and list(tmp_path.glob("*.mp4"))
