@@ -7,6 +7,7 @@ made now. Nothing depends on the terminal: texts are taken from the commands the
 
 from __future__ import annotations
 
+import inspect
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from lipsync_cli.evaluation.metrics import METRICS
 from pydantic.fields import FieldInfo
 
-from lipsync_cli import hub
+from lipsync_cli import api, hub
 from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.engines.registry import BUILT_IN as ENGINES
 from lipsync_cli.engines.registry import engine_of_kind
-from lipsync_cli.media.containers import BY_NAME, BY_SUFFIX, STREAMABLE
+from lipsync_cli.evaluation.metric import ARROWS
+from lipsync_cli.evaluation.registry import BUILT_IN as MEASURES
+from lipsync_cli.media.containers import CONTAINERS
 from lipsync_cli.settings import DubSettings, Preset, field_bounds, load_preset, preset_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -183,18 +185,17 @@ def recipes_table() -> str:
 
 def containers_table() -> str:
     """What can be written."""
-    suffixes = {name: [s for s, c in BY_SUFFIX.items() if c.name == name] for name in BY_NAME}
     rows = (
         (
-            code(name),
-            " ".join(map(code, suffixes[name])),
+            code(c.name),
+            " ".join(map(code, c.suffixes)),
             ", ".join(map(code, c.video)),
             ", ".join(map(code, sorted(c.audio))),
             code(c.audio_encoder),
             code(c.subtitles),
-            "yes" if name in STREAMABLE else "",
+            "yes" if c.streamable else "",
         )
-        for name, c in BY_NAME.items()
+        for c in CONTAINERS
     )
     head = ("container", "names", "video encoders, default first", "audio copied", "else", "subtitles", "to `-`")
     return table(head, rows)
@@ -223,9 +224,43 @@ def layers() -> str:
 
 def metrics_table() -> str:
     """What is measured, and which way is better."""
-    arrows = {"higher": "↑", "lower": "↓", "zero": "→ 0", "one": "→ 1", "": ""}
-    rows = [(m.title, arrows[m.better], code(m.name), m.meaning) for m in METRICS.values()]
+    metrics = [metric for measure in MEASURES for metric in measure.metrics]
+    rows = [(m.title, ARROWS[m.better], code(m.name), m.meaning) for m in metrics]
     return table(("metric", "", "in JSON", "meaning"), rows)
+
+
+def api_reference() -> str:
+    """Every function of the Python interface: its signature, and what its docstring says."""
+    functions = (api.dub, api.load_model, api.dub_frames, api.inspect, api.evaluate)
+    return "\n\n".join(_function_section(function) for function in functions)
+
+
+def _function_section(function: Callable[..., Any]) -> str:
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+    text = inspect.cleandoc(function.__doc__ or "")
+    sections = re.split(r"^(Args|Raises|Yields|Example):\n", text, flags=re.M)
+    parts = [f"## {function.__name__}", f"```text\n{function.__name__}{signature}\n```", _prose(sections[0])]
+    for title, body in zip(sections[1::2], sections[2::2], strict=True):
+        indented = re.match(r"(?:(?: {4}.*)?\n?)*", body)
+        block, rest = (body[: indented.end()], body[indented.end() :]) if indented else ("", body)
+        parts += [_docstring_block(title, inspect.cleandoc(block)), _prose(rest)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _prose(text: str) -> str:
+    """Paragraphs on a line each, with the code marks of Markdown."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    return "\n\n".join(paragraphs).replace("``", "`")
+
+
+def _docstring_block(title: str, text: str) -> str:
+    if title == "Example":
+        return f"```pycon\n{text.strip()}\n```"
+    if title == "Yields":
+        return _prose(text)
+    rows = re.findall(r"^([\w, ]+): (.*(?:\n {4}.*)*)", text, flags=re.M)
+    cells = [(", ".join(map(code, name.split(", "))), _prose(meaning)) for name, meaning in rows]
+    return table(("argument" if title == "Args" else "raises", ""), cells)
 
 
 def quoted_file(path: str) -> str:
@@ -247,6 +282,7 @@ def _toml(value: object) -> str:
 
 
 PARTS: dict[str, Callable[..., str]] = {
+    "api": api_reference,
     "commands": cli_reference,
     "containers": containers_table,
     "exit-codes": exit_codes,
