@@ -90,7 +90,7 @@ def _drawn_together(
 
 
 def edit_frame(job: RenderJob, frame: Float32, drawn: Float32, window: RegionWindow) -> Float32:
-    """See ``nn.frame_edit.edit_frames``; the window ``[h w 3]`` of ``frame`` ``[s s 3]``, changed in the region only."""
+    """See ``nn.frame_edit.edit_frames``: the window ``[h w 3]`` of ``frame``, changed in the region only."""
     height, width = window.shape
     wanted = job.points + job.references.shift
     edit = predict_edit(job.own_points, wanted, job.references.network_size)

@@ -1,9 +1,9 @@
 """A frame edited instead of replaced: its own pixels moved by what its mouth has to do, new lips on top.
 
-Skin, beard, light, hair, collar and background stay the frame's own: far from lips and jaw it is not moved at all, and
-near them only by the difference between the mouth that it shows and the one that is wanted. Lips and what is inside
-the mouth are drawn from references, on a soft area around the lips of both, so that nothing of what the frame's mouth
-said is left.
+Skin, beard, light, hair, collar and background stay the frame's own: far from lips and jaw it is not moved at all,
+and near them only by the difference between the mouth that it shows and the one that is wanted. Lips and what is
+inside the mouth are drawn from references, on a soft area around the lips of both, so that nothing of what the
+frame's mouth said is left.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ HALF_DENSITY, STEEPNESS = 0.5, 4
 
 
 class FrameEdit(NamedTuple):
-    """Of b frames, on the region's window: ``shift`` ``[b 2 h w]``, at a quarter of the networks' size, is where to look
-    in the frame relative to the pixel (x, y in crop fractions); ``lips`` ``[b 1 H W]`` in [0, 1], at their size, is how
-    far the drawn lips cover the frame."""
+    """Of b frames, on the region's window: ``shift`` ``[b 2 h w]``, at a quarter of the networks' size, is where to
+    look in the frame relative to the pixel (x, y in crop fractions); ``lips`` ``[b 1 H W]`` in [0, 1], at their size,
+    is how far the drawn lips cover the frame."""
 
     shift: Tensor
     lips: Tensor
@@ -47,7 +47,7 @@ def predict_edit(own: Tensor, wanted: Tensor, size: int) -> FrameEdit:
 
 
 def edit_frames(edit: FrameEdit, frames: Tensor, drawn: Tensor, window: RegionWindow) -> Tensor:
-    """The window ``[b 3 H W]`` of ``frames`` ``[b 3 s s]``, edited, with the lips of the window ``drawn`` of that size.
+    """The window ``[b 3 H W]`` of ``frames`` ``[b 3 s s]``, edited, with the lips of ``drawn``, which is as large.
 
     The colour of the drawing is made that of the frame along the lips' soft border.
     """
