@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lipsync_cli.inspection import Inspection
     from lipsync_cli.settings import DubSettings
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DubReport",
