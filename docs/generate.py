@@ -7,6 +7,7 @@ made now. Nothing depends on the terminal: texts are taken from the commands the
 
 from __future__ import annotations
 
+import inspect
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 import typer
 from pydantic.fields import FieldInfo
 
-from lipsync_cli import hub
+from lipsync_cli import api, hub
 from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.engines.registry import BUILT_IN as ENGINES
@@ -235,6 +236,40 @@ def _needs(metric: Metric) -> str:
     return ", ".join(code(need.file) if isinstance(need, NetworkFile) else need.name for need in asked)
 
 
+def api_reference() -> str:
+    """Every function of the Python interface: its signature, and what its docstring says."""
+    functions = (api.dub, api.load_model, api.dub_frames, api.inspect, api.evaluate)
+    return "\n\n".join(_function_section(function) for function in functions)
+
+
+def _function_section(function: Callable[..., Any]) -> str:
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function)))
+    text = inspect.cleandoc(function.__doc__ or "")
+    sections = re.split(r"^(Args|Raises|Yields|Example):\n", text, flags=re.M)
+    parts = [f"### {function.__name__}", f"```text\n{function.__name__}{signature}\n```", _prose(sections[0])]
+    for title, body in zip(sections[1::2], sections[2::2], strict=True):
+        indented = re.match(r"(?:(?: {4}.*)?\n?)*", body)
+        block, rest = (body[: indented.end()], body[indented.end() :]) if indented else ("", body)
+        parts += [_docstring_block(title, inspect.cleandoc(block)), _prose(rest)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _prose(text: str) -> str:
+    """Paragraphs on a line each, with the code marks of Markdown."""
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+    return "\n\n".join(paragraphs).replace("``", "`")
+
+
+def _docstring_block(title: str, text: str) -> str:
+    if title == "Example":
+        return f"```pycon\n{text.strip()}\n```"
+    if title == "Yields":
+        return _prose(text)
+    rows = re.findall(r"^([\w, ]+): (.*(?:\n {4}.*)*)", text, flags=re.M)
+    cells = [(", ".join(map(code, name.split(", "))), _prose(meaning)) for name, meaning in rows]
+    return table(("argument" if title == "Args" else "raises", ""), cells)
+
+
 def quoted_file(path: str) -> str:
     """A file of the repository, whole."""
     text = (ROOT / path).read_text(encoding="utf-8").rstrip()
@@ -254,6 +289,7 @@ def _toml(value: object) -> str:
 
 
 PARTS: dict[str, Callable[..., str]] = {
+    "api": api_reference,
     "commands": cli_reference,
     "containers": containers_table,
     "exit-codes": exit_codes,

@@ -7,10 +7,9 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.core.types import MEL_RATE
+from lipsync_cli.core.types import MEL_RATE, SPEECH_RATE
 
-SAMPLE_RATE = 16_000
-HOP = SAMPLE_RATE // MEL_RATE
+HOP = SPEECH_RATE // MEL_RATE
 WINDOW = 400
 N_FFT = 512
 N_MELS = 80
@@ -41,7 +40,7 @@ def mel_bank(n_fft: int) -> npt.NDArray[np.float32]:
     Worked out here because every dub needs it, and would wait half a second for librosa.
     """
     edges = band_edges()
-    slopes = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / SAMPLE_RATE))
+    slopes = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / SPEECH_RATE))
     widths = np.diff(edges)[:, None]
     triangles = np.maximum(0, np.minimum(-slopes[:-2] / widths[:-1], slopes[2:] / widths[1:])).astype(np.float32)
     # Every band gets the same area, so that noise of even energy gives even rows.

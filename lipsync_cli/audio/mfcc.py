@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.fft import dct
 
-from lipsync_cli.core.types import Float64
+from lipsync_cli.core.types import SPEECH_RATE, Float64
 
-SAMPLE_RATE = 16_000
 WINDOW, HOP, N_FFT = 400, 160, 512
 FILTERS, CEPSTRA, LIFTER, PRE_EMPHASIS = 26, 13, 22, 0.97
 
@@ -39,9 +38,9 @@ def mfcc(samples: npt.NDArray[np.int16]) -> Float64:
 @cache
 def _filters() -> Float64:
     """Triangles ``[26 257]`` between points evenly spaced on the mel scale 2595·log₁₀(1 + f/700)."""
-    top = 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700)
+    top = 2595 * np.log10(1 + SPEECH_RATE / 2 / 700)
     hertz = 700 * (10 ** (np.linspace(0, top, FILTERS + 2) / 2595) - 1)
-    bins = np.floor((N_FFT + 1) * hertz / SAMPLE_RATE)
+    bins = np.floor((N_FFT + 1) * hertz / SPEECH_RATE)
     at = np.arange(N_FFT // 2 + 1)
     low, middle, high = bins[:-2, None], bins[1:-1, None], bins[2:, None]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW, log_mel
-from lipsync_cli.core.types import MEL_RATE, AudioSpan, Float32
+from lipsync_cli.audio.mel import HOP, WINDOW, log_mel
+from lipsync_cli.core.types import MEL_RATE, SPEECH_RATE, AudioSpan, Float32
 
 HALF_WINDOW = WINDOW // 2
 KEEP_SECONDS = 60
@@ -55,7 +55,7 @@ class SpeechTrack:
         if not self._keep_all:
             raise ValueError("the beginning of this track has been or may be let go")
         while not self._ended:
-            self._fill(self._first + len(self._samples) + SAMPLE_RATE)
+            self._fill(self._first + len(self._samples) + SPEECH_RATE)
         return self._samples
 
     def silence(self, time_s: float) -> float:
@@ -101,8 +101,8 @@ class SpeechTrack:
         known = self._samples[begin - self._first : max(0, end - self._first)]
         out = np.zeros(stop - start, np.float32)
         out[begin - start : begin - start + len(known)] = known
-        keep_from = stop - KEEP_SECONDS * SAMPLE_RATE
-        if keep_from - self._first > SAMPLE_RATE and not self._keep_all:
+        keep_from = stop - KEEP_SECONDS * SPEECH_RATE
+        if keep_from - self._first > SPEECH_RATE and not self._keep_all:
             self._samples = self._samples[keep_from - self._first :]
             self._first = keep_from
         return out

@@ -29,6 +29,8 @@ Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
 
+SPEECH_RATE = 16_000
+"""Samples per second of speech, wherever a network gets it."""
 MEL_RATE = 100
 """Log-mel rows per second of speech, everywhere."""
 

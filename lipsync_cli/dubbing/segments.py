@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.speech_track import SpeechTrack
-from lipsync_cli.core.types import MEL_RATE, Crop, Face, FaceState, Frame, GeneratedCrop, Patch
+from lipsync_cli.core.types import MEL_RATE, SPEECH_RATE, Crop, Face, FaceState, Frame, GeneratedCrop, Patch
 from lipsync_cli.dubbing.chunk_grid import (
     GRID_TOLERANCE,
     MIN_SEGMENT_FRAMES,
@@ -223,8 +222,8 @@ class Segment:
         spec = self._generator.spec
         if spec.whole_audio:
             return WaveSpan(self._speech.all_samples(), 0)
-        begin = int((first - spec.audio_before_s) * SAMPLE_RATE // 1)
-        start, samples = self._speech.samples(begin, -int(-(last + spec.audio_after_s) * SAMPLE_RATE // 1))
+        begin = int((first - spec.audio_before_s) * SPEECH_RATE // 1)
+        start, samples = self._speech.samples(begin, -int(-(last + spec.audio_after_s) * SPEECH_RATE // 1))
         return WaveSpan(samples, start)
 
     def _seal(self, item: _Item, fade_out: float) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.errors import InputError
-from lipsync_cli.core.types import AudioSpan, Float32, Frame, UInt8, VideoInfo
-from lipsync_cli.media.audio import SPEECH_RATE, clipped, resampled_speech
+from lipsync_cli.core.types import SPEECH_RATE, AudioSpan, Float32, Frame, UInt8, VideoInfo
+from lipsync_cli.media.audio import clipped, resampled_speech
 from lipsync_cli.media.color import RGB_COLOR
 
 PIX_FMT = "gbrp"

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.core.types import AudioSpan, Float32, MediaInfo
+from lipsync_cli.core.types import SPEECH_RATE, AudioSpan, Float32, MediaInfo
 from lipsync_cli.media.probe import opened, probe, require_audio
 
-SPEECH_RATE = 16_000
 # Containers with coarse stamps (1 ms) jitter around the true sample count; only a real gap is larger than this.
 _GAP = Fraction(1, 50)
 _WEIGHTS = {"FC": 1.0, "LFE": 0.0, "LFE2": 0.0, "FL": 0.7071, "FR": 0.7071, "DL": 0.7071, "DR": 0.7071}

@@ -12,8 +12,8 @@ import av
 import cv2
 import numpy as np
 
-from lipsync_cli.core.types import UInt8
-from lipsync_cli.media.audio import SPEECH_RATE, open_speech
+from lipsync_cli.core.types import SPEECH_RATE, UInt8
+from lipsync_cli.media.audio import open_speech
 from lipsync_cli.media.probe import probe, require_video
 from lipsync_cli.media.video import open_frames
 

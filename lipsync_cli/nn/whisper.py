@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-SAMPLE_RATE = 16_000
+from lipsync_cli.core.types import SPEECH_RATE
+
 SAMPLES_PER_POSITION = 320
 """50 positions a second, two for each frame at 25 frames per second."""
 COLUMNS_PER_POSITION = 2
@@ -42,7 +43,7 @@ class WhisperSizes:
     @property
     def seconds(self) -> int:
         """What is heard at once."""
-        return self.positions * SAMPLES_PER_POSITION // SAMPLE_RATE
+        return self.positions * SAMPLES_PER_POSITION // SPEECH_RATE
 
 
 def create_whisper(sizes: WhisperSizes) -> nn.Module:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lipsync_cli.audio import mel
-from lipsync_cli.audio.mel import HOP, LOG_MEAN, LOG_SPREAD, N_FFT, SAMPLE_RATE, WINDOW, log_mel
+from lipsync_cli.audio.mel import HOP, LOG_MEAN, LOG_SPREAD, N_FFT, WINDOW, log_mel
 from lipsync_cli.audio.speech_track import KEEP_SECONDS, SpeechTrack
-from lipsync_cli.core.types import AudioSpan
+from lipsync_cli.core.types import SPEECH_RATE, AudioSpan
 
 
 def spans(samples: np.ndarray, sizes: list[int]):
@@ -22,15 +22,15 @@ def spans(samples: np.ndarray, sizes: list[int]):
     first, index = 0, 0
     while first < len(samples):
         size = sizes[min(index, len(sizes) - 1)]
-        yield AudioSpan(samples[None, first : first + size], SAMPLE_RATE, first)
+        yield AudioSpan(samples[None, first : first + size], SPEECH_RATE, first)
         first, index = first + size, index + 1
 
 
 def tone_and_pause() -> np.ndarray:
     """One second of tone, one of silence, one of tone."""
-    t = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    t = np.arange(SPEECH_RATE) / SPEECH_RATE
     tone = 0.3 * np.sin(2 * np.pi * 220 * t)
-    return np.concatenate([tone, np.zeros(SAMPLE_RATE), tone]).astype(np.float32)
+    return np.concatenate([tone, np.zeros(SPEECH_RATE), tone]).astype(np.float32)
 
 
 def test_log_mel_equals_librosa():
@@ -38,7 +38,7 @@ def test_log_mel_equals_librosa():
     samples = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
     spectrum = librosa.stft(samples, n_fft=N_FFT, hop_length=HOP, win_length=WINDOW, center=False)
     # librosa centres the 400-sample window in the 512-sample frame, so its frame i is our row at +56 samples.
-    bank = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=80, fmin=55.0, fmax=7600.0)
+    bank = librosa.filters.mel(sr=SPEECH_RATE, n_fft=N_FFT, n_mels=80, fmin=55.0, fmax=7600.0)
     expected = (np.log(np.maximum(bank @ np.abs(spectrum) ** 2, 1e-5)) - LOG_MEAN) / LOG_SPREAD
     ours = log_mel(samples[(N_FFT - WINDOW) // 2 :])
     count = min(len(ours), expected.shape[1])
@@ -48,7 +48,7 @@ def test_log_mel_equals_librosa():
 def test_bank_and_window_are_librosas_to_the_last_bit():
     librosa = pytest.importorskip("librosa")
     bank, window = mel._filters()
-    expected = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=80, fmin=55.0, fmax=7600.0)
+    expected = librosa.filters.mel(sr=SPEECH_RATE, n_fft=N_FFT, n_mels=80, fmin=55.0, fmax=7600.0)
     np.testing.assert_array_equal(bank, expected)
     np.testing.assert_array_equal(window, librosa.filters.get_window("hann", WINDOW).astype(np.float32))
 
@@ -104,14 +104,14 @@ def test_memory_is_bounded_and_the_distant_past_is_refused():
     def endless():
         first = 0
         while True:
-            yield AudioSpan(np.zeros((1, 16000), np.float32), SAMPLE_RATE, first)
+            yield AudioSpan(np.zeros((1, 16000), np.float32), SPEECH_RATE, first)
             first += 16000
 
     track = SpeechTrack(endless())
     for second in range(0, 3 * KEEP_SECONDS, 2):
         track.rows(second * 100, 50)
         track.silence(second)
-    assert len(track._samples) <= (KEEP_SECONDS + 3) * SAMPLE_RATE
+    assert len(track._samples) <= (KEEP_SECONDS + 3) * SPEECH_RATE
     assert len(track._loudness) <= KEEP_SECONDS * 100
     with pytest.raises(ValueError, match="let go"):
         track.rows(0, 10)

@@ -14,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lipsync_cli import __version__
 from lipsync_cli.cli import app as application
 from lipsync_cli.cli.app import COMMANDS, app, load_command
 from lipsync_cli.cli.failure import describe, wants
@@ -49,7 +50,7 @@ def test_a_commands_help_needs_nothing_but_the_settings(command: str) -> None:
 
 def test_the_version() -> None:
     done = lipsync("--version")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "lipsync 0.2.0\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"lipsync {__version__}\n", "")
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

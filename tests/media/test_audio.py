@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lipsync_cli.core.errors import InputError, UsageError
-from lipsync_cli.media.audio import SPEECH_RATE, duration_of, open_speech
+from lipsync_cli.core.types import SPEECH_RATE
+from lipsync_cli.media.audio import duration_of, open_speech
 from tests.helpers.synthetic import make_tone, run_ffmpeg
 
 EXACT = ("s16.wav", "u8.wav", "s24.wav", "float.wav", "surround.flac", "native.wav", "opus.ogg", "stereo.mp3")

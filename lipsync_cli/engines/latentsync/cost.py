@@ -10,9 +10,9 @@ from lipsync_cli.engines.cost import ModelCost, StageCost, count_flops, weight_b
 from lipsync_cli.engines.latentsync.config import COMPRESSION, POSITIONS_PER_FRAME, LatentSyncConfig
 from lipsync_cli.engines.latentsync.load import roles
 from lipsync_cli.engines.latentsync.nn.frame_vae import FrameVae
-from lipsync_cli.engines.latentsync.nn.speech import N_MELS, SpeechEncoder
+from lipsync_cli.engines.latentsync.nn.speech import N_MELS, WhisperActivations
 from lipsync_cli.engines.latentsync.nn.unet import INPUT_CHANNELS, LATENT_CHANNELS, LatentSyncUNet
-from lipsync_cli.engines.latentsync.sampling import Sampler
+from lipsync_cli.engines.latentsync.sampling import WindowSampler
 from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION
 
 
@@ -42,14 +42,14 @@ def memory_bytes(config: LatentSyncConfig, *, bytes_per_weight: float = 2.0) -> 
 
 
 @lru_cache(maxsize=2)
-def _networks(config: LatentSyncConfig) -> tuple[LatentSyncUNet, FrameVae, SpeechEncoder]:
+def _networks(config: LatentSyncConfig) -> tuple[LatentSyncUNet, FrameVae, WhisperActivations]:
     with torch.device("meta"):
         made = {name: role.create().eval() for name, role in roles(config).items()}
-    return LatentSyncUNet(made["unet"]), FrameVae(made["vae"]), SpeechEncoder(made["whisper"])
+    return LatentSyncUNet(made["unet"]), FrameVae(made["vae"]), WhisperActivations(made["whisper"])
 
 
 def _unet_cost(config: LatentSyncConfig, size: float) -> StageCost:
-    unet, sampler = _networks(config)[0], Sampler.of(config)
+    unet, sampler = _networks(config)[0], WindowSampler.of(config)
     batch, frames, side = sampler.batch, config.chunk, config.latent_size
     with torch.device("meta"), torch.no_grad():
         x = torch.zeros(batch, frames, INPUT_CHANNELS, side, side)

@@ -19,9 +19,9 @@ from lipsync_cli.engines import mouth_mask
 from lipsync_cli.engines.latentsync import parity
 from lipsync_cli.engines.latentsync.config import COMPRESSION, KIND, LatentSyncConfig
 from lipsync_cli.engines.latentsync.nn.frame_vae import FrameVae
-from lipsync_cli.engines.latentsync.nn.speech import SpeechEncoder
+from lipsync_cli.engines.latentsync.nn.speech import WhisperActivations
 from lipsync_cli.engines.latentsync.nn.unet import LATENT_CHANNELS, LatentSyncUNet
-from lipsync_cli.engines.latentsync.sampling import Sampler
+from lipsync_cli.engines.latentsync.sampling import WindowSampler
 from lipsync_cli.engines.latentsync.speech_features import SpeechLoudness, SpeechTokens
 from lipsync_cli.engines.model_clock import ClockedModel, ClockState, pixels_of
 from lipsync_cli.engines.protocol import CropChunk
@@ -35,7 +35,7 @@ class LatentSyncNetworks:
 
     unet: LatentSyncUNet
     vae: FrameVae
-    speech: SpeechEncoder
+    speech: WhisperActivations
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class LatentSync(ClockedModel[LatentSyncState]):
         self.dtype = networks.unet.dtype
         super().__init__(_spec(config, name, self.dtype, release=release), networks.unet.device)
         self.networks, self.config, self.release = networks, config, release
-        self._sampler = Sampler.of(config)
+        self._sampler = WindowSampler.of(config)
         self._speech = SpeechTokens(networks.speech, config, whole=release)
         # Enlarged, the release's mask has a soft edge, and so has the channel that tells the network of it.
         kept = (mouth_mask.release_blend if release else mouth_mask.kept_pixels)(config.crop_size)

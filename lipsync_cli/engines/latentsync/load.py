@@ -13,7 +13,7 @@ from lipsync_cli import hub
 from lipsync_cli.engines.latentsync.config import LatentSyncConfig
 from lipsync_cli.engines.latentsync.generator import LatentSyncNetworks
 from lipsync_cli.engines.latentsync.nn.frame_vae import FrameVae, create_vae, vae_tensors
-from lipsync_cli.engines.latentsync.nn.speech import SpeechEncoder
+from lipsync_cli.engines.latentsync.nn.speech import WhisperActivations
 from lipsync_cli.engines.latentsync.nn.unet import LatentSyncUNet, create_unet
 from lipsync_cli.engines.latentsync.nn.unet_keys import unet_tensors
 from lipsync_cli.engines.weight_roles import WeightRole, load_role
@@ -38,7 +38,7 @@ def load_networks(
         # Cast from outside: diffusers' own networks talk about it.
         unet=LatentSyncUNet(loaded["unet"]).to(device, dtype),
         vae=FrameVae(loaded["vae"]).to(device, dtype),
-        speech=SpeechEncoder(loaded["whisper"]).to(device),
+        speech=WhisperActivations(loaded["whisper"]).to(device),
     )
 
 
@@ -52,7 +52,7 @@ def random_networks(
     return LatentSyncNetworks(
         unet=LatentSyncUNet(made["unet"]).to(dtype),
         vae=FrameVae(made["vae"]).to(dtype),
-        speech=SpeechEncoder(made["whisper"]),
+        speech=WhisperActivations(made["whisper"]),
     )
 
 

@@ -32,7 +32,7 @@ class Denoiser(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sampler:
+class WindowSampler:
     """How a window is sampled; see ``LatentSyncConfig``."""
 
     solver: Solver
@@ -41,7 +41,7 @@ class Sampler:
     reuse: int
 
     @classmethod
-    def of(cls, config: LatentSyncConfig) -> Sampler:
+    def of(cls, config: LatentSyncConfig) -> WindowSampler:
         """The one a configuration asks for."""
         return cls(config.solver, config.steps, config.guidance, config.reuse)
 

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.core.types import Float32
+from lipsync_cli.core.types import SPEECH_RATE, Float32
 from lipsync_cli.engines.latentsync.config import POSITIONS_PER_FRAME, LatentSyncConfig
-from lipsync_cli.engines.latentsync.nn.speech import SpeechEncoder, frame_tokens, log_mel, normalised
+from lipsync_cli.engines.latentsync.nn.speech import WhisperActivations, frame_tokens, log_mel, normalised
 from lipsync_cli.engines.protocol import WaveSpan
 from lipsync_cli.engines.speech_window import cut_window
-from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION, SAMPLE_RATE, SAMPLES_PER_POSITION
+from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION, SAMPLES_PER_POSITION
 
 SAMPLES_PER_FRAME = POSITIONS_PER_FRAME * SAMPLES_PER_POSITION
 LOUDEST_AT_LEAST = 0.0
@@ -43,7 +43,7 @@ class SpeechLoudness:
     @classmethod
     def at(cls, start: Fraction) -> Self:
         """A segment that begins at ``start`` seconds of the track and has heard nothing."""
-        return cls(round(start * SAMPLE_RATE))
+        return cls(round(start * SPEECH_RATE))
 
     @property
     def first_frame(self) -> int:
@@ -54,7 +54,7 @@ class SpeechLoudness:
 class SpeechTokens:
     """Tokens of windows of frames; ``past`` and ``lookahead`` frames around a window are heard with it."""
 
-    def __init__(self, encoder: SpeechEncoder, config: LatentSyncConfig, *, whole: bool = False) -> None:
+    def __init__(self, encoder: WhisperActivations, config: LatentSyncConfig, *, whole: bool = False) -> None:
         self._encoder, self._whole = encoder, whole
         self._past, self._lookahead = config.speech_past, config.speech_lookahead
 

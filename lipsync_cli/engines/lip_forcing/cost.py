@@ -11,7 +11,7 @@ from torch import nn
 
 from lipsync_cli.engines.cost import ModelCost, StageCost, count_flops, weight_bytes
 from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
-from lipsync_cli.engines.lip_forcing.nn.speech import SAMPLES_PER_FRAME, SpeechEncoder
+from lipsync_cli.engines.lip_forcing.nn.speech import SAMPLES_PER_FRAME, Wav2Vec2Features
 from lipsync_cli.engines.lip_forcing.nn.transformer import ChunkCondition, LipForcingTransformer
 from lipsync_cli.engines.lip_forcing.weight_roles import roles
 from lipsync_cli.nn.wan.config import CONDITION_CHANNELS, LATENT_CHANNELS
@@ -92,7 +92,7 @@ def _pass_flops(config: LipForcingConfig, layers: int, *, first: bool) -> float:
 class _Shapes:
     """The other networks without values."""
 
-    speech: SpeechEncoder
+    speech: Wav2Vec2Features
     encoder: nn.Module
     decoder: nn.Module
 
@@ -103,7 +103,7 @@ def _shapes(config: LipForcingConfig) -> _Shapes:
         made = roles(config)
         codecs = {"wan": StreamingWanVae(made["wan-vae"].create()), "taew": made["taew"].create()}
         return _Shapes(
-            SpeechEncoder(made["speech"].create()).settle().eval(),
+            Wav2Vec2Features(made["speech"].create()).settle().eval(),
             codecs[config.encoder].eval(),
             codecs[config.decoder].eval(),
         )

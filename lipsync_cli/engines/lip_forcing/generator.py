@@ -19,7 +19,7 @@ from lipsync_cli.engines import mouth_mask
 from lipsync_cli.engines.lip_forcing import parity
 from lipsync_cli.engines.lip_forcing.config import KIND, LipForcingConfig
 from lipsync_cli.engines.lip_forcing.nn.cache import StreamCache, TextKeysValues
-from lipsync_cli.engines.lip_forcing.nn.speech import SpeechEncoder
+from lipsync_cli.engines.lip_forcing.nn.speech import Wav2Vec2Features
 from lipsync_cli.engines.lip_forcing.nn.transformer import ChunkCondition
 from lipsync_cli.engines.lip_forcing.speech_features import SpeechFeatures, SpeechMoments
 from lipsync_cli.engines.model_clock import ClockedModel, ClockState, pixels_of
@@ -54,7 +54,7 @@ class LipForcingNetworks:
     transformer: Transformer
     encoder: Codec
     decoder: Codec
-    speech: SpeechEncoder
+    speech: Wav2Vec2Features
     text: Tensor
 
 

@@ -13,7 +13,7 @@ from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
 from lipsync_cli.engines.lip_forcing.generator import LipForcingNetworks
 from lipsync_cli.engines.lip_forcing.nn.cuda_graph import as_it_is, cuda_graph
 from lipsync_cli.engines.lip_forcing.nn.float8 import use_float8
-from lipsync_cli.engines.lip_forcing.nn.speech import SpeechEncoder
+from lipsync_cli.engines.lip_forcing.nn.speech import Wav2Vec2Features
 from lipsync_cli.engines.lip_forcing.nn.transformer import LipForcingTransformer
 from lipsync_cli.engines.lip_forcing.parallel.ranks import SharedTransformer
 from lipsync_cli.engines.lip_forcing.weight_roles import roles
@@ -34,7 +34,7 @@ def load_networks(
     transformer is loaded.
     """
     text = text_context(card, config, device=device)
-    speech = SpeechEncoder(_load(card, "speech", config)).settle()
+    speech = Wav2Vec2Features(_load(card, "speech", config)).settle()
     codecs = {role: _codec(card, config, role, device, dtype) for role in {config.encoder, config.decoder}}
     return LipForcingNetworks(
         transformer=_load(card, "transformer", config).to(device, dtype),
@@ -99,7 +99,7 @@ def random_networks(
             transformer=random_network(lambda: LipForcingTransformer(config.transformer()), device, dtype),
             encoder=codecs[config.encoder],
             decoder=codecs[config.decoder],
-            speech=settled(SpeechEncoder(roles(config)["speech"].create()).settle(), torch.float32),
+            speech=settled(Wav2Vec2Features(roles(config)["speech"].create()).settle(), torch.float32),
             text=torch.randn(1, config.text_tokens, config.text_width),
         )
 

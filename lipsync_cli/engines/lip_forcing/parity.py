@@ -9,16 +9,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lipsync_cli.core.types import SPEECH_RATE
 from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
 from lipsync_cli.nn.wan.config import FRAMES_PER_LATENT, LATENT_CHANNELS
 
 SEED = 42
-SAMPLE_RATE = 16_000
 
 
 def latent_frames(samples: int, config: LipForcingConfig) -> int:
     """Latent frames the release makes for so many samples: whole chunks, rounded down, at least one."""
-    frames = samples * config.rate // SAMPLE_RATE
+    frames = samples * config.rate // SPEECH_RATE
     latents = 1 + (frames - 1) // FRAMES_PER_LATENT
     return max(config.chunk, config.chunk * (latents // config.chunk))
 

@@ -15,13 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.core.types import Float32
+from lipsync_cli.core.types import SPEECH_RATE, Float32
 from lipsync_cli.engines.lip_forcing.config import LipForcingConfig
-from lipsync_cli.engines.lip_forcing.nn.speech import FEATURE_EXTRACTOR_VARIANCE, SAMPLES_PER_FRAME, SpeechEncoder
+from lipsync_cli.engines.lip_forcing.nn.speech import FEATURE_EXTRACTOR_VARIANCE, SAMPLES_PER_FRAME, Wav2Vec2Features
 from lipsync_cli.engines.protocol import WaveSpan
 from lipsync_cli.engines.speech_window import cut_window
-
-SAMPLE_RATE = 16_000
 
 
 @dataclass(slots=True)
@@ -42,7 +40,7 @@ class SpeechMoments:
     @classmethod
     def at(cls, start: Fraction) -> Self:
         """A segment that begins at ``start`` seconds of the track and has heard nothing."""
-        return cls(round(start * SAMPLE_RATE))
+        return cls(round(start * SPEECH_RATE))
 
     def add(self, samples: Float32, first: int) -> None:
         """Add samples from number ``first`` on, as far as they are new, to the moments."""
@@ -62,7 +60,7 @@ class SpeechMoments:
 class SpeechFeatures:
     """Speech features of chunks; ``past`` and ``lookahead`` frames around a chunk are heard with it."""
 
-    def __init__(self, encoder: SpeechEncoder, config: LipForcingConfig, *, whole: bool = False) -> None:
+    def __init__(self, encoder: Wav2Vec2Features, config: LipForcingConfig, *, whole: bool = False) -> None:
         self._encoder, self._whole = encoder, whole
         self._past, self._lookahead = config.speech_past, config.speech_lookahead
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from lipsync_cli.core.types import Crop, Float32
 from lipsync_cli.engines.mini import warping_opencv
+from lipsync_cli.engines.mini.nn.frame_edit import edit_frames, predict_edit
 from lipsync_cli.engines.mini.nn.renderer import Renderer
+from lipsync_cli.engines.mini.nn.warping import RegionWindow, region_keep
 from lipsync_cli.engines.mini.warping_opencv import RenderJob
 from lipsync_cli.engines.model_clock import settled
 from lipsync_cli.engines.sharpening import detail_sigma, sharpened, sharpened_images
@@ -42,14 +44,20 @@ class CropRenderer:
         frames = [job.crop.rgb.astype(np.float32) * np.float32(1 / 255) for job in jobs]
         windows, where = warping_opencv.draw(self.renderer, jobs, frames)
         for frame, window, job in zip(frames, windows, jobs, strict=True):
-            sharp = sharpened(window, self.sharpen, self._sigma(job.crop))
-            frame[where.rows, where.columns] = sharp.clip(0, 1)
+            drawn = sharpened(window, self.sharpen, self._sigma(job.crop))
+            frame[where.rows, where.columns] = warping_opencv.edit_frame(job, frame, drawn, where).clip(0, 1)
         return frames
 
     def _on_device(self, job: RenderJob, *, leave: bool) -> Float32 | Tensor:
         pixels = pixels_of([job.crop], job.z)
         image = self.renderer(pixels, job.z, job.points, job.references, job.selection_points).image.float()
-        picture = sharpened_images(image, self.sharpen, self._sigma(job.crop)).clamp(0, 1)[0].permute(1, 2, 0)
+        drawn = sharpened_images(image, self.sharpen, self._sigma(job.crop))
+        size, frame = job.references.network_size, pixels.float()
+        window = RegionWindow.of(size).enlarged(frame.shape[-1] // size)
+        edit = predict_edit(job.own_points.float(), (job.points + job.references.shift).float(), size)
+        edited = window.paste(edit_frames(edit, frame, window.fine(drawn), window), frame)
+        edited = torch.where(region_keep(frame.shape[-1], frame) > 0.5, frame, edited)
+        picture = edited.clamp(0, 1)[0].permute(1, 2, 0)
         return settled(picture) if leave else np.ascontiguousarray(picture.cpu().numpy())
 
     @staticmethod

@@ -186,9 +186,13 @@ class LipForcingMini(LipSyncModel[MiniState]):
         # A jaw speaks up and down. Sideways it lies as this head is turned; a state would say whose it resembles.
         points[0, JAW_LINE, 0] = torch.from_numpy(pose.jaw_columns).to(points)
         references, selection = bank.references(pose), state.smoothed(points, position)
-        job = RenderJob(crop, z.to(self.dtype), points, references, tuple(bank.pictures), selection)
+        pixels = self._pixels([crop])
+        own_z = self.networks.encoder(pixels.float())
+        own = bank.calibrated(self.networks.encoder.landmarks(own_z)).to(points)
+        own[0, JAW_LINE, 0] = points[0, JAW_LINE, 0]
+        job = RenderJob(crop, z.to(self.dtype), points, references, tuple(bank.pictures), selection, own)
         if bank.wants():
-            bank.offer(self._pixels([crop]), pose)
+            bank.admit(pixels, own_z, pose)
         jaw = (points + references.shift)[0, JAW_LINE].double() * len(crop.rgb) - 0.5
         return job, jaw.cpu().numpy()
 

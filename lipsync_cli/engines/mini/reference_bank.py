@@ -91,9 +91,9 @@ class ReferenceBank:
         self._ages = [age + 1 for age in self._ages]
         return self._passed % OFFER_EVERY == 0
 
-    def offer(self, pixels: Tensor, pose: Pose) -> bool:
-        """``admit`` a crop ``[1 3 s s]`` whose state has yet to be read."""
-        return self.admit(pixels, self._encoder(pixels.float()), pose)
+    def calibrated(self, points: Tensor) -> Tensor:
+        """Points ``[b 29 2]`` as the mouth encoder reads them from a crop, put where this person's landmarks lie."""
+        return points if self._calibration is None else points + self._calibration.references.to(points)
 
     def admit(self, pixels: Tensor, z: Tensor, pose: Pose, *, age: int = 0) -> bool:
         """Take a crop ``[1 3 s s]`` with its state ``[1 d]`` in if its mouth is a new one, when full in place of the

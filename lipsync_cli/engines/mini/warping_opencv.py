@@ -17,6 +17,7 @@ from torch import Tensor
 from lipsync_cli.core.geometry import of_each_channel
 from lipsync_cli.core.mouth_region import generation_region
 from lipsync_cli.core.types import Crop, Float32
+from lipsync_cli.engines.mini.nn.frame_edit import predict_edit
 from lipsync_cli.engines.mini.nn.renderer import References, Renderer, SelectedReferences
 from lipsync_cli.engines.mini.nn.warping import DETAIL_POWER, Fields, Inpainting, RegionWindow
 
@@ -28,7 +29,8 @@ def pictures(pixels: Tensor) -> tuple[Float32, ...]:
 
 class RenderJob(NamedTuple):
     """A crop about to be drawn: its state ``z`` ``[1 d]`` and its ``points`` ``[1 29 2]``, ``references`` and their
-    ``pictures`` as the bank holds them for it, and the points that choose among them."""
+    ``pictures`` as the bank holds them for it, the points that choose among them, and those at which the
+    crop's own mouth lies."""
 
     crop: Crop
     z: Tensor
@@ -36,6 +38,7 @@ class RenderJob(NamedTuple):
     references: References
     pictures: Sequence[Float32]
     selection_points: Tensor
+    own_points: Tensor
 
     def chosen(self) -> SelectedReferences:
         """Its nearest references."""
@@ -83,17 +86,30 @@ def _drawn_together(
     paint = renderer.inpaint(
         prediction, z, _tensor([_shrunk(image, prediction.masked.shape[-2:]) for image in warped])
     )
-    return [
-        _shown(frame, _blend(image, paint.frame(at)), window)
-        for at, (frame, image) in enumerate(zip(frames, warped, strict=True))
-    ]
+    return [_blend(image, paint.frame(at)) for at, image in enumerate(warped)]
 
 
-def _shown(frame: Float32, drawn: Float32, window: RegionWindow) -> Float32:
-    """The window of ``frame`` with what was drawn where it is generated."""
+def edit_frame(job: RenderJob, frame: Float32, drawn: Float32, window: RegionWindow) -> Float32:
+    """See ``nn.frame_edit.edit_frames``: the window ``[h w 3]`` of ``frame``, changed in the region only."""
+    height, width = window.shape
+    wanted = job.points + job.references.shift
+    edit = predict_edit(job.own_points, wanted, job.references.network_size)
+    x, y = (_enlarged(axis * np.float32(len(frame)), width, height) for axis in edit.shift[0].numpy())
+    x += np.arange(window.columns.start, window.columns.stop, dtype=np.float32)
+    y += np.arange(window.rows.start, window.rows.stop, dtype=np.float32)[:, None]
+    moved = np.asarray(cv2.remap(frame, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    lips = _enlarged(edit.lips[0, 0].numpy(), width, height)
+    border = of_each_channel(lips * (1 - lips))
+    difference = (border * (moved - drawn)).sum((0, 1)) / max(float(border[..., 0].sum()), 1e-6)
+    edited = moved + of_each_channel(lips) * (drawn + difference.astype(np.float32) - moved)
+    return _in_region(frame, edited, window)
+
+
+def _in_region(frame: Float32, edited: Float32, window: RegionWindow) -> Float32:
+    """The window of ``frame`` with ``edited`` where a crop is generated."""
     generated = generation_region(len(frame))[window.rows, window.columns]
     shown = frame[window.rows, window.columns].copy()
-    return np.asarray(cv2.copyTo(drawn, generated.view(np.uint8), shown), np.float32)
+    return np.asarray(cv2.copyTo(edited, generated.view(np.uint8), shown), np.float32)
 
 
 def _warp(fields: Fields, sources: Sequence[Float32], window: RegionWindow) -> Float32:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lipsync_cli import hub
+from lipsync_cli.core.types import SPEECH_RATE
 from lipsync_cli.engines.omnisync.guidance import Guidance, parse_window
 from lipsync_cli.engines.omnisync.nn.config import OmniSyncSizes
 from lipsync_cli.engines.omnisync.noise_start import NoiseStart
@@ -14,7 +15,7 @@ from lipsync_cli.engines.omnisync.sampler import FROM_NOISE, Sampler
 from lipsync_cli.nn.wan.config import FRAMES_PER_LATENT, LATENT_CHANNELS
 from lipsync_cli.nn.wan.patches import PATCH
 from lipsync_cli.nn.wan.umt5 import TOKENS, TextSizes
-from lipsync_cli.nn.whisper import SAMPLE_RATE, SAMPLES_PER_POSITION, WhisperSizes
+from lipsync_cli.nn.whisper import SAMPLES_PER_POSITION, WhisperSizes
 
 KIND, VERSION = "omnisync", 1
 WAN_COMPRESSION = 8
@@ -134,7 +135,7 @@ class OmniSyncConfig(Sampling):
         """Sizes of the speech encoder."""
         return WhisperSizes(
             self.speech_width, self.speech_layers, self.speech_heads, self.speech_feed_forward, self.speech_mels,
-            self.speech_seconds * SAMPLE_RATE // SAMPLES_PER_POSITION,
+            self.speech_seconds * SPEECH_RATE // SAMPLES_PER_POSITION,
         )  # fmt: skip
 
     def text(self) -> TextSizes:

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lipsync_cli.core.types import MEL_RATE, Float32
+from lipsync_cli.core.types import MEL_RATE, SPEECH_RATE, Float32
 from lipsync_cli.engines.omnisync.config import FEATURES_PER_FRAME, MEL_WIDTH, OmniSyncConfig
 from lipsync_cli.engines.omnisync.nn.whisper import WhisperFeatures
 from lipsync_cli.engines.protocol import CropChunk
-from lipsync_cli.nn.whisper import SAMPLE_RATE
 
 ROWS_BEFORE = 2
 """Log-mel rows of a video frame that lie before its own time."""
@@ -32,7 +31,7 @@ def frame_features(
         if row < 0 or stop > len(chunk.mel.rows):
             raise ValueError(f"mel rows {row} … {stop - 1} of {len(chunk.mel.rows)} were needed")
         return mel_features(chunk.mel.rows[row:stop])
-    origin = round(start * SAMPLE_RATE) - chunk.wave.first
+    origin = round(start * SPEECH_RATE) - chunk.wave.first
     return whisper_features(config, encoder, chunk.wave.samples, origin, first, count)
 
 
@@ -49,7 +48,7 @@ def whisper_features(
     Beyond ``samples`` there is silence. What is heard lies from ``speech_past`` frames before to ``speech_lookahead``
     after.
     """
-    per_frame = SAMPLE_RATE // config.rate
+    per_frame = SPEECH_RATE // config.rate
     low = origin + per_frame * (first - config.speech_past)
     high = origin + per_frame * (first + count + config.speech_lookahead)
     samples_heard = torch.zeros(high - low)

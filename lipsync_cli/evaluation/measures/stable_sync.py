@@ -23,7 +23,7 @@ from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.audio.wav2lip_mel import HOP, column_samples, first_column, wav2lip_mel
 from lipsync_cli.core.crop_templates import LATENTSYNC
 from lipsync_cli.core.errors import ModelError
-from lipsync_cli.core.types import Float32, UInt8
+from lipsync_cli.core.types import SPEECH_RATE, Float32, UInt8
 from lipsync_cli.evaluation.clip_reader import GRID_RATE, MeasuredFrame
 from lipsync_cli.evaluation.measure import AlignedSound, ClipContext, ClipSounds, Measure
 from lipsync_cli.evaluation.measures.av_offset import (
@@ -39,7 +39,7 @@ from lipsync_cli.evaluation.measures.sync_mini import EmbeddingRun
 from lipsync_cli.evaluation.metric import Metric
 from lipsync_cli.evaluation.needs import SOUND, NetworkFile
 from lipsync_cli.faces.crop import cut_picture
-from lipsync_cli.media.audio import SPEECH_RATE, duration_of, open_speech
+from lipsync_cli.media.audio import duration_of, open_speech
 
 if TYPE_CHECKING:
     from lipsync_cli.nn.sync.stable_syncnet import StableSyncNet

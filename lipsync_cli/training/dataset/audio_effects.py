@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lipsync_cli.audio.mel import SAMPLE_RATE as RATE
+from lipsync_cli.core.types import SPEECH_RATE as RATE
 from lipsync_cli.core.types import Float32, Float64
 
 _FFT, _HOP = 512, 128

@@ -30,14 +30,14 @@ import numpy.typing as npt
 
 from lipsync_cli.audio import mel as mel_module
 from lipsync_cli.core.errors import InputError, OutputError
-from lipsync_cli.core.types import MEL_RATE, Float32, UInt8
+from lipsync_cli.core.types import MEL_RATE, SPEECH_RATE, Float32, UInt8
 
 LATENT_RATE = 25
 MIN_FRAMES = 20
 # Rows of context kept before the first and after the last frame, so that every audio window is inside the clip.
 MEL_MARGIN = 64
 MAX_LAG = 6
-SAMPLES_PER_FRAME = mel_module.SAMPLE_RATE // LATENT_RATE
+SAMPLES_PER_FRAME = SPEECH_RATE // LATENT_RATE
 CLIP_MARGIN = MEL_MARGIN * mel_module.HOP + mel_module.WINDOW // 2
 """Samples before the first frame and after the last that those rows cover."""
 SOUND_MARGIN = CLIP_MARGIN + MAX_LAG * SAMPLES_PER_FRAME

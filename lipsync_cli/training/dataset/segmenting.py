@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.audio.speech_track import SpeechTrack
 from lipsync_cli.core.crop_templates import LOWER_FACE
 from lipsync_cli.core.errors import LipsyncError
 from lipsync_cli.core.geometry import affine_scale, invert_affine, transform_points
-from lipsync_cli.core.types import Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
+from lipsync_cli.core.types import SPEECH_RATE, Alignment, Crop, Face, FaceState, TrackedFrame, VideoInfo
 from lipsync_cli.evaluation.clip_reader import on_grid, sound_origin
 from lipsync_cli.evaluation.measures.sync_mini import ExpertMeter, load_expert, score_runs
 from lipsync_cli.faces.crop import cut_crop
@@ -203,7 +202,7 @@ class _Segmenter:
         video, arrays = video_path(self._out, name), arrays_path(self._out, name)
         crops = np.stack([item.crop.rgb for item in tracked])
         start = self._start + Fraction(first, LATENT_RATE)
-        samples = _samples(speech, round(start * SAMPLE_RATE), len(tracked))
+        samples = _samples(speech, round(start * SPEECH_RATE), len(tracked))
         write_crops(video, crops, self._size)
         write_arrays(arrays, _arrays(tracked, samples, self._video))
         sound = clip_samples(samples, len(tracked), 0)

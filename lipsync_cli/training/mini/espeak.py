@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.core.errors import EnvironmentProblem
-from lipsync_cli.core.types import Float32
+from lipsync_cli.core.types import SPEECH_RATE, Float32
 
 LANGUAGES = ("en-us", "en", "de", "fr", "es", "it", "pt-br", "nl", "sv", "fi", "tr", "pl", "cs", "id")
 ENGLISH_SHARE = 0.4
@@ -103,7 +102,7 @@ class Espeak:
         self._library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, _UTF8, None, None)
         self._library.espeak_Synchronize()
         samples = np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
-        samples = np.asarray(resample_poly(samples, SAMPLE_RATE, self.rate), np.float32)
+        samples = np.asarray(resample_poly(samples, SPEECH_RATE, self.rate), np.float32)
         return Utterance(samples, tuple(start for start, _ in self._phones), tuple(c for _, c in self._phones))
 
     def utterance(self, rng: np.random.Generator) -> Utterance:

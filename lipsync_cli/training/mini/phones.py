@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from lipsync_cli.audio.mel import HOP, SAMPLE_RATE, WINDOW, log_mel
-from lipsync_cli.core.types import Float32
+from lipsync_cli.audio.mel import HOP, WINDOW, log_mel
+from lipsync_cli.core.types import SPEECH_RATE, Float32
 from lipsync_cli.engines.mini.nn.flow_backbone import ROWS_BEFORE, AudioWindowEncoder
 from lipsync_cli.training.common.loop import Pace, Values, descend, learning_rate, run_stage
 from lipsync_cli.training.common.noise import step_seed
@@ -83,7 +83,7 @@ def labelled_mel(utterance: Utterance, rng: np.random.Generator) -> LabelledMel:
     if rng.random() < 0.4:
         samples = reverberate(samples, room_response(rng.uniform(0.1, 0.6), rng.uniform(0, 12), rng))
     mel = log_mel(np.asarray(samples * rng.uniform(0.3, 2.0), np.float32))
-    centres = np.arange(len(mel)) * HOP / SAMPLE_RATE + WINDOW / 2 / SAMPLE_RATE
+    centres = np.arange(len(mel)) * HOP / SPEECH_RATE + WINDOW / 2 / SPEECH_RATE
     current = np.searchsorted(np.array(utterance.starts) * float(stretch), centres, side="right") - 1
     classes = np.array([0, *utterance.classes], np.int64)[current + 1]
     return LabelledMel(mel, classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lipsync_cli.engines.latentsync.sampling import Sampler, make_scheduler
+from lipsync_cli.engines.latentsync.sampling import WindowSampler, make_scheduler
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ CONDITION, AUDIO = torch.zeros(1, 3, 9, 8, 8), torch.ones(3, 5, 2)
 )
 def test_the_solvers_find_the_distribution(solver, steps, bound):
     network = Known(0.7)
-    found = Sampler(solver, steps, 1.0, 1).sample(network, NOISE, CONDITION, AUDIO)
+    found = WindowSampler(solver, steps, 1.0, 1).sample(network, NOISE, CONDITION, AUDIO)
     assert found.mean() == pytest.approx(0.7, abs=bound)
     assert 0.01 < found.std() < 0.2
     assert len(network.calls) == steps and all(call[2] == 1 for call in network.calls)
@@ -62,14 +62,14 @@ def test_the_solvers_find_the_distribution(solver, steps, bound):
 def test_guidance_goes_beyond_what_is_heard_by_its_share():
     """The prediction is affine in the mean, so guiding is sampling around without + s · (with − without)."""
     network = Known(0.4, without=0.1)
-    found = Sampler("ddim", 20, 1.5, 1).sample(network, NOISE, CONDITION, AUDIO)
-    expected = Sampler("ddim", 20, 1.0, 1).sample(Known(0.1 + 1.5 * 0.3), NOISE, CONDITION, AUDIO)
+    found = WindowSampler("ddim", 20, 1.5, 1).sample(network, NOISE, CONDITION, AUDIO)
+    expected = WindowSampler("ddim", 20, 1.0, 1).sample(Known(0.1 + 1.5 * 0.3), NOISE, CONDITION, AUDIO)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert all(call[2] == 2 for call in network.calls)
 
 
 def test_of_twenty_steps_seven_are_full_ones_with_a_reuse_of_three():
-    network, sampler = Known(0.2), Sampler("ddim", 20, 1.5, 3)
+    network, sampler = Known(0.2), WindowSampler("ddim", 20, 1.5, 3)
     sampler.sample(network, NOISE, CONDITION, AUDIO)
     full = [index for index, call in enumerate(network.calls) if call[0] == "full"]
     assert full == list(range(0, 20, 3)) and sampler.full_passes == len(full) == 7
@@ -77,6 +77,6 @@ def test_of_twenty_steps_seven_are_full_ones_with_a_reuse_of_three():
 
 def test_windows_are_sampled_alike_one_after_the_other():
     """Multistep solvers remember; a window starts them anew."""
-    sampler = Sampler("dpm++", 4, 1.0, 1)
+    sampler = WindowSampler("dpm++", 4, 1.0, 1)
     first, second = (sampler.sample(Known(0.7), NOISE, CONDITION, AUDIO) for _ in range(2))
     assert torch.equal(first, second)

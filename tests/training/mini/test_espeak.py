@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from lipsync_cli.audio.mel import SAMPLE_RATE
 from lipsync_cli.core.errors import EnvironmentProblem
+from lipsync_cli.core.types import SPEECH_RATE
 from lipsync_cli.training.mini.espeak import CLASSES, LANGUAGES, Espeak, nonsense, phone_class
 
 
@@ -27,16 +27,16 @@ def test_phone_class_is_that_of_the_articulation(ipa, name):
 def test_espeak_phones_come_in_order_and_lie_where_they_sound(espeak):
     said = espeak.say("Mama. Sasa.", "en-us", rate=120, pitch=50, pitch_range=50)
     assert list(said.starts) == sorted(said.starts)
-    assert said.starts[0] >= 0 and said.starts[-1] < len(said.samples) / SAMPLE_RATE
+    assert said.starts[0] >= 0 and said.starts[-1] < len(said.samples) / SPEECH_RATE
     named = [CLASSES[index] for index in said.classes]
     assert named.count("bilabial") == 2 and named.count("sibilant") == 2
     # A hiss lives above 4 kHz and a hum below it: the times say which samples are which.
     ratio = {}
     for name in ("bilabial", "sibilant"):
         start = said.starts[named.index(name)]
-        part = said.samples[int(start * SAMPLE_RATE) : int((start + 0.07) * SAMPLE_RATE)]
+        part = said.samples[int(start * SPEECH_RATE) : int((start + 0.07) * SPEECH_RATE)]
         power = np.abs(np.fft.rfft(part)) ** 2
-        ratio[name] = power[np.fft.rfftfreq(len(part), 1 / SAMPLE_RATE) > 4000].sum() / power.sum()
+        ratio[name] = power[np.fft.rfftfreq(len(part), 1 / SPEECH_RATE) > 4000].sum() / power.sum()
     assert ratio["sibilant"] > 0.3 > 0.05 > ratio["bilabial"]
 
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lipsync_cli.core.types import Float32
-from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION, SAMPLE_RATE
+from lipsync_cli.core.types import SPEECH_RATE, Float32
+from lipsync_cli.nn.whisper import COLUMNS_PER_POSITION
 
 HOP, N_FFT, N_MELS = 160, 400, 80
 MEL_FLOOR = 1e-10
@@ -25,7 +25,7 @@ BEFORE, AFTER = 4, 6
 """Positions from 4 before a frame's own to 5 after it are what it hears."""
 
 
-class SpeechEncoder(nn.Module):
+class WhisperActivations(nn.Module):
     """transformers' Whisper encoder with its input and the output of every layer as features."""
 
     def __init__(self, encoder: Any) -> None:
@@ -88,4 +88,4 @@ def _bank() -> Float32:
     """``[80 201]``, from the function that Whisper's was made with."""
     from librosa.filters import mel
 
-    return np.ascontiguousarray(mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS), np.float32)
+    return np.ascontiguousarray(mel(sr=SPEECH_RATE, n_fft=N_FFT, n_mels=N_MELS), np.float32)

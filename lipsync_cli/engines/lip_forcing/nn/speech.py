@@ -26,7 +26,7 @@ _WEIGHT_NORM = {
 _UNUSED = ("lm_head.", "quantizer.", "project_hid.", "project_q.", "masked_spec_embed")
 
 
-class SpeechEncoder(nn.Module):
+class Wav2Vec2Features(nn.Module):
     """transformers' wav2vec 2.0 with all its layers as features."""
 
     def __init__(self, wav2vec2: nn.Module) -> None:
@@ -54,7 +54,7 @@ class SpeechEncoder(nn.Module):
             states.append(h)
         return torch.cat([h, *states], -1)[0]
 
-    def settle(self) -> SpeechEncoder:
+    def settle(self) -> Wav2Vec2Features:
         """Fold weight normalisation into the weights, once they are loaded."""
         convolution = self.wav2vec2.encoder.pos_conv_embed.conv  # type: ignore[union-attr]
         if parametrize.is_parametrized(convolution):  # type: ignore[arg-type]

@@ -21,6 +21,8 @@ INNER_UPPER, INNER_LOWER = [13, 14, 15], [19, 18, 17]
 # Reach of a point in crop widths, and the pull of the resting background against them.
 LIP_SIGMA, JAW_SIGMA, BACKGROUND = 0.045, 0.11, 0.15
 HEAT_SIGMA = 0.03
+# Reach of a lip point where lips are told from skin.
+DENSITY_SIGMA = 0.035
 # Root mean square lip difference, in crop widths, at which a reference counts for e^-½ as much.
 NEAR_SIGMA = 0.004
 LEAST_SHARE = 1e-6
@@ -89,6 +91,11 @@ def heat_maps(points: Tensor, size: int, window: Window = WHOLE) -> Tensor:
     """Soft drawings of outer lips, inner lips and jaw, ``[b 3 size size]`` in [0, 1], or a ``window`` of them."""
     heat = _bells(points, size, points.new_tensor(HEAT_SIGMA), window)
     return torch.stack([heat[:, part].amax(1) for part in (OUTER_LIPS, INNER_LIPS, JAW_LINE)], 1)
+
+
+def lip_density(points: Tensor, size: int, window: Window = WHOLE) -> Tensor:
+    """How densely points ``[b n 2]`` lie around each pixel, ``[b 1 size size]``: about 1 at a single one."""
+    return _bells(points, size, points.new_tensor(DENSITY_SIGMA), window).sum(1, keepdim=True)
 
 
 def _bells(points: Tensor, size: int, sigma: Tensor, window: Window) -> Tensor:

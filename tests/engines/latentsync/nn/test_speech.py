@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from lipsync_cli.core.errors import ModelError
 from lipsync_cli.engines.latentsync.nn.speech import (
-    SpeechEncoder,
+    WhisperActivations,
     _bank,
     frame_tokens,
     log_mel,
@@ -76,7 +76,7 @@ def reference_activations(w: dict[str, torch.Tensor], mel: torch.Tensor) -> torc
 
 def test_the_activations_are_those_of_every_layer_before_the_last_norm():
     encoder, mel = make_encoder(), torch.randn(80, 14, generator=torch.Generator().manual_seed(1))
-    activations = SpeechEncoder(encoder)(mel)
+    activations = WhisperActivations(encoder)(mel)
     padded = torch.cat([mel, torch.zeros(80, 10)], 1)  # zeros, not the level of silence
     expected = reference_activations(openai_whisper(encoder), padded)[:7]
     assert activations.shape == (7, 3, 8)

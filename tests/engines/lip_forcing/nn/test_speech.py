@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lipsync_cli.engines.lip_forcing.nn.speech import (
     SAMPLES_PER_FRAME,
-    SpeechEncoder,
+    Wav2Vec2Features,
     create_wav2vec2,
     wav2vec2_tensors,
 )
@@ -17,9 +17,9 @@ WIDTH, LAYERS = 32, 2
 
 
 @pytest.fixture(scope="module")
-def encoder() -> SpeechEncoder:
+def encoder() -> Wav2Vec2Features:
     torch.manual_seed(0)
-    return SpeechEncoder(create_wav2vec2(WIDTH, LAYERS, 2, 48)).eval()
+    return Wav2Vec2Features(create_wav2vec2(WIDTH, LAYERS, 2, 48)).eval()
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def test_features_are_transformers_own_layers_on_interpolated_steps(encoder):
 def test_the_base_model_gives_10752_features_and_has_the_files_parameters():
     with torch.device("meta"):
         full = create_wav2vec2()
-    assert SpeechEncoder(full).width == 10752
+    assert Wav2Vec2Features(full).width == 10752
     # 377,607,901 bytes in float32, less 32 recognition outputs of 768 weights and a bias, and the mask vector.
     parameters = sum(parameter.numel() for parameter in full.parameters())
     assert 0 < 377_607_901 - 4 * (parameters + 32 * 769 + 768) < 40_000
@@ -57,7 +57,7 @@ def test_checkpoints_with_head_prefix_and_old_names_load(encoder):
         name = key.replace("parametrizations.weight.original0", "weight_g")
         old["wav2vec2." + name.replace("parametrizations.weight.original1", "weight_v")] = value
     old |= {"lm_head.weight": torch.zeros(3), "wav2vec2.masked_spec_embed": torch.zeros(3)}
-    other = SpeechEncoder(create_wav2vec2(WIDTH, LAYERS, 2, 48)).eval()
+    other = Wav2Vec2Features(create_wav2vec2(WIDTH, LAYERS, 2, 48)).eval()
     other.wav2vec2.load_state_dict(wav2vec2_tensors(old), strict=True)
     samples = torch.randn(5 * SAMPLES_PER_FRAME)
     torch.testing.assert_close(other.settle()(samples), encoder(samples), atol=1e-5, rtol=0)
