@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 
 from lipsync_cli.core.types import GeneratedCrop
@@ -29,11 +27,6 @@ def grey_model() -> LoadedModel:
 def heads(number: int) -> list[np.ndarray]:
     """A drawn head that opens and closes its mouth."""
     return [draw_head(openness=float(0.1 * np.sin(np.pi * 3 * i / 25) ** 2)) for i in range(number)]
-
-
-def lipsync_threads() -> list[str]:
-    """Names of the package's threads that are alive."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("lipsync")]
 
 
 SOUND = voice(2.0).astype(np.float32) / 32768

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from lipsync_cli.core.errors import EnvironmentProblem
 from lipsync_cli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from tests.helpers.synthetic import H264, make_rotated, make_tone, make_vfr, make_video, run_ffmpeg
+from tests.helpers.threads import no_thread_left
 
 LONG_GROUPS = ("-c:v", "libx264", "-g", "40", "-x264-params", "open-gop=1:scenecut=0:bframes=3")
 
@@ -77,11 +77,10 @@ def each_ffmpeg(request, monkeypatch) -> Ffmpeg:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_left():
+def _no_thread_left():
     """No test may leave a thread of ours alive."""
-    yield
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("lipsync")]
-    assert not left, f"threads left alive: {left}"
+    with no_thread_left():
+        yield
 
 
 def is_root() -> bool:
